@@ -1,0 +1,197 @@
+"""Search the hyperparameters of transfer-learning tasks: the functions for notebooks.
+
+    import pomona
+
+    study = pomona.search("fruit", data="photos", timeout=600)
+    pomona.leaderboard(study)                 # a DataFrame, one row a trial
+    result = pomona.train("fruit", from_study=study, out="best")
+    pomona.evaluate("best", data="photos").accuracy
+    pomona.predict("best", ["apple.jpg"])
+
+Everything heavy is imported when it is called, so that `import pomona` and `pomona --help` are quick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search_spaces import InputError as InputError
+from search_spaces import PomonaError as PomonaError
+from search_spaces import Value
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from studies import Study
+    from training import Checkpoint, Evaluation, FitResult, Prediction
+
+__owner__ = "pomona"
+__all__ = [
+    "InputError",
+    "PomonaError",
+    "curves",
+    "evaluate",
+    "leaderboard",
+    "load",
+    "predict",
+    "resume",
+    "search",
+    "train",
+]
+
+
+def search(
+    task: str,
+    *,
+    data: str | Path | None = None,
+    weights_dir: str | Path | None = None,
+    study: str | None = None,
+    storage: str | None = None,
+    trials: int | None = None,
+    epochs: int | None = None,
+    timeout: float | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    pruner: str = "hyperband",
+    fixed: Mapping[str, Value] | None = None,
+    skip_unreadable: bool = False,
+    download_weights: bool = False,
+) -> Study:
+    """Searches the hyperparameters of `task` and returns the study; `timeout` is in seconds.
+
+    What is left out suits the machine. Ctrl-C ends the call cleanly and returns what there is; `resume` goes on.
+
+    Raises:
+        InputError: the request, the data or the storage is wrong.
+    """
+    from studies import SearchRequest, prepare_search
+
+    from .console import counting, notes
+    from .progress import run_until_stopped
+
+    request = SearchRequest(
+        task=task,
+        data=None if data is None else str(data),
+        weights_dir=None if weights_dir is None else Path(weights_dir),
+        study=study,
+        storage=storage,
+        trials=trials,
+        epochs=epochs,
+        timeout=timeout,
+        seed=seed,
+        device=device,
+        pruner=pruner,
+        fixed=dict(fixed or {}),
+        skip_unreadable=skip_unreadable,
+        download=download_weights,
+        command=f"pomona.search({task!r}, ...)",
+    )
+    with counting("reading the data") as progress:
+        prepared = prepare_search(request, notes().print, progress)
+    run_until_stopped(prepared)
+    return prepared.study
+
+
+def resume(
+    study: str | Study, *, storage: str | None = None, trials: int | None = None, timeout: float | None = None
+) -> Study:
+    """Goes on with a study that was stopped or killed, and returns it.
+
+    Raises:
+        InputError: there is no such study, or its data or weights are not what they were.
+    """
+    from studies import prepare_resume
+
+    from .console import counting, notes
+    from .progress import run_until_stopped
+
+    name, storage = _named(study, storage)
+    with counting("reading the data") as progress:
+        prepared = prepare_resume(name, storage, notes().print, progress, trials=trials, timeout=timeout)
+    run_until_stopped(prepared)
+    return prepared.study
+
+
+def leaderboard(study: str | Study, *, storage: str | None = None) -> pd.DataFrame:
+    """One row a trial, best first; see `studies.leaderboard` for the columns."""
+    import studies
+
+    opened = studies.open_study(*_named(study, storage))
+    return studies.leaderboard(opened.records(), direction=opened.settings.direction)
+
+
+def curves(study: str | Study, *, storage: str | None = None) -> pd.DataFrame:
+    """One row an epoch of a trial: number, epoch, value on the validation split."""
+    import studies
+
+    return studies.curves(studies.open_study(*_named(study, storage)).records())
+
+
+def train(
+    task: str,
+    *,
+    config: Mapping[str, Value] | None = None,
+    from_study: str | Study | None = None,
+    fixed: Mapping[str, Value] | None = None,
+    data: str | Path | None = None,
+    weights_dir: str | Path | None = None,
+    storage: str | None = None,
+    epochs: int | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    device: str = "auto",
+    download_weights: bool = False,
+) -> FitResult:
+    """Trains one config to a checkpoint in `out`: `config`, or the best of a study, or the task's recipe.
+
+    Raises:
+        InputError: the config lies outside the task's space, or the data, weights or folder are wrong.
+    """
+    from .console import notes
+    from .training_run import TrainRequest, prepare_training
+
+    name, storage = _named(from_study, storage) if from_study is not None else (None, storage)
+    request = TrainRequest(
+        task=task,
+        config=None if config is None else dict(config),
+        from_study=name,
+        storage=storage,
+        fixed=dict(fixed or {}),
+        data=None if data is None else str(data),
+        weights_dir=None if weights_dir is None else Path(weights_dir),
+        epochs=epochs,
+        seed=seed,
+        out=None if out is None else Path(out),
+        device=device,
+        download=download_weights,
+    )
+    return prepare_training(request, notes().print).start(None, None)
+
+
+def load(checkpoint: str | Path) -> Checkpoint:
+    """A checkpoint: its record, and with `.classifier()` the model."""
+    from training import load_checkpoint
+
+    return load_checkpoint(Path(checkpoint))
+
+
+def evaluate(
+    checkpoint: str | Path, data: str | Path | None = None, *, split: str | None = None, device: str = "auto"
+) -> Evaluation:
+    """Scores a checkpoint on labelled photos."""
+    from .use import evaluate_checkpoint
+
+    return evaluate_checkpoint(Path(checkpoint), None if data is None else str(data), split, device)
+
+
+def predict(checkpoint: str | Path, images: Sequence[str | Path], *, device: str = "auto") -> list[Prediction]:
+    """The answers of a checkpoint for image files."""
+    from .use import predict_images
+
+    return predict_images(Path(checkpoint), [Path(image) for image in images], device)
+
+
+def _named(study: str | Study, storage: str | None) -> tuple[str, str | None]:
+    return (study, storage) if isinstance(study, str) else (study.name, study.storage_url)

@@ -1,0 +1,39 @@
+"""`pomona dashboard`"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..console import notes
+from .options import Storage
+
+
+def dashboard(
+    study: Annotated[str | None, typer.Argument(metavar="STUDY")] = None,
+    storage: Storage = None,
+    port: Annotated[int, typer.Option(metavar="PORT", min=1, max=65535)] = 8080,
+) -> None:
+    """Open optuna-dashboard on the storage, on this machine only (127.0.0.1). Ctrl-C ends it.
+
+    Example: [bold]pomona dashboard fruit-1 --port 8081[/bold]
+    """
+    from wsgiref.simple_server import make_server
+
+    from optuna_dashboard import wsgi
+
+    from search_spaces import InputError
+    from studies import open_storage, open_study
+
+    address = f"http://127.0.0.1:{port}/"
+    if study is not None:
+        address += f"dashboard/studies/{open_study(study, storage).id}"
+    application = wsgi(open_storage(storage, require_existing=True))
+    try:
+        server = make_server("127.0.0.1", port, application)
+    except OSError as problem:
+        raise InputError(f"port {port} can't be used ({problem.strerror}): choose another with --port") from None
+    with server:
+        notes().print(f"optuna-dashboard: {address} (Ctrl-C ends it)")
+        server.serve_forever()

@@ -1,0 +1,48 @@
+"""`pomona evaluate`"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from ..console import counting, print_answer, print_table
+from .options import AsJson, Checkpoint, Device, SkipUnreadable
+
+
+def evaluate(
+    checkpoint: Checkpoint,
+    data: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Folder with splits, or of class folders. [default: as trained]")
+    ] = None,
+    split: Annotated[str | None, typer.Option(metavar="NAME", help="train, valid or test. [default: valid]")] = None,
+    device: Device = "auto",
+    skip_unreadable: SkipUnreadable = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score a checkpoint on labelled photos: accuracy with its interval, precision and recall, the confusion matrix.
+
+    Example: [bold]pomona evaluate checkpoints/fruit-1 --data photos --json[/bold]
+    """
+    from ..use import evaluate_checkpoint
+
+    with counting("reading the photos") as progress:
+        result = evaluate_checkpoint(checkpoint, data, split, device, skip_unreadable, progress)
+    if as_json:
+        print_answer(json.dumps(result.to_json(), indent=2))
+        return
+    low, high = result.accuracy.ci95
+    print_answer(f"accuracy {100 * result.accuracy.value:.2f} %, n = {result.accuracy.n}, {100 * low:.1f} to {100 * high:.1f}")
+    if result.grouped is not None:
+        low, high = result.grouped.ci95
+        value, n = 100 * result.grouped.value, result.grouped.n
+        print_answer(f"by groups {value:.2f} %, {n} groups, {100 * low:.1f} to {100 * high:.1f}")
+    rows = [
+        [name, *(f"{100 * scores[key]:.1f}" for key in ("precision", "recall", "f1")), str(scores["support"])]
+        for name, scores in result.per_class.items()
+    ]
+    print_table(["class", "precision %", "recall %", "F1 %", "n"], rows)
+    print_answer("\nrows: the true class; columns: what it was taken for")
+    rows = [[name, *map(str, counts)] for name, counts in zip(result.classes, result.confusion, strict=True)]
+    print_table(["", *result.classes], rows)

@@ -1,0 +1,42 @@
+"""`pomona leaderboard`"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from search_spaces import InputError
+
+from ..console import print_answer
+from .options import AsJson, Storage
+
+_FORMATS = ("table", "csv", "md", "json")
+
+
+def leaderboard(
+    study: Annotated[str, typer.Argument(metavar="STUDY")],
+    storage: Storage = None,
+    form: Annotated[str, typer.Option("--format", metavar="table|csv|md|json")] = "table",
+    top: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the first N rows.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Rank the trials of a study: value, n, intervals, what differs, what it cost, and why others ended early.
+
+    Example: [bold]pomona leaderboard fruit-1 --format md > fruit.md[/bold]
+    """
+    if form not in _FORMATS:
+        raise InputError(f"unknown format {form!r}: {', '.join(_FORMATS)}")
+    from studies import open_study, to_csv, to_json
+
+    from .show import frame_of, markdown_leaderboard, print_leaderboard
+
+    opened = open_study(study, storage)
+    if as_json or form == "json":
+        print_answer(to_json(frame_of(opened, top)))
+    elif form == "csv":
+        print_answer(to_csv(frame_of(opened, top)))
+    elif form == "md":
+        print_answer(markdown_leaderboard(opened, top))
+    else:
+        print_leaderboard(opened, top)

@@ -1,0 +1,91 @@
+"""`pomona search`"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from search_spaces import task_named
+
+from ..console import counting, notes, print_answer
+from .options import AsJson, Data, Device, Download, Set, SkipUnreadable, Storage, WeightsDir, seconds_of
+
+if TYPE_CHECKING:
+    from studies import Search
+
+
+def search(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="A task of `pomona tasks`.")],
+    data: Data = None,
+    weights_dir: WeightsDir = None,
+    study: Annotated[str | None, typer.Option(metavar="NAME", help="[default: TASK-1, TASK-2, ...]")] = None,
+    storage: Storage = None,
+    trials: Annotated[int | None, typer.Option(metavar="N", help="[default: what suits the machine]")] = None,
+    epochs: Annotated[int | None, typer.Option(metavar="E", help="[default: what suits the machine]")] = None,
+    timeout: Annotated[str | None, typer.Option(metavar="10m", help="Stop after this time.")] = None,
+    seed: Annotated[int, typer.Option(metavar="S", min=0)] = 0,
+    engine: Annotated[str, typer.Option(metavar="inline", help="What runs the trials.")] = "inline",
+    device: Device = "auto",
+    pruner: Annotated[str, typer.Option(metavar="hyperband|median|none")] = "hyperband",
+    set_: Set = None,
+    skip_unreadable: SkipUnreadable = False,
+    download_weights: Download = False,
+    as_json: AsJson = False,
+) -> None:
+    """Search the hyperparameters of a task. Ctrl-C stops cleanly; `pomona resume` goes on.
+
+    Without --data the task's own data is used. A study of the same name goes on where it was.
+
+    Example: [bold]pomona search fruit --data photos --set resolution=128 --timeout 10m[/bold]
+    """
+    fixed = task_named(task).space.parse(set_ or [])
+    limit = seconds_of(timeout)
+    from studies import SearchRequest, prepare_search
+
+    request = SearchRequest(
+        task=task,
+        data=data,
+        weights_dir=weights_dir,
+        study=study,
+        storage=storage,
+        trials=trials,
+        epochs=epochs,
+        timeout=limit,
+        seed=seed,
+        engine=engine,
+        device=device,
+        pruner=pruner,
+        fixed=fixed,
+        skip_unreadable=skip_unreadable,
+        download=download_weights,
+        command=shlex.join(["pomona", *sys.argv[1:]]),
+    )
+    with counting("reading the data") as progress:
+        prepared = prepare_search(request, notes().print, progress)
+    run_and_show(prepared, as_json=as_json, storage=storage)
+
+
+def run_and_show(prepared: Search, *, as_json: bool, storage: str | None) -> None:
+    """Runs a prepared search under a progress bar and ends with the leaderboard."""
+    from ..progress import STOPPED_BY_USER, run_until_stopped
+    from .show import print_leaderboard
+
+    stopped = run_until_stopped(prepared)
+    study = prepared.study
+    if as_json:
+        print_answer(json.dumps(study.status(), indent=2))
+    else:
+        print_leaderboard(study, top=None)
+    where = f" --storage {shlex.quote(storage)}" if storage else ""
+    if stopped:
+        notes().print(f"stopped: {stopped}; go on with: pomona resume {study.name}{where}")
+        if stopped == STOPPED_BY_USER:
+            raise typer.Exit(130)
+    else:
+        notes().print(f"use it: pomona train {study.settings.task} --from-study {study.name}{where}")
+
+

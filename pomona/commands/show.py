@@ -1,0 +1,90 @@
+"""How a study's leaderboard looks to people; several commands end with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tabulate import tabulate
+
+from ..console import notes, print_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from studies import Study
+
+_EXPENDABLE = ("seed", "M params", "n", "img/s", "groups", "groups %", "epochs", "s")
+
+
+def print_leaderboard(study: Study, top: int | None) -> None:
+    """Title, table, and what the first row is worth."""
+    from studies import leaderboard, to_cells
+
+    records = study.records()
+    frame = leaderboard(records, direction=study.settings.direction)
+    print_table(["leaderboard"], [[line] for line in _title(study)])
+    headings, cells = to_cells(frame if top is None else frame.head(top))
+    differing = [name for name in headings if name in {key for record in records for key in record.config}]
+    left_out = print_table(headings, cells, expendable=[*_EXPENDABLE, *reversed(differing)])
+    if left_out:
+        notes().print(f"narrow terminal, left out: {', '.join(left_out)} (--format csv has everything)")
+
+
+def markdown_leaderboard(study: Study, top: int | None) -> str:
+    """The table with its provenance: command, versions, commit, machine, data fingerprint."""
+    from studies import leaderboard, to_cells
+
+    frame = leaderboard(study.records(), direction=study.settings.direction)
+    headings, cells = to_cells(frame if top is None else frame.head(top))
+    title, *lines = _title(study)
+    table = tabulate(cells, headings, tablefmt="github", disable_numparse=True)
+    provenance = "\n".join(f"- {name}: {value}" for name, value in _provenance(study))
+    return f"# {title}\n\n" + "\n".join(lines) + f"\n\n{provenance}\n\n{table}\n"
+
+
+def _title(study: Study) -> list[str]:
+    settings = study.settings
+    counts = study.counts()
+    ended = ", ".join(f"{count} {state}" for state, count in counts.items())
+    lines = [f"{study.name}: {settings.task} on {settings.source}, {sum(counts.values())} trials ({ended or 'none'})"]
+    best = study.best()
+    if best is None:
+        return [*lines, "No trial has run to its end yet."]
+    value = f"{100 * best.value:.2f} %" if best.value is not None else ""
+    interval = f", 95 % interval {100 * best.ci95[0]:.1f} to {100 * best.ci95[1]:.1f} on n = {best.n}" if best.ci95 else ""
+    grouped = ""
+    if best.groups_ci95 is not None and best.group_value is not None:
+        low, high = best.groups_ci95
+        grouped = f"; {100 * best.group_value:.2f} %, {100 * low:.1f} to {100 * high:.1f} on {best.n_groups} groups"
+    lines.append(f"Best: trial {best.number}, {settings.metric} {value}{interval}{grouped}.")
+    lines.append(
+        f"It is the largest of {sum(counts.values())} and so flatters itself: a maximum, not an estimate. "
+        "It is not confirmed on fresh seeds."
+    )
+    if settings.target is not None and best.ci95 is not None and best.value is not None:
+        point = "reached" if best.value >= settings.target else "missed"
+        bound = "reached" if best.ci95[0] >= settings.target else "missed"
+        lines.append(f"Target {100 * settings.target:g} %: {point} by the value, {bound} by its lower bound.")
+    return lines
+
+
+def _provenance(study: Study) -> list[tuple[str, Any]]:
+    settings, environment = study.settings, study.settings.environment
+    versions = ", ".join(f"{name} {version}" for name, version in environment.get("versions", {}).items())
+    return [
+        ("command of the search", f"`{settings.command}`"),
+        ("command of this table", f"`pomona leaderboard {study.name} --format md`"),
+        ("data", f"{settings.source}, fingerprint {settings.fingerprint}"),
+        ("budget", f"{settings.trials} trials of {settings.epochs} epochs, seed {settings.seed}, {settings.pruner} pruner"),
+        ("versions", f"Python {environment.get('python')}, {versions}"),
+        ("commit", environment.get("commit") or "none"),
+        ("machine", f"{environment.get('device')}; {study.numerics}"),
+        ("seconds in trials", f"{sum(record.seconds for record in study.records()):.0f}"),
+    ]
+
+
+def frame_of(study: Study, top: int | None) -> pd.DataFrame:
+    from studies import leaderboard
+
+    frame = leaderboard(study.records(), direction=study.settings.direction)
+    return frame if top is None else frame.head(top)

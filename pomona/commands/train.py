@@ -1,0 +1,114 @@
+"""`pomona train`"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from search_spaces import Config, InputError, task_named
+
+from ..console import counting, notes, print_answer, stop_requests
+from .options import AsJson, Data, Device, Download, Set, SkipUnreadable, Storage, WeightsDir
+
+if TYPE_CHECKING:
+    from training import EpochResult
+
+
+def train(
+    task: Annotated[str, typer.Argument(metavar="TASK")],
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="JSON, one value a dimension.")] = None,
+    from_study: Annotated[str | None, typer.Option(metavar="STUDY", help="The best config of a study.")] = None,
+    recipe: Annotated[bool, typer.Option("--recipe", help="The task's own setting; the default.")] = False,
+    trial: Annotated[int | None, typer.Option(metavar="N", help="Another trial of --from-study.")] = None,
+    set_: Set = None,
+    epochs: Annotated[int | None, typer.Option(metavar="E", help="[default: the study's, or 8]", min=1)] = None,
+    seed: Annotated[int, typer.Option(metavar="S", min=0)] = 0,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="[default: checkpoints/TASK-1, ...]")] = None,
+    data: Data = None,
+    weights_dir: WeightsDir = None,
+    storage: Storage = None,
+    device: Device = "auto",
+    skip_unreadable: SkipUnreadable = False,
+    download_weights: Download = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train one config to a checkpoint. With the same --out, a run that was stopped or killed goes on.
+
+    Example: [bold]pomona train fruit --from-study fruit-1 --out best[/bold]
+    """
+    if sum((config is not None, from_study is not None, recipe)) > 1:
+        raise InputError("--config, --from-study and --recipe exclude each other")
+    fixed = task_named(task).space.parse(set_ or [])
+    from rich.progress import Progress
+
+    from training import State
+
+    from ..training_run import TrainRequest, describe, prepare_training
+
+    request = TrainRequest(
+        task=task,
+        config=None if config is None else _read_config(config),
+        from_study=from_study,
+        trial=trial,
+        storage=storage,
+        fixed=fixed,
+        data=data,
+        weights_dir=weights_dir,
+        epochs=epochs,
+        seed=seed,
+        out=out,
+        device=device,
+        skip_unreadable=skip_unreadable,
+        download=download_weights,
+    )
+    console = notes()
+    with counting("reading the data") as progress:
+        run = prepare_training(request, console.print, progress)
+    if run.resumes:
+        console.print(f"going on from the checkpoint in {run.out}")
+
+    with stop_requests() as asked_to_stop, Progress(console=console, transient=True) as bar:
+        line = bar.add_task("training", total=None)
+
+        def on_batch(step: int, steps: int) -> None:
+            if asked_to_stop():
+                raise KeyboardInterrupt
+            bar.update(line, completed=step, total=steps)
+
+        def on_epoch(epoch: EpochResult) -> None:
+            bar.console.print(
+                f"epoch {epoch.epoch} of {epoch.epochs}: loss {epoch.loss:.6f}, validation loss {epoch.valid_loss:.6f}, "
+                f"{run.task.metric} {100 * epoch.value:.2f} %, {epoch.images / epoch.seconds:.0f} images/s"
+            )
+
+        try:
+            result = run.start(on_epoch, on_batch)
+        except KeyboardInterrupt:
+            console.print(f"the same command with --out {run.out} goes on from the last whole epoch")
+            raise
+    if result.state != State.COMPLETE:
+        raise InputError(f"{result.reason}: change the config, a lower learning rate or a smaller batch")
+    told = describe(run, result)
+    if as_json:
+        print_answer(json.dumps(told, indent=2))
+    else:
+        low, high = result.accuracy.ci95
+        print_answer(
+            f"{run.out}: {run.task.metric} {100 * (result.value or 0):.2f} % on n = {result.n} "
+            f"(95 % interval {100 * low:.1f} to {100 * high:.1f}), {result.seconds:.1f} s"
+        )
+
+
+def _read_config(path: Path) -> Config:
+    try:
+        config = json.loads(path.read_text())
+    except OSError as problem:
+        raise InputError(f"{path} can't be read: {problem.strerror}") from None
+    except ValueError as problem:
+        raise InputError(f"{path} is not JSON: {problem}") from None
+    if not isinstance(config, dict):
+        raise InputError(f"{path} must hold one JSON object, dimension: value")
+    return config

@@ -1,0 +1,94 @@
+"""What people see: the answer on stdout, progress and notes on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+PLAIN_WIDTH = 400
+
+
+def notes() -> Console:
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_answer(text: str) -> None:
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+
+
+def print_table(headings: Sequence[str], cells: Sequence[Sequence[str]], *, expendable: Sequence[str] = ()) -> list[str]:
+    """Prints a table, leaving out `expendable` columns, first named first, until it fits the terminal.
+
+    Into a pipe everything goes, at any width. Returns the headings left out.
+    """
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=PLAIN_WIDTH)
+    widths = {
+        heading: max([len(heading), *(len(row[column]) for row in cells)]) for column, heading in enumerate(headings)
+    }
+    left_out: list[str] = []
+    for heading in expendable:
+        kept = [widths[name] + 2 for name in headings if name not in left_out]
+        if sum(kept) <= console.width:
+            break
+        if heading in widths:
+            left_out.append(heading)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in headings:
+        if heading not in left_out:
+            table.add_column(heading, overflow="fold")
+    for row in cells:
+        table.add_row(*(cell for heading, cell in zip(headings, row, strict=True) if heading not in left_out))
+    console.print(table)
+    return left_out
+
+
+@contextlib.contextmanager
+def counting(description: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for work that is counted; it appears with the first count, and not at all where nothing is to be done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=notes(), transient=True) as progress:
+        bar = None
+
+        def count(done: int, total: int) -> None:
+            nonlocal bar
+            if bar is None:
+                bar = progress.add_task(description, total=total)
+            progress.update(bar, completed=done, total=total)
+
+        yield count
+
+
+@contextlib.contextmanager
+def stop_requests() -> Iterator[Callable[[], bool]]:
+    """Turns the first Ctrl-C (or SIGTERM) into a request that the work asks about; the second one stops at once.
+
+    Outside the main thread, where signals can't be caught, Ctrl-C keeps its usual meaning.
+    """
+    asked = False
+
+    def on_signal(_number: int, _frame: object) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        notes().print("stopping after this batch; Ctrl-C once more stops at once")
+
+    previous: dict[int, object] = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous[number] = signal.signal(number, on_signal)
+    except ValueError:
+        pass
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]

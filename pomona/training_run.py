@@ -1,0 +1,153 @@
+"""Training one config to a checkpoint: what `pomona train` and `pomona.train` do."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from search_spaces import Config, InputError, Task, task_named
+from studies import open_study
+from training import (
+    EpochResult,
+    FitResult,
+    fit,
+    has_checkpoint,
+    load_backbone,
+    load_checkpoint,
+    measure_numerics,
+    open_data,
+    resolve_device,
+    runnable,
+    splits_for,
+)
+
+DEFAULT_EPOCHS = 8
+OnEpoch = Callable[[EpochResult], None]
+OnBatch = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What `pomona train` takes. Of `config` and `from_study` at most one; neither is the recipe."""
+
+    task: str
+    config: Config | None = None
+    from_study: str | None = None
+    trial: int | None = None
+    storage: str | None = None
+    fixed: Config = field(default_factory=dict)
+    data: str | None = None
+    weights_dir: Path | None = None
+    epochs: int | None = None
+    seed: int = 0
+    out: Path | None = None
+    device: str = "auto"
+    skip_unreadable: bool = False
+    download: bool = False
+
+
+@dataclass(frozen=True)
+class TrainRun:
+    """A training run ready to start, or to go on where its folder's checkpoint stands."""
+
+    task: Task
+    config: Config
+    epochs: int
+    out: Path
+    resumes: bool
+    start: Callable[[OnEpoch | None, OnBatch | None], FitResult]
+
+
+def prepare_training(
+    request: TrainRequest, notify: Callable[[str], None], progress: Callable[[int, int], None] | None = None
+) -> TrainRun:
+    """Checks everything and opens the data; nothing is written yet.
+
+    Raises:
+        InputError: whatever is wrong with the request, a finished checkpoint in its folder included.
+    """
+    task = task_named(request.task)
+    config, epochs = dict(task.recipe), request.epochs or DEFAULT_EPOCHS
+    data, weights_dir, download, skip = request.data, request.weights_dir, request.download, request.skip_unreadable
+    if request.config is not None and request.from_study is not None:
+        raise InputError("a config and a study to take it from exclude each other")
+    if request.from_study is not None:
+        study = open_study(request.from_study, request.storage)
+        settings = study.settings
+        if settings.task != task.name:
+            raise InputError(f"study {study.name!r} is one of task {settings.task}, not of {task.name}")
+        best = study.best() if request.trial is None else study.trial(request.trial)
+        if best is None:
+            raise InputError(f"study {study.name!r} has no trial that ran to its end: go on with pomona resume")
+        config, epochs = dict(best.config), request.epochs or settings.epochs
+        data = settings.data if data is None else data
+        weights_dir = Path(settings.weights_dir) if weights_dir is None and settings.weights_dir else weights_dir
+        download, skip = download or settings.download, skip or settings.skip_unreadable
+        notify(f"config of trial {best.number} of {study.name}")
+    elif request.config is not None:
+        config = request.config
+    if request.from_study is None and request.config is None:
+        ready = runnable(task, request.fixed, weights_dir=weights_dir, download=download)
+        config, download = ready.task.recipe, ready.download
+        notify(f"config: {ready.recipe_note}")
+    else:
+        config = task.space.validate(config | request.fixed)
+    device = resolve_device(request.device)
+    measured = measure_numerics(device)
+    photos = open_data(data, task, skip_unreadable=skip, progress=progress)
+    notify(f"data: {photos.summary()}")
+    notify(f"device: {device.type}, {measured.numerics}")
+    out = request.out or _free_folder(task.name)
+    resumes = has_checkpoint(out)
+    if resumes and (record := load_checkpoint(out).record).epoch == record.epochs:
+        raise InputError(f"{out} holds a finished checkpoint: choose another --out")
+    splits = splits_for(photos, config)
+
+    def start(on_epoch: OnEpoch | None, on_batch: OnBatch | None) -> FitResult:
+        return fit(
+            task,
+            config,
+            splits,
+            epochs=epochs,
+            seed=request.seed,
+            device=device,
+            numerics=measured.numerics,
+            backbones=functools.partial(load_backbone, weights_dir=weights_dir, download=download),
+            on_epoch=on_epoch,
+            on_batch=on_batch,
+            checkpoint_to=out,
+            resume_from=out if resumes else None,
+        )
+
+    return TrainRun(task, config, epochs, out, resumes, start)
+
+
+def describe(run: TrainRun, result: FitResult) -> dict[str, Any]:
+    """The outcome as plain data; the losses in full, so that two runs can be compared to the last digit."""
+    grouped = result.grouped
+    return {
+        "checkpoint": str(run.out),
+        "task": run.task.name,
+        "config": run.config,
+        "value": result.value,
+        "n": result.n,
+        "ci95": result.accuracy.ci95,
+        "groups_ci95": grouped.ci95 if grouped else None,
+        "losses": [epoch.loss for epoch in result.curve],
+        "valid_losses": [epoch.valid_loss for epoch in result.curve],
+        "values": [epoch.value for epoch in result.curve],
+        "seed": result.seed,
+        "seconds": result.seconds,
+        "images_per_second": result.images_per_second,
+        "environment": result.environment,
+    }
+
+
+def _free_folder(task: str) -> Path:
+    number = 1
+    while (folder := Path("checkpoints") / f"{task}-{number}").exists():
+        number += 1
+    return folder

@@ -1,0 +1,122 @@
+"""A search space: named dimensions, and what may be asked of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
+
+from .dimensions import Choice, Config, Dimension, Value
+from .errors import InputError
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Named, typed dimensions. A condition may only name a dimension that stands before its own."""
+
+    dimensions: Mapping[str, Dimension]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dimensions", MappingProxyType(dict(self.dimensions)))
+        seen: dict[str, Dimension] = {}
+        for name, dimension in self.dimensions.items():
+            if not name.isidentifier():
+                raise InputError(f"a dimension's name must be an identifier, not {name!r}")
+            if (condition := dimension.condition) is not None:
+                if condition.other not in seen:
+                    raise InputError(f"{name} depends on {condition.other!r}, which does not stand before it")
+                for value in condition.is_in:
+                    if (problem := seen[condition.other].problem(value)) is not None:
+                        raise InputError(f"{name} waits for a value that cannot come: {condition.other} {problem}")
+            seen[name] = dimension
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def active(self, config: Config) -> tuple[str, ...]:
+        """Names of the dimensions that take part, given the values in `config`, in the space's order."""
+        chosen: Config = {}
+        for name, dimension in self.dimensions.items():
+            if dimension.condition is None or dimension.condition.holds(chosen):
+                if name not in config:
+                    raise InputError(f"{name} is missing")
+                chosen[name] = config[name]
+        return tuple(chosen)
+
+    def validate(self, config: Config) -> Config:
+        """`config` with its names in the space's order; inactive names are an error.
+
+        Raises:
+            InputError: a name is unknown, missing or inactive, or a value lies outside its dimension.
+        """
+        for name in config:
+            if name not in self.dimensions:
+                raise InputError(f"unknown dimension {name!r}; the space has {', '.join(self.dimensions)}")
+        checked = self.activate(config)
+        for name in config:
+            if name not in checked:
+                condition = self.dimensions[name].condition
+                assert condition is not None
+                values = ", ".join(str(value) for value in condition.is_in)
+                raise InputError(f"{name} has no meaning here: it counts only where {condition.other} is {values}")
+        for name, value in checked.items():
+            if (problem := self.dimensions[name].problem(value)) is not None:
+                raise InputError(f"{name} {problem}")
+        return checked
+
+    def activate(self, values: Mapping[str, Value]) -> Config:
+        """The part of `values` that takes part; values are not checked. For flat forms such as Ray's."""
+        return {name: values[name] for name in self.active(dict(values))}
+
+    def replace(self, **dimensions: Dimension) -> SearchSpace:
+        """This space with some dimensions exchanged; `Choice(x)` fixes one.
+
+        A condition loses the values that can no longer come; a dimension that can no longer take part leaves.
+        """
+        for name in dimensions:
+            if name not in self.dimensions:
+                raise InputError(f"unknown dimension {name!r}; the space has {', '.join(self.dimensions)}")
+        result: dict[str, Dimension] = {}
+        for name, old in self.dimensions.items():
+            dimension = dimensions.get(name, old)
+            if (condition := old.condition) is not None:
+                other = result.get(condition.other)
+                possible = [v for v in condition.is_in if other is not None and other.problem(v) is None]
+                if not possible:
+                    continue
+                dimension = dimension.when(condition.other, possible)
+            result[name] = dimension
+        return SearchSpace(result)
+
+    def fix(self, values: Mapping[str, Value]) -> SearchSpace:
+        """This space with some dimensions held at one value each.
+
+        Raises:
+            InputError: a name is unknown or a value lies outside its dimension.
+        """
+        for name, value in values.items():
+            if name not in self.dimensions:
+                raise InputError(f"unknown dimension {name!r}; the space has {', '.join(self.dimensions)}")
+            if (problem := self.dimensions[name].problem(value)) is not None:
+                raise InputError(f"{name} {problem}")
+        return self.replace(**{name: Choice(value) for name, value in values.items()})
+
+    def parse(self, assignments: list[str]) -> Config:
+        """`["name=value", ...]`, as typed on a command line, as values of the dimensions' types (not checked)."""
+        values: Config = {}
+        for assignment in assignments:
+            name, equals, text = assignment.partition("=")
+            if not equals:
+                raise InputError(f"expected dim=value, not {assignment!r}")
+            if name not in self.dimensions:
+                raise InputError(f"unknown dimension {name!r}; the space has {', '.join(self.dimensions)}")
+            values[name] = self.dimensions[name].parse(text)
+        return values
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits that change with any dimension, its order or its bounds."""
+        described = [[name, type(d).__name__, asdict(d)] for name, d in self.dimensions.items()]
+        return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]

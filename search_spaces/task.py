@@ -1,0 +1,46 @@
+"""What is to be learned, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .dimensions import Config
+from .errors import InputError
+from .space import SearchSpace
+
+
+@dataclass(frozen=True)
+class Target:
+    """A value of the metric that counts as success, and where it comes from."""
+
+    value: float
+    origin: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task: data sources, metric, target, the recipe of its source, and its space.
+
+    `sources` lists where the data may come from when no folder is named, first choice first.
+    `recipe` is the setting that the task's origin describes; it lies in `space` and is trial 0 of every study.
+    """
+
+    name: str
+    title: str
+    modality: str
+    classes: tuple[str, ...]
+    sources: tuple[str, ...]
+    metric: str
+    direction: str
+    target: Target | None
+    recipe_origin: str
+    recipe: Config
+    space: SearchSpace
+
+    def __post_init__(self) -> None:
+        if self.direction not in ("maximize", "minimize"):
+            raise InputError(f"a direction is 'maximize' or 'minimize', not {self.direction!r}")
+        object.__setattr__(self, "recipe", self.space.validate(self.recipe))
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.space.digest))

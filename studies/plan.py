@@ -1,0 +1,77 @@
+"""What a study is to do, and with what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from search_spaces import PomonaError, Task
+from training import Data, FitResult, Numerics
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many trials of how many epochs, until when, and on what.
+
+    `task` is narrowed to what can run here. `trials` counts all of the study's, finished ones included; `timeout` is in
+    seconds of this run.
+    """
+
+    task: Task
+    data: Data
+    trials: int
+    epochs: int
+    timeout: float | None
+    device: torch.device
+    numerics: Numerics
+    weights_dir: Path | None
+    download: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trial that has ended."""
+
+    number: int
+    result: FitResult
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where the running trial is: `step` of `steps` batches, and its last validation value."""
+
+    number: int
+    step: int
+    steps: int
+    value: float | None
+
+
+class Interrupted(PomonaError):
+    """The run is to end now; the trial under way stays as its last checkpoint. The message says why."""
+
+
+Watch = Callable[[Progress], None]
+"""Called often; it may raise `Interrupted`."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Trials, epochs each, and seconds in all."""
+
+    trials: int
+    epochs: int
+    timeout: float | None
+
+    def __str__(self) -> str:
+        limit = f", at most {self.timeout / 60:.3g} min" if self.timeout is not None else ""
+        return f"{self.trials} trials of {self.epochs} epochs{limit}"
+
+
+def default_budget(device: torch.device, threads: int) -> Budget:
+    """What a machine can do in ten minutes: on a CPU eight trials a core; a GPU is good for more of both."""
+    if device.type == "cuda":
+        return Budget(trials=100, epochs=12, timeout=600.0)
+    return Budget(trials=8 * max(threads, 1), epochs=8, timeout=600.0)

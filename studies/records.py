@@ -1,0 +1,138 @@
+"""A trial as a row: plain data, read from Optuna's storage and from nowhere else."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from search_spaces import Config
+from training import FitResult, State
+
+_STATES = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
+FEASIBLE = "feasible"
+STATE_ORDER = ("complete", "running", "pruned", "infeasible", "failed")
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial of a study. Intervals are 95 %; `value` is that of the last epoch; `seconds` are of this trial alone.
+
+    `curve` holds (epoch, value) pairs.
+    `ci95` counts every example as a witness, `groups_ci95` every group of examples (None where the data has none).
+    """
+
+    study: str
+    data: str
+    number: int
+    state: str
+    reason: str
+    config: Config
+    value: float | None
+    n: int
+    ci95: tuple[float, float] | None
+    group_value: float | None
+    n_groups: int
+    groups_ci95: tuple[float, float] | None
+    epochs: int
+    seconds: float
+    images_per_second: float
+    parameters: int
+    seed: int
+    engine: str
+    weights: str
+    note: str
+    curve: tuple[tuple[int, float], ...] = ()
+
+
+def attributes_of(result: FitResult, engine: str) -> dict[str, Any]:
+    """What is kept of a result: flat values, so that each is a column in optuna-dashboard."""
+    attributes: dict[str, Any] = {
+        "state": str(result.state),
+        "reason": result.reason,
+        "epochs": len(result.curve),
+        "seconds": round(result.seconds, 3),
+        "images_per_second": round(result.images_per_second, 1),
+        "parameters": result.parameters,
+        "engine": engine,
+        "weights": result.environment.get("weights", ""),
+        "device": result.environment.get("device", ""),
+        "numerics": result.environment.get("numerics", ""),
+        "commit": result.environment.get("commit", ""),
+    }
+    if result.n:
+        interval = result.accuracy
+        attributes |= {"n": interval.n, "ci95_low": interval.low, "ci95_high": interval.high}
+        if (grouped := result.grouped) is not None:
+            attributes |= {
+                "group_accuracy": grouped.value,
+                "n_groups": grouped.n,
+                "groups_ci95_low": grouped.low,
+                "groups_ci95_high": grouped.high,
+            }
+    return attributes
+
+
+def record_of(trial: FrozenTrial, study: str, data: str) -> TrialRecord:
+    """The row of a trial in any state."""
+    kept = trial.user_attrs
+    state = kept.get("state") or _STATES[trial.state]
+    last = trial.intermediate_values[max(trial.intermediate_values)] if trial.intermediate_values else None
+    reason = str(kept.get("reason", ""))
+    if state == "running":
+        reason = f"under way or interrupted, {len(trial.intermediate_values)} epochs done"
+    return TrialRecord(
+        study=study,
+        data=data,
+        number=trial.number,
+        state=state,
+        reason=reason,
+        config=dict(trial.params),
+        value=trial.value if trial.state == TrialState.COMPLETE else last,
+        n=int(kept.get("n", 0)),
+        ci95=_interval(kept, "ci95"),
+        group_value=kept.get("group_accuracy"),
+        n_groups=int(kept.get("n_groups", 0)),
+        groups_ci95=_interval(kept, "groups_ci95"),
+        epochs=int(kept.get("epochs", len(trial.intermediate_values))),
+        seconds=float(kept.get("seconds", 0.0)),
+        images_per_second=float(kept.get("images_per_second", 0.0)),
+        parameters=int(kept.get("parameters", 0)),
+        seed=int(kept.get("seed", 0)),
+        engine=str(kept.get("engine", "")),
+        weights=str(kept.get("weights", "")),
+        note=str(kept.get("note", "")),
+        curve=tuple(sorted(trial.intermediate_values.items())),
+    )
+
+
+def final_state(result: FitResult) -> TrialState:
+    """Optuna's state for a result.
+
+    Infeasible is PRUNED with a violated constraint: a FAILed trial is invisible to samplers, which would propose the
+    same again.
+    """
+    return {
+        State.COMPLETE: TrialState.COMPLETE,
+        State.PRUNED: TrialState.PRUNED,
+        State.INFEASIBLE: TrialState.PRUNED,
+        State.FAILED: TrialState.FAIL,
+    }[result.state]
+
+
+def config_key(config: Config) -> str:
+    """Equal for equal configs, whatever the order of their names."""
+    return json.dumps(config, sort_keys=True)
+
+
+def _interval(kept: dict[str, Any], name: str) -> tuple[float, float] | None:
+    low, high = kept.get(f"{name}_low"), kept.get(f"{name}_high")
+    return None if low is None or high is None else (float(low), float(high))

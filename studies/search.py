@@ -1,0 +1,223 @@
+"""From a request to a study that runs: everything is checked before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import optuna
+import torch
+
+from search_spaces import Config, InputError, task_named
+from training import Data, Measured, Numerics, Runnable, environment, measure_numerics, open_data, resolve_device, runnable
+
+from .engines import engine_named
+from .plan import Budget, Outcome, Plan, Watch, default_budget
+from .settings import PRUNERS, Settings
+from .storage import DEFAULT_STORAGE, open_storage, study_names
+from .study import Study
+
+Notify = Callable[[str], None]
+CountProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """What `pomona search` takes; None is the default that suits the machine. `timeout` is in seconds."""
+
+    task: str
+    data: str | None = None
+    weights_dir: Path | None = None
+    study: str | None = None
+    storage: str | None = None
+    trials: int | None = None
+    epochs: int | None = None
+    timeout: float | None = None
+    seed: int = 0
+    engine: str = "inline"
+    device: str = "auto"
+    pruner: str = "hyperband"
+    fixed: Config = field(default_factory=dict)
+    skip_unreadable: bool = False
+    download: bool = False
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Search:
+    """A study with the plan for it, ready to run."""
+
+    study: Study
+    plan: Plan
+    engine: str
+
+    def run(self, watch: Watch) -> Iterator[Outcome]:
+        """Runs until the plan is fulfilled; see `AbstractEngine.run` for what may be raised."""
+        with self.study.running():
+            yield from engine_named(self.engine).run(self.study, self.plan, watch)
+
+
+def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgress | None = None) -> Search:
+    """Opens the data, the weights and the storage, and makes the study, or goes on with it where it is there.
+
+    Raises:
+        InputError: whatever is wrong with the request; nothing was written to the storage then.
+    """
+    task = task_named(request.task)
+    if request.pruner not in PRUNERS:
+        raise InputError(f"unknown pruner {request.pruner!r}: {', '.join(PRUNERS)}")
+    engine_named(request.engine)
+    device = resolve_device(request.device)
+    budget = _budget(request, device)
+    ready = runnable(task, request.fixed, weights_dir=request.weights_dir, download=request.download)
+    data = open_data(request.data, task, skip_unreadable=request.skip_unreadable, progress=progress)
+    measured = measure_numerics(device)
+    storage = open_storage(request.storage)
+    name = request.study or _free_name(task.name, storage)
+    settings = Settings(
+        task=task.name,
+        space=ready.task.space.digest,
+        fixed=request.fixed,
+        data=_absolute(request.data),
+        source=data.source,
+        fingerprint=data.fingerprint,
+        skip_unreadable=request.skip_unreadable,
+        weights_dir=_absolute(request.weights_dir),
+        download=ready.download,
+        device=request.device,
+        numerics=asdict(measured.numerics),
+        seed=request.seed,
+        trials=budget.trials,
+        epochs=budget.epochs,
+        timeout=budget.timeout,
+        pruner=request.pruner,
+        engine=request.engine,
+        metric=task.metric,
+        direction=task.direction,
+        target=task.target.value if task.target else None,
+        recipe_note=ready.recipe_note,
+        command=request.command,
+        environment=environment(device),
+    )
+    if name in study_names(storage):
+        study = Study.open(name, request.storage, to_run=True)
+        _same_or_error(study.settings, settings, name)
+        notify(f"study {name}: going on, {study.ended} of {budget.trials} trials are done")
+    else:
+        study = Study.create(name, request.storage, settings, ready.task.recipe)
+        notify(f"study {name}: new, in {request.storage or DEFAULT_STORAGE}")
+    _say(notify, ready, data, device, measured, budget)
+    return Search(study, _plan(ready, data, device, study.numerics, budget, request.weights_dir), request.engine)
+
+
+def prepare_resume(
+    name: str,
+    storage_url: str | None,
+    notify: Notify,
+    progress: CountProgress | None = None,
+    *,
+    trials: int | None = None,
+    timeout: float | None = None,
+) -> Search:
+    """A study that was interrupted, with the settings it was started with; `trials` and `timeout` may be changed.
+
+    Raises:
+        InputError: there is no such study, or its data, its weights or its space are not what they were.
+    """
+    study = Study.open(name, storage_url, to_run=True)
+    settings = study.settings
+    task = task_named(settings.task)
+    device = resolve_device(settings.device)
+    weights_dir = Path(settings.weights_dir) if settings.weights_dir else None
+    ready = runnable(task, settings.fixed, weights_dir=weights_dir, download=settings.download)
+    data = open_data(settings.data, task, skip_unreadable=settings.skip_unreadable, progress=progress)
+    now = replace(settings, space=ready.task.space.digest, fingerprint=data.fingerprint)
+    _same_or_error(settings, now, name)
+    budget = Budget(trials or settings.trials, settings.epochs, timeout or settings.timeout)
+    _positive(budget)
+    notify(f"study {name}: going on, {study.ended} of {budget.trials} trials are done")
+    return Search(study, _plan(ready, data, device, study.numerics, budget, weights_dir), settings.engine)
+
+
+def open_study(name: str, storage_url: str | None) -> Study:
+    """A study to be read."""
+    return Study.open(name, storage_url)
+
+
+def _plan(
+    ready: Runnable, data: Data, device: torch.device, numerics: Numerics, budget: Budget, weights_dir: Path | None
+) -> Plan:
+    return Plan(
+        task=ready.task,
+        data=data,
+        trials=budget.trials,
+        epochs=budget.epochs,
+        timeout=budget.timeout,
+        device=device,
+        numerics=numerics,
+        weights_dir=weights_dir,
+        download=ready.download,
+    )
+
+
+def _budget(request: SearchRequest, device: torch.device) -> Budget:
+    """What was asked for; the machine's defaults for the rest. A number of trials without a timeout has no limit."""
+    default = default_budget(device, torch.get_num_threads())
+    budget = Budget(
+        trials=default.trials if request.trials is None else request.trials,
+        epochs=default.epochs if request.epochs is None else request.epochs,
+        timeout=default.timeout if request.timeout is None and request.trials is None else request.timeout,
+    )
+    _positive(budget)
+    return budget
+
+
+def _positive(budget: Budget) -> None:
+    if budget.trials < 1 or budget.epochs < 1:
+        raise InputError(f"--trials and --epochs must be at least 1, not {budget.trials} and {budget.epochs}")
+    if budget.timeout is not None and budget.timeout <= 0:
+        raise InputError("--timeout must be longer than nothing")
+
+
+def _same_or_error(old: Settings, new: Settings, name: str) -> None:
+    """A study is one task, one space, one data set, one seed and one length of training."""
+    for part, what in (
+        ("task", "task"),
+        ("fingerprint", "data (fingerprint)"),
+        ("fixed", "--set"),
+        ("space", "search space; weights may have come or gone since"),
+        ("epochs", "--epochs"),
+        ("seed", "--seed"),
+        ("pruner", "--pruner"),
+    ):
+        before, after = getattr(old, part), getattr(new, part)
+        if before != after:
+            raise InputError(f"study {name!r} was made with another {what} ({before}, not {after}): choose another --study")
+
+
+def _say(
+    notify: Notify, ready: Runnable, data: Data, device: torch.device, measured: Measured, budget: Budget
+) -> None:
+    notify(f"data: {data.summary()}")
+    for note in ready.notes:
+        notify(note)
+    speeds = ", ".join(f"{name} {speed:.0f}" for name, speed in measured.images_per_second.items())
+    when = "measured earlier" if measured.cached else "measured now"
+    notify(f"device: {device.type}, {measured.numerics} ({when}; probe images a second: {speeds})")
+    notify(f"budget: {budget} (--trials, --epochs, --timeout change it)")
+
+
+def _free_name(task: str, storage: optuna.storages.BaseStorage) -> str:
+    taken = set(study_names(storage))
+    number = 1
+    while f"{task}-{number}" in taken:
+        number += 1
+    return f"{task}-{number}"
+
+
+def _absolute(path: str | Path | None) -> str | None:
+    """Resumed from another folder, a study still finds its data; names of sources stay as they are."""
+    if path is None:
+        return None
+    return str(Path(path).resolve()) if Path(path).exists() else str(path)

@@ -1,0 +1,56 @@
+"""What a study was started with, kept in its storage so that it can be resumed from its name alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from search_spaces import Config, InputError
+
+ATTRIBUTE = "settings"
+PRUNERS = ("hyperband", "median", "none")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`data` is the folder or name as the user gave it (None: the task's own source), `source` its name in tables.
+
+    `fixed` are the dimensions held by the user; `space` is the digest of the space that was searched.
+    """
+
+    task: str
+    space: str
+    fixed: Config
+    data: str | None
+    source: str
+    fingerprint: str
+    skip_unreadable: bool
+    weights_dir: str | None
+    download: bool
+    device: str
+    numerics: dict[str, Any]
+    seed: int
+    trials: int
+    epochs: int
+    timeout: float | None
+    pruner: str
+    engine: str
+    metric: str
+    direction: str
+    target: float | None
+    recipe_note: str
+    command: str
+    environment: dict[str, Any]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @staticmethod
+    def from_json(text: str, study: str) -> Settings:
+        """Raises InputError where `text` is not of this version of pomona."""
+        try:
+            raw = json.loads(text)
+            return Settings(**{field.name: raw[field.name] for field in fields(Settings)})
+        except (ValueError, TypeError, KeyError):
+            raise InputError(f"study {study!r} was made by another version of pomona: start a new one") from None

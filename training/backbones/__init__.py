@@ -1,0 +1,90 @@
+"""Backbones as ordered stages. To add one: a file whose function takes the source's model apart, and its line here."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from torch import nn
+
+from search_spaces import InputError
+
+from .. import vision
+from . import convnext, efficientnet, mobilenet, resnet, squeezenet, timm_models, vgg
+from .backbone import RANDOM
+from .backbone import Backbone as Backbone
+from .backbone import Parts as Parts
+from .backbone import Preprocessing as Preprocessing
+from .backbone import assemble as assemble
+from .backbone import freeze as freeze
+
+# torchvision's name -> what takes torchvision's model apart.
+BACKBONES: Mapping[str, Callable[[Any], Parts]] = MappingProxyType(
+    {
+        "vgg16": vgg.divide,
+        "resnet18": resnet.divide,
+        "resnet50": resnet.divide,
+        "resnet152": resnet.divide,
+        "mobilenet_v2": mobilenet.divide_v2,
+        "mobilenet_v3_small": mobilenet.divide_v3_small,
+        "squeezenet1_0": squeezenet.divide_v1_0,
+        "squeezenet1_1": squeezenet.divide_v1_1,
+        "efficientnet_b0": efficientnet.divide,
+        "convnext_tiny": convnext.divide,
+    }
+)
+TIMM = "timm:"
+
+
+def backbone_names() -> tuple[str, ...]:
+    """The names that `build` takes, apart from those of timm's models, which are `timm:` with timm's own name."""
+    return tuple(BACKBONES)
+
+
+def build(name: str) -> Backbone:
+    """The backbone `name` with random weights, from torch's own random state; nothing is downloaded.
+
+    Raises:
+        InputError: there is none of that name, or the stages of timm's model can't be followed.
+    """
+    return assemble(name, divide(name, source_model(name)), RANDOM)
+
+
+def check_name(name: str) -> None:
+    """
+    Raises:
+        InputError: `name` is no backbone, or timm's and timm is missing.
+    """
+    if name.startswith(TIMM):
+        timm_models.check_name(name.removeprefix(TIMM))
+    elif name not in BACKBONES:
+        close = difflib.get_close_matches(name, BACKBONES, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise InputError(
+            f"no backbone {name!r}: {hint}there are {', '.join(BACKBONES)}, and timm:NAME for timm's models"
+        )
+
+
+def source_model(name: str) -> nn.Module:
+    """The model as its source makes it, with random weights, in evaluation mode.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    check_name(name)
+    if name.startswith(TIMM):
+        model: nn.Module = timm_models.create(name.removeprefix(TIMM))
+    else:
+        model = vision.torchvision().models.get_model(name)
+    return model.eval()
+
+
+def divide(name: str, model: nn.Module) -> Parts:
+    """The parts of `source_model(name)`, which they share.
+
+    Raises:
+        InputError: the stages of timm's model can't be followed.
+    """
+    return timm_models.divide(model) if name.startswith(TIMM) else BACKBONES[name](model)

@@ -1,0 +1,53 @@
+"""From stored bytes to batches: order, transfer, augmentation, all of it a function of the seed and the epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from .augment import augment
+from .data.splits import Split
+
+EVALUATION_BATCH = 128
+
+
+def generator_of(seed: int, epoch: int, purpose: int) -> torch.Generator:
+    """A generator of its own for each epoch and purpose, so that a resumed run needs no stored random state."""
+    return torch.Generator().manual_seed(number_of(seed, epoch, purpose))
+
+
+def number_of(*parts: int) -> int:
+    """A 64-bit seed mixed from whole numbers of at least 0."""
+    low, high = np.random.SeedSequence(parts).generate_state(2)
+    return int(low) | (int(high) & 0x7FFFFFFF) << 32
+
+
+def training_batches(
+    split: Split, batch_size: int, strength: int, *, seed: int, epoch: int, device: torch.device
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """One epoch in random order: augmented images (n, 3, R, R) in 0..1 and labels (n,).
+
+    The batches are `batch_count` of nearly equal size, so that none is a leftover of one.
+    """
+    order = torch.randperm(len(split), generator=generator_of(seed, epoch, 0))
+    chance = generator_of(seed, epoch, 1)
+    for index in order.tensor_split(batch_count(len(split), batch_size)):
+        images, labels = split.take(index)
+        yield augment(to_floats(images, device), strength, chance), labels.to(device, non_blocking=True)
+
+
+def evaluation_batches(split: Split, device: torch.device) -> Iterator[torch.Tensor]:
+    """The images in their own order, as floats (n, 3, R, R) in 0..1."""
+    for index in torch.arange(len(split)).split(EVALUATION_BATCH):
+        yield to_floats(split.take(index)[0], device)
+
+
+def batch_count(examples: int, batch_size: int) -> int:
+    return max(1, round(examples / batch_size))
+
+
+def to_floats(images: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Bytes (n, R, R, 3) -> floats (n, 3, R, R) in 0..1. The bytes travel, the floats are made on the device."""
+    return images.to(device, non_blocking=True).permute(0, 3, 1, 2).contiguous().float().div_(255)

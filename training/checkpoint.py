@@ -1,0 +1,146 @@
+"""Checkpoints: a folder with tensors (safetensors) and a JSON file that names them and is written last.
+
+The JSON is renamed into place only when its tensors are on the disk, so that a checkpoint is always whole: the new
+one, or the one before.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+from search_spaces import Config, InputError
+
+from .backbones import build
+from .files import atomic_write_bytes, atomic_write_json
+from .model import Classifier
+from .numerics import Numerics
+from .structure import backbone_of
+
+FORMAT = 1
+RECORD = "checkpoint.json"
+
+
+@dataclass(frozen=True)
+class CheckpointRecord:
+    """Everything about a checkpoint but its tensors. `epoch` of `epochs` are done."""
+
+    task: str
+    config: Config
+    classes: tuple[str, ...]
+    resolution: int
+    seed: int
+    epoch: int
+    epochs: int
+    curve: list[dict[str, Any]]
+    numerics: Numerics
+    weights: str
+    fingerprint: str
+    source: str
+    environment: dict[str, Any]
+    value: float | None = None
+    ci95: tuple[float, float] | None = None
+    n: int = 0
+    groups_ci95: tuple[float, float] | None = None
+    n_groups: int = 0
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A record with its tensors, on the CPU; names begin with `model.` or `optimizer.`."""
+
+    folder: Path
+    record: CheckpointRecord
+    tensors: dict[str, torch.Tensor]
+
+    def classifier(self) -> Classifier:
+        """The model with its weights, in evaluation mode on the CPU."""
+        record = self.record
+        model = Classifier(build(backbone_of(record.config)), len(record.classes), record.config)
+        restore_model(model, self.tensors, self.folder)
+        return model.eval()
+
+
+def save_checkpoint(
+    folder: Path, record: CheckpointRecord, model: Classifier, optimizer: torch.optim.Optimizer | None
+) -> None:
+    """Writes tensors, then the record that names them, then removes the tensors of earlier epochs.
+
+    Raises:
+        InputError: no room or no permission; the previous checkpoint is whole.
+    """
+    tensors = {f"model.{name}": tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    if optimizer is not None:
+        for number, state in optimizer.state_dict()["state"].items():
+            for name, tensor in state.items():
+                tensors[f"optimizer.{number}.{name}"] = torch.as_tensor(tensor).detach().cpu().contiguous()
+    name = f"epoch-{record.epoch:04d}.safetensors"
+    atomic_write_bytes(folder / name, safetensors.torch.save(tensors))
+    atomic_write_json(folder / RECORD, {"format": FORMAT, "tensors": name, **asdict(record)})
+    for other in folder.glob("epoch-*.safetensors"):
+        if other.name != name:
+            other.unlink(missing_ok=True)
+
+
+def has_checkpoint(folder: Path) -> bool:
+    return (folder / RECORD).is_file()
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Reads a checkpoint from its folder or from the JSON file in it.
+
+    Raises:
+        InputError: there is none, it is of a later format, or it is damaged.
+    """
+    folder = path.parent if path.name == RECORD else path
+    try:
+        raw = json.loads((folder / RECORD).read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"no checkpoint in {folder}: expected a folder that `pomona train` wrote") from None
+    except (OSError, ValueError) as problem:
+        raise InputError(f"{folder / RECORD} can't be read ({problem}): train again") from None
+    if not isinstance(raw, dict) or raw.pop("format", None) != FORMAT:
+        raise InputError(f"{folder / RECORD} is not a checkpoint of this version of pomona (format {FORMAT})")
+    tensors_path = folder / str(raw.pop("tensors", ""))
+    try:
+        numerics = Numerics(**raw.pop("numerics"))
+        classes, interval, groups = tuple(raw.pop("classes")), raw.pop("ci95"), raw.pop("groups_ci95")
+        record = CheckpointRecord(
+            **raw,
+            numerics=numerics,
+            classes=classes,
+            ci95=tuple(interval) if interval else None,
+            groups_ci95=tuple(groups) if groups else None,
+        )
+    except (TypeError, KeyError) as problem:
+        raise InputError(f"{folder / RECORD} lacks a field or has one too many ({problem}): train again") from None
+    try:
+        return Checkpoint(folder, record, safetensors.torch.load_file(tensors_path))
+    except (OSError, safetensors.SafetensorError) as problem:
+        raise InputError(f"{tensors_path} can't be read ({problem}): train again") from None
+
+
+def restore_model(model: Classifier, tensors: dict[str, torch.Tensor], folder: Path) -> None:
+    """Loads the `model.` tensors, every one of them."""
+    state = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as problem:
+        first = str(problem).strip().splitlines()[-1].strip()
+        raise InputError(f"the checkpoint in {folder} does not fit its own backbone: {first}") from None
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    """Loads the `optimizer.` tensors; the settings stay those of the config."""
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        if key.startswith("optimizer."):
+            _, number, name = key.split(".", 2)
+            state.setdefault(int(number), {})[name] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

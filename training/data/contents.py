@@ -1,0 +1,89 @@
+"""What the files of a folder hold: their digests, and whether they are pictures. Remembered between starts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import PIL
+
+from ..cache import cache_folder
+from ..files import atomic_write_bytes
+from .decode import why_unreadable
+from .threads import Progress, in_threads
+
+_SETTLED_NS = 2_000_000_000
+
+
+@dataclass(frozen=True)
+class Content:
+    """sha256 of a file's bytes, and why it is no picture (None where it is one)."""
+
+    digest: str
+    problem: str | None
+
+
+_Stamp = tuple[int, int, int]
+
+
+class ContentIndex:
+    """The contents of files below one folder, as known from the last time and as they are now."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        name = hashlib.sha256(str(root).encode("utf-8", "surrogateescape")).hexdigest()[:24]
+        self._path = cache_folder("contents") / f"{name}.json"
+        self._known = self._load()
+        self._seen: dict[str, tuple[_Stamp, Content]] = {}
+
+    def examine(
+        self, paths: Sequence[str], *, workers: int | None = None, progress: Progress | None = None
+    ) -> list[Content]:
+        """Contents of the files at `paths` (relative), read and decoded only where they changed since last time."""
+        stamps = {path: self._stamp(path) for path in paths}
+        self._seen = {p: known for p in paths if (known := self._known.get(p)) is not None and known[0] == stamps[p]}
+        new = [path for path in paths if path not in self._seen]
+        contents = in_threads(self._read, new, workers=workers, progress=progress)
+        for path, content in zip(new, contents, strict=True):
+            self._seen[path] = (stamps[path], content)
+        return [self._seen[path][1] for path in paths]
+
+    def save(self) -> None:
+        """Remembers what was examined, except files so young that a second change might not show in their times."""
+        now = time.time_ns()
+        settled = {path: seen for path, seen in self._seen.items() if now - max(seen[0][1:]) > _SETTLED_NS}
+        if settled != self._known:
+            files = {path: [*stamp, content.digest, content.problem] for path, (stamp, content) in settled.items()}
+            atomic_write_bytes(self._path, json.dumps({"pillow": PIL.__version__, "files": files}).encode())
+
+    def _load(self) -> dict[str, tuple[_Stamp, Content]]:
+        try:
+            index = json.loads(self._path.read_bytes())
+            # Another Pillow may read more, or less.
+            if index["pillow"] != PIL.__version__:
+                return {}
+            return {
+                path: ((size, modified, changed), Content(digest, problem))
+                for path, (size, modified, changed, digest, problem) in index["files"].items()
+            }
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
+
+    def _stamp(self, path: str) -> _Stamp:
+        try:
+            stat = (self._root / path).stat()
+        except OSError:
+            return (-1, 0, 0)
+        # The time of the last change, beside that of the last modification: tools that copy keep only the latter.
+        return (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+
+    def _read(self, path: str) -> Content:
+        try:
+            data = (self._root / path).read_bytes()
+        except OSError as problem:
+            return Content("", problem.strerror or type(problem).__name__)
+        return Content(hashlib.sha256(data).hexdigest(), why_unreadable(data))

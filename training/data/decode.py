@@ -1,0 +1,137 @@
+"""Whole photos as uint8 squares: rows of one memory-mapped array, decoded once per set of contents and resolution."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from search_spaces import InputError
+
+from ..cache import cache_folder
+from ..files import atomic_path
+from .threads import Progress, in_threads, only_one_process
+
+DECODING = 1
+"""Part of every key; to be raised when the pixels that come out change."""
+
+_WHITE = (255, 255, 255)
+
+
+def read_rgb(data: bytes, resolution: int) -> Image.Image:
+    """The upright RGB picture in `data`; a JPEG no larger than twice `resolution` needs, as that is cheaper to decode.
+
+    Transparent parts become white. Of an animation, the first frame.
+
+    Raises:
+        Exception: what Pillow's many parsers raise on what is no whole picture.
+    """
+    image: Image.Image = Image.open(BytesIO(data))
+    image.draft(None, (2 * resolution, 2 * resolution))
+    image.load()
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith("I"):
+        # Pillow's own conversion clips 16 bits at 255.
+        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    elif image.mode == "F":
+        raise ValueError("floating-point pixels have no agreed range")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        flat = Image.new("RGB", image.size, _WHITE)
+        flat.paste(image, mask=image.getchannel("A"))
+        return flat
+    return image.convert("RGB")
+
+
+def square(data: bytes, resolution: int) -> NDArray[np.uint8]:
+    """The whole picture in `data`, resized to (resolution, resolution, 3) with antialiasing, aspect not kept."""
+    side = (resolution, resolution)
+    return np.asarray(read_rgb(data, resolution).resize(side, Image.Resampling.BICUBIC, reducing_gap=3.0))
+
+
+def why_unreadable(data: bytes) -> str | None:
+    """Why no picture can be had from `data`; None where one can."""
+    try:
+        read_rgb(data, 1)
+    except MemoryError:
+        raise
+    except UnidentifiedImageError:
+        return "no image format known here"
+    except Exception as problem:  # whatever a parser meets in a broken file
+        return " ".join(str(problem).split()) or type(problem).__name__
+    return None
+
+
+def decoded(
+    photos: Mapping[str, Path],
+    resolution: int,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Tensor:
+    """The photos (from the sha256 of a file's bytes to its path) as uint8 (n, resolution, resolution, 3), in the
+    order of their digests; memory-mapped from the cache, which is filled first where it has them not.
+
+    Raises:
+        InputError: a file is not what it was when its digest was taken, or the cache can't be written.
+    """
+    digests = sorted(photos)
+    key = hashlib.sha256(f"{DECODING} {resolution} {' '.join(digests)}".encode()).hexdigest()[:24]
+    path = cache_folder("decoded") / f"{key}.npy"
+    shape = (len(digests), resolution, resolution, 3)
+    pool = _mapped(path, shape)
+    if pool is None:
+        with only_one_process(path):
+            # Another process may have made it in the meantime.
+            pool = _mapped(path, shape)
+            if pool is None:
+                _decode(path, [(digest, photos[digest]) for digest in digests], shape, workers, progress)
+                pool = _mapped(path, shape)
+    assert pool is not None
+    return pool
+
+
+def _decode(
+    path: Path,
+    photos: list[tuple[str, Path]],
+    shape: tuple[int, int, int, int],
+    workers: int | None,
+    progress: Progress | None,
+) -> None:
+    resolution = shape[1]
+    with atomic_path(path) as temporary:
+        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+        start, row_bytes = array.offset, array[0].nbytes
+        del array
+
+        def write_row(row: int) -> None:
+            digest, photo = photos[row]
+            try:
+                data = photo.read_bytes()
+            except OSError:
+                data = b""
+            if hashlib.sha256(data).hexdigest() != digest:
+                raise InputError(f"{photo} has changed since the folder was read: start again")
+            pixels = square(data, resolution).tobytes()
+            # Written and not mapped: on a full disk a write says so, while a mapped page kills the process.
+            with temporary.open("r+b") as file:
+                file.seek(start + row * row_bytes)
+                file.write(pixels)
+
+        in_threads(write_row, range(len(photos)), workers=workers, progress=progress)
+
+
+def _mapped(path: Path, shape: tuple[int, ...]) -> Tensor | None:
+    """The array at `path`, copied on write; None where it is missing or torn."""
+    try:
+        array = np.load(path, mmap_mode="c", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return torch.from_numpy(array) if array.shape == shape and array.dtype == np.uint8 else None

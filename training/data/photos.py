@@ -1,0 +1,247 @@
+"""Folders of photos: what is in them, how they are split, and their pixels at a resolution."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from search_spaces import InputError
+
+from .contents import ContentIndex
+from .decode import DECODING, decoded, square
+from .dividing import divide
+from .layout import SPLITS, Found, find_photos
+from .splits import Split, Splits
+from .threads import Progress, in_threads
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A readable photo: `path` relative to its folder, `digest` the sha256 of its bytes, `group` empty if unknown."""
+
+    path: str
+    label: str
+    split: str
+    group: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class PhotoSet:
+    """A folder of photos, split but not decoded. `skipped` names the files that could not be read."""
+
+    root: Path
+    photos: tuple[Photo, ...]
+    classes: tuple[str, ...]
+    source: str
+    skipped: tuple[str, ...]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that change with contents, labels, groups and split, not with where the files lie."""
+        return _digest([list(self.classes), sorted([p.digest, p.label, p.split, p.group] for p in self.photos)])
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Photos of each class in each split."""
+        counted = Counter((photo.split, photo.label) for photo in self.photos)
+        present = {split for split, _ in counted}
+        return {s: {label: counted[s, label] for label in self.classes} for s in SPLITS if s in present}
+
+    def at(self, resolution: int, *, workers: int | None = None, progress: Progress | None = None) -> Splits:
+        """The photos as uint8 squares of `resolution` pixels a side, decoded now or taken from the cache.
+
+        Raises:
+            InputError: a file changed since the folder was read, or the cache can't be written.
+        """
+        parts = {split: [p for p in self.photos if p.split == split] for split in self.counts}
+        pool = _decoded(self.root, self.photos, resolution, workers, progress)
+        splits = {split: _split(photos, self.classes, *pool) for split, photos in parts.items()}
+        return Splits(
+            train=splits["train"],
+            valid=splits["valid"],
+            test=splits.get("test"),
+            classes=self.classes,
+            fingerprint=_digest([self.fingerprint, DECODING, resolution]),
+            source=self.source,
+        )
+
+
+def scan(
+    folder: Path,
+    *,
+    seed: int = 0,
+    skip_unreadable: bool = False,
+    source: str | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> PhotoSet:
+    """The photos of a folder, every one of them known to be readable, in train and valid and perhaps test.
+
+    Where the folder has no `valid`, a fifth of its other photos becomes it: by group, stratified, by `seed`; equal
+    files count as one group. `source` names the data in tables, the folder's name unless given.
+
+    Raises:
+        InputError: the folder is missing or laid out wrongly, classes or groups do not fit the splits, or files can't
+            be read and are not to be skipped.
+    """
+    root = folder.resolve()
+    found = find_photos(folder)
+    _check(found)
+    index = ContentIndex(root)
+    photos, skipped = _readable(root, index, found, skip_unreadable, workers, progress)
+    if all(photo.split != "valid" for photo in photos):
+        photos = _divided(photos, seed)
+    if skipped:
+        _check(photos)
+    index.save()
+    return PhotoSet(
+        root=root,
+        photos=tuple(photos),
+        classes=tuple(sorted({photo.label for photo in photos})),
+        source=source or root.name,
+        skipped=skipped,
+    )
+
+
+def labelled_photos(
+    folder: Path,
+    classes: Sequence[str],
+    split: str | None,
+    resolution: int,
+    *,
+    skip_unreadable: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Split:
+    """One split of a folder, or all of a folder without splits, labelled by position in `classes`.
+
+    `split` None is `valid` where there are splits. Classes may be absent from the folder.
+
+    Raises:
+        InputError: as from `scan`, or the folder has a class that is not in `classes`, or not that split.
+    """
+    root = folder.resolve()
+    found = find_photos(folder)
+    present = [name for name in SPLITS if any(photo.split == name for photo in found)]
+    if split is not None and not present:
+        raise InputError(f"{str(folder)!r} has no splits: leave the split out to take all of it")
+    wanted = (split or "valid") if present else ""
+    found = [photo for photo in found if photo.split == wanted]
+    if not found:
+        raise InputError(f"{str(folder)!r} has no split {wanted!r}, it has {', '.join(present)}: name one of them")
+    if unknown := sorted({photo.label for photo in found} - set(classes)):
+        raise InputError(f"{str(folder)!r} has class {unknown[0]!r}, which is none of {', '.join(classes)}")
+    index = ContentIndex(root)
+    photos, _ = _readable(root, index, found, skip_unreadable, workers, progress)
+    if not photos:
+        raise InputError(f"{str(folder)!r} holds no photo that can be read")
+    index.save()
+    return _split(photos, classes, *_decoded(root, photos, resolution, workers, progress))
+
+
+def read_photos(paths: Sequence[Path], resolution: int) -> Tensor:
+    """Single photos as uint8 (n, resolution, resolution, 3), not cached.
+
+    Raises:
+        InputError: a file is missing or no picture.
+    """
+
+    def read(path: Path) -> Tensor:
+        try:
+            return torch.from_numpy(square(path.read_bytes(), resolution).copy())
+        except OSError as problem:
+            raise InputError(f"cannot read {str(path)!r}: {problem.strerror or 'it is no whole picture'}") from None
+        except Exception as problem:
+            raise InputError(f"cannot read {str(path)!r}: {problem}") from None
+
+    return torch.stack(in_threads(read, paths))
+
+
+def _readable(
+    root: Path,
+    index: ContentIndex,
+    found: Sequence[Found],
+    skip_unreadable: bool,
+    workers: int | None,
+    progress: Progress | None,
+) -> tuple[list[Photo], tuple[str, ...]]:
+    """The photos that can be read, in an order that does not depend on file names, and the paths of the others."""
+    contents = index.examine([photo.path for photo in found], workers=workers, progress=progress)
+    photos: list[Photo] = []
+    problems: dict[str, str] = {}
+    for photo, content in zip(found, contents, strict=True):
+        if content.problem is None:
+            photos.append(Photo(photo.path, photo.label, photo.split, photo.group, content.digest))
+        else:
+            problems[photo.path] = content.problem
+    if problems and not skip_unreadable:
+        some = ", ".join(f"{path!r} ({why})" for path, why in list(problems.items())[:3])
+        more = ", ..." if len(problems) > 3 else ""
+        raise InputError(
+            f"{len(problems)} of {len(found)} files in {str(root)!r} can't be read as photos: {some}{more}: "
+            "repair or remove them, or leave them out with --skip-unreadable"
+        )
+    return sorted(photos, key=lambda p: (p.split, p.label, p.digest, p.path)), tuple(problems)
+
+
+def _divided(photos: list[Photo], seed: int) -> list[Photo]:
+    rest = [photo for photo in photos if photo.split == "test"]
+    whole = [photo for photo in photos if photo.split != "test"]
+    valid = divide([photo.label for photo in whole], [photo.group or photo.digest for photo in whole], seed)
+    split = [replace(p, split="valid" if v else "train") for p, v in zip(whole, valid, strict=True)]
+    return [*split, *rest]
+
+
+def _check(photos: Sequence[Found] | Sequence[Photo]) -> None:
+    """Raises InputError unless there are classes to tell apart, each in every split, and no group in two splits."""
+    classes = sorted({photo.label for photo in photos})
+    if len(classes) < 2:
+        raise InputError(f"the photos have {len(classes)} class ({', '.join(classes)}): at least 2 are needed")
+    splits = sorted({photo.split for photo in photos}, key=("", *SPLITS).index)
+    seen = {(photo.split, photo.label) for photo in photos}
+    for label in classes:
+        having = [split for split in splits if (split, label) in seen]
+        for split in splits:
+            if split not in having:
+                raise InputError(
+                    f"class {label!r} has photos in {having[0]} but none in {split}: add some, or remove it"
+                )
+    split_of: dict[str, str] = {}
+    for photo in photos:
+        if photo.group and split_of.setdefault(photo.group, photo.split) != photo.split:
+            both = f"{split_of[photo.group]} and {photo.split}"
+            raise InputError(f"group {photo.group!r} is in {both}: photos of one group must be in one split")
+
+
+def _decoded(
+    root: Path, photos: Sequence[Photo], resolution: int, workers: int | None, progress: Progress | None
+) -> tuple[Tensor, dict[str, int]]:
+    """The pixels of the photos, and the row of each digest."""
+    files = {photo.digest: root / photo.path for photo in photos}
+    pool = decoded(files, resolution, workers=workers, progress=progress)
+    return pool, {digest: row for row, digest in enumerate(sorted(files))}
+
+
+def _split(photos: Sequence[Photo], classes: Sequence[str], pool: Tensor, rows: dict[str, int]) -> Split:
+    label = {name: position for position, name in enumerate(classes)}
+    return Split(
+        inputs=pool,
+        rows=torch.from_numpy(np.array([rows[photo.digest] for photo in photos], dtype=np.int64)),
+        labels=torch.from_numpy(np.array([label[photo.label] for photo in photos], dtype=np.int64)),
+        groups=tuple(photo.group or photo.path for photo in photos) if any(photo.group for photo in photos) else (),
+        names=tuple(photo.path for photo in photos),
+    )
+
+
+def _digest(value: list[object]) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]

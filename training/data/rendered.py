@@ -1,0 +1,118 @@
+"""The drawn stand-in for photos of fruit: written once into the cache, as a folder like any other."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from search_spaces import InputError
+
+from ..cache import cache_folder
+from . import drawing, skins, solids
+from .layout import MANIFEST
+from .threads import Progress, in_threads, only_one_process
+
+SIZE = 160
+"""Pixels a side."""
+
+_SERIES = 2
+"""Views of each piece of fruit: photos come in series, and what is scored by photo looks surer than it is."""
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A line of the manifest."""
+
+    path: str
+    label: str
+    split: str
+    group: str
+    source: str
+
+
+def rendered_folder(
+    seed: int = 0,
+    *,
+    train_per_class: int = 60,
+    valid_per_class: int = 40,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """A folder of drawn fruit, made now or found in the cache: `<split>/<class>/*.png` and a manifest with groups.
+
+    A picture depends on the seed, its split, its class and its number, not on how many others there are.
+
+    Raises:
+        InputError: the seed is negative, or the cache can't be written.
+    """
+    if seed < 0:
+        raise InputError(f"a seed of rendered data is 0 or more, not {seed}")
+    sources = b"".join(Path(module.__file__).read_bytes() for module in (drawing, skins, solids))
+    drawn_by = hashlib.sha256(sources).hexdigest()[:8]
+    folder = cache_folder("rendered") / f"{drawn_by}-seed{seed}-{train_per_class}+{valid_per_class}"
+    counts = {"train": train_per_class, "valid": valid_per_class}
+    pictures = [
+        _Picture(
+            f"{split}/{label}/{number:03d}.png", label, split, f"{split}-{label}-{number // _SERIES:03d}", "rendered"
+        )
+        for split, count in counts.items()
+        for label in drawing.LABELS
+        for number in range(count)
+    ]
+    if not _whole(folder, pictures):
+        with only_one_process(folder):
+            # Another process may have made it in the meantime.
+            if not _whole(folder, pictures):
+                _draw(folder, pictures, seed, workers, progress)
+    return folder
+
+
+def _whole(folder: Path, pictures: Sequence[_Picture]) -> bool:
+    return all((folder / picture.path).is_file() for picture in pictures) and (folder / MANIFEST).is_file()
+
+
+def _draw(
+    folder: Path, pictures: Sequence[_Picture], seed: int, workers: int | None, progress: Progress | None
+) -> None:
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            for parent in {temporary / Path(picture.path).parent for picture in pictures}:
+                parent.mkdir(parents=True)
+
+            def draw(picture: _Picture) -> None:
+                pixels = picture_of(seed, picture.split, picture.label, int(Path(picture.path).stem))
+                Image.fromarray(pixels).save(temporary / picture.path, compress_level=1)
+
+            in_threads(draw, pictures, workers=workers, progress=progress)
+            with (temporary / MANIFEST).open("w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file)
+                writer.writerow(_Picture.__dataclass_fields__)
+                writer.writerows(astuple(picture) for picture in pictures)
+            if folder.exists():
+                shutil.rmtree(folder)
+            temporary.chmod(0o755)
+            os.replace(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as problem:
+        if problem.errno == errno.ENOSPC:
+            raise InputError(f"no room left to draw pictures in {folder.parent}: free some space") from None
+        raise
+
+
+def picture_of(seed: int, split: str, label: str, number: int) -> np.typing.NDArray[np.uint8]:
+    """The picture (SIZE, SIZE, 3) of that number; the pictures of one series show one piece of fruit."""
+    place = (seed, ("train", "valid").index(split), drawing.LABELS.index(label))
+    fruit = drawing.grow(label, np.random.default_rng((*place, number // _SERIES)))
+    return drawing.photograph(fruit, np.random.default_rng((*place, number // _SERIES, 1 + number % _SERIES)), SIZE)

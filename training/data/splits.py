@@ -1,0 +1,48 @@
+"""Labelled examples of any modality, as rows of one shared pool."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Some rows of a pool of inputs, with a label each.
+
+    `inputs` (pool, ...) is shared by all splits of one data set, usually memory-mapped, never copied here: photos are
+    uint8 (pool, R, R, 3). `rows` and `labels` are int64 and equally long, `names` says where each example comes from,
+    and `groups` which examples show one thing (empty where the data does not say).
+    """
+
+    inputs: Tensor
+    rows: Tensor
+    labels: Tensor
+    groups: tuple[str, ...]
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        assert self.rows.dtype == self.labels.dtype == torch.int64
+        assert len(self.rows) == len(self.labels) == len(self.names)
+        assert len(self.groups) in (0, len(self.rows))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs (n, ...) and labels (n,) of the examples `index` (n,), copied out of the pool."""
+        return self.inputs[self.rows[index]], self.labels[index]
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """One data set, split; `fingerprint` changes with content, labels, groups, split and resolution."""
+
+    train: Split
+    valid: Split
+    test: Split | None
+    classes: tuple[str, ...]
+    fingerprint: str
+    source: str

@@ -1,0 +1,73 @@
+"""Work on many files at once, and work that is done once per machine."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from filelock import FileLock
+
+from search_spaces import InputError
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) from the thread that started the work."""
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_threads(
+    function: Callable[[_Item], _Result],
+    items: Sequence[_Item],
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> list[_Result]:
+    """`function` of every item, in the items' order. The first exception stops the rest and is raised.
+
+    Threads and not processes: Pillow decodes and resizes without holding the interpreter's lock, so they keep pace
+    with processes per photo, start at once, and ask no `__main__` guard of the caller's script.
+    """
+    with warnings.catch_warnings():
+        # A photo with odd metadata is not the user's concern, nor is one that is merely large.
+        warnings.filterwarnings("ignore", module="PIL")
+        with ThreadPoolExecutor(workers or min(usable_cores(), 16)) as pool:
+            futures = [pool.submit(function, item) for item in items]
+            try:
+                for done, future in enumerate(as_completed(futures), 1):
+                    future.result()
+                    if progress is not None:
+                        progress(done, len(futures))
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+            return [future.result() for future in futures]
+
+
+@contextmanager
+def only_one_process(path: Path) -> Iterator[None]:
+    """Held by one process (and thread) of the machine at a time, for the making of `path`.
+
+    Raises:
+        InputError: the folder of `path` can't be written.
+    """
+    lock = FileLock(path.with_name(f"{path.name}.lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as problem:
+        reason = problem.strerror or problem
+        raise InputError(f"cannot write {path.parent}: {reason}; POMONA_CACHE can name another folder") from None
+    try:
+        yield
+    finally:
+        lock.release()

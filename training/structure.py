@@ -1,0 +1,97 @@
+"""What a config says about shapes and shared work, and how the epochs are divided into phases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from search_spaces import Config, InputError
+
+from .data.splits import Splits
+
+
+@dataclass(frozen=True)
+class Structure:
+    """The part of a config that decides shapes and shared work: trials of one structure can share it.
+
+    `cut` counts the frozen stages of the backbone while the last phase trains.
+    """
+
+    backbone: str
+    cut: int
+    resolution: int
+    batch_size: int
+    augmentation: int
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A run of epochs with one set of trained parameters: epochs `first` to `first + epochs - 1`."""
+
+    first: int
+    epochs: int
+    cut: int
+    rate_factor: float
+
+
+class Data(Protocol):
+    """A data set that can be had at several resolutions. `source` names it in tables, `summary` tells what it holds."""
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def source(self) -> str: ...
+
+    def at(self, resolution: int) -> Splits: ...
+
+    def summary(self) -> str: ...
+
+
+def splits_for(data: Data, config: Config) -> Splits:
+    """The data at the config's resolution."""
+    return data.at(resolution_of(config))
+
+
+def backbone_of(config: Config) -> str:
+    return str(config["backbone"])
+
+
+def resolution_of(config: Config) -> int:
+    return int(config["resolution"])
+
+
+def structure_of(config: Config, stages: int) -> Structure:
+    """The structure of `config` for a backbone of `stages` stages.
+
+    More unfrozen stages than the backbone has means all of them, as does `"all"`.
+    """
+    unfrozen = config.get("unfrozen_stages", 0)
+    if isinstance(unfrozen, str):
+        if unfrozen != "all":
+            raise InputError(f"unfrozen_stages is a whole number or 'all', not {unfrozen!r}")
+        unfrozen = stages
+    return Structure(
+        backbone=backbone_of(config),
+        cut=stages - min(int(unfrozen), stages),
+        resolution=resolution_of(config),
+        batch_size=int(config.get("batch_size", 32)),
+        augmentation=int(config.get("augmentation", 0)),
+    )
+
+
+def phases_of(config: Config, structure: Structure, stages: int, epochs: int) -> tuple[Phase, ...]:
+    """Head first with every stage frozen, then the last stages too, at `fine_tune_rate` times the rate.
+
+    The second phase takes `fine_tune_share` of the epochs, rounded, and leaves at least one to the first; of a single
+    epoch all belongs to the head.
+    """
+    fine_tuned = 0
+    if structure.cut < stages and epochs > 1:
+        share = float(config.get("fine_tune_share", 0.5))
+        fine_tuned = min(max(round(epochs * share), 1), epochs - 1)
+    head = Phase(first=1, epochs=epochs - fine_tuned, cut=stages, rate_factor=1.0)
+    if fine_tuned == 0:
+        return (head,)
+    factor = float(config.get("fine_tune_rate", 0.1))
+    return (head, Phase(first=head.epochs + 1, epochs=fine_tuned, cut=structure.cut, rate_factor=factor))
