@@ -17,13 +17,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search_spaces import InputError as InputError
-from search_spaces import PomonaError as PomonaError
-from search_spaces import Value
-
 if TYPE_CHECKING:
     import pandas as pd
 
+    from search_spaces import InputError as InputError
+    from search_spaces import PomonaError as PomonaError
+    from search_spaces import Value
     from studies import Study
     from training import Checkpoint, Evaluation, FitResult, Prediction
 
@@ -40,6 +39,15 @@ __all__ = [
     "search",
     "train",
 ]
+
+
+def __getattr__(name: str) -> object:
+    # Not imported above: the command line first makes sure that `search_spaces` is ours.
+    if name in ("InputError", "PomonaError"):
+        import search_spaces
+
+        return getattr(search_spaces, name)
+    raise AttributeError(f"module 'pomona' has no attribute {name!r}")
 
 
 def search(

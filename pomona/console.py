@@ -22,7 +22,9 @@ def print_answer(text: str) -> None:
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
 
 
-def print_table(headings: Sequence[str], cells: Sequence[Sequence[str]], *, expendable: Sequence[str] = ()) -> list[str]:
+def print_table(
+    headings: Sequence[str], cells: Sequence[Sequence[str]], *, expendable: Sequence[str] = ()
+) -> list[str]:
     """Prints a table, leaving out `expendable` columns, first named first, until it fits the terminal.
 
     Into a pipe everything goes, at any width. Returns the headings left out.
@@ -81,14 +83,12 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
         asked = True
         notes().print("stopping after this batch; Ctrl-C once more stops at once")
 
-    previous: dict[int, object] = {}
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            previous[number] = signal.signal(number, on_signal)
-    except ValueError:
-        pass
+    previous = {}
+    with contextlib.suppress(ValueError):
+        for name in (signal.SIGINT, signal.SIGTERM):
+            previous[name] = signal.signal(name, on_signal)
     try:
         yield lambda: asked
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+        for name, handler in previous.items():
+            signal.signal(name, handler)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from search_spaces import InputError, task_named
 from training import (
+    RENDERED,
     Checkpoint,
     Evaluation,
     Prediction,
@@ -40,6 +41,27 @@ def evaluate_checkpoint(
     checkpoint = load_checkpoint(path)
     chosen = _labelled(checkpoint, data, split, skip_unreadable, progress)
     return evaluate(checkpoint, chosen, resolve_device(device))
+
+
+def _labelled(
+    checkpoint: Checkpoint,
+    data: str | None,
+    split: str | None,
+    skip_unreadable: bool,
+    progress: Callable[[int, int], None] | None,
+) -> Split:
+    record = checkpoint.record
+    if data is not None and not data.startswith(RENDERED):
+        return labelled_photos(
+            Path(data), record.classes, split, record.resolution, skip_unreadable=skip_unreadable, progress=progress
+        )
+    # As trained, so that a folder without splits is divided the same way again.
+    photos = open_data(data or record.data, task_named(record.task), skip_unreadable=skip_unreadable, progress=progress)
+    splits = photos.at(record.resolution)
+    chosen = {"train": splits.train, "valid": splits.valid, "test": splits.test}[split or "valid"]
+    if chosen is None:
+        raise InputError(f"{photos.source} has no split {split!r}")
+    return chosen
 
 
 def predict_images(path: Path, images: Sequence[Path], device: str = "auto") -> list[Prediction]:

@@ -12,7 +12,7 @@ from .dimensions import Choice, Config, Dimension, Value
 from .errors import InputError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SearchSpace:
     """Named, typed dimensions. A condition may only name a dimension that stands before its own."""
 
@@ -31,6 +31,10 @@ class SearchSpace:
                     if (problem := seen[condition.other].problem(value)) is not None:
                         raise InputError(f"{name} waits for a value that cannot come: {condition.other} {problem}")
             seen[name] = dimension
+
+    def __eq__(self, other: object) -> bool:
+        # By digest: as values 1, 1.0 and True are equal, as options of a space they are not.
+        return isinstance(other, SearchSpace) and self.digest == other.digest
 
     def __hash__(self) -> int:
         return hash(self.digest)

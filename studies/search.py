@@ -10,7 +10,17 @@ import optuna
 import torch
 
 from search_spaces import Config, InputError, task_named
-from training import Data, Measured, Numerics, Runnable, environment, measure_numerics, open_data, resolve_device, runnable
+from training import (
+    Data,
+    Measured,
+    Numerics,
+    Runnable,
+    environment,
+    measure_numerics,
+    open_data,
+    resolve_device,
+    runnable,
+)
 
 from .engines import engine_named
 from .plan import Budget, Outcome, Plan, Watch, default_budget
@@ -193,12 +203,12 @@ def _same_or_error(old: Settings, new: Settings, name: str) -> None:
     ):
         before, after = getattr(old, part), getattr(new, part)
         if before != after:
-            raise InputError(f"study {name!r} was made with another {what} ({before}, not {after}): choose another --study")
+            raise InputError(
+                f"study {name!r} was made with another {what} ({before}, not {after}): choose another --study"
+            )
 
 
-def _say(
-    notify: Notify, ready: Runnable, data: Data, device: torch.device, measured: Measured, budget: Budget
-) -> None:
+def _say(notify: Notify, ready: Runnable, data: Data, device: torch.device, measured: Measured, budget: Budget) -> None:
     notify(f"data: {data.summary()}")
     for note in ready.notes:
         notify(note)

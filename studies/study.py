@@ -12,6 +12,7 @@ from typing import Any
 import filelock
 import optuna
 from optuna.samplers import TPESampler
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from search_spaces import Config, InputError, SearchSpace
@@ -32,7 +33,6 @@ class Proposal:
     number: int
     config: Config
     seed: int
-    is_recipe: bool
 
 
 class Study:
@@ -72,7 +72,9 @@ class Study:
         storage = open_storage(storage_url)
         if name in study_names(storage):
             raise InputError(f"there is a study {name!r} already: resume it, or choose another --study")
-        study = optuna.create_study(study_name=name, storage=storage, direction=settings.direction)
+        study = optuna.create_study(
+            study_name=name, storage=storage, direction=StudyDirection[settings.direction.upper()]
+        )
         with _experimental():
             study.set_metric_names([settings.metric])
         for key, value in _shown(settings).items():
@@ -128,15 +130,15 @@ class Study:
 
         A config that ended before is not proposed again: its record answers, as a trial of its own.
         """
-        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if config := dict(trial.params):
-                yield self._proposal(optuna.Trial(self._study, trial._trial_id), config)
-            else:  # died between its creation and its first parameter
-                self._study.tell(trial.number, state=TrialState.FAIL)
+        for left in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            # Killed between two parameters, it lacks some: those that it has are kept, the sampler is the same as then.
+            self._seed_sampler(left.number, trials)
+            trial = optuna.Trial(self._study, left._trial_id)
+            yield self._proposal(trial, suggest(trial, space))
         while self.ended < trials:
-            trial = self._ask(trials)
+            self._seed_sampler(len(self._study.get_trials(deepcopy=False)) - self._waiting(), trials)
+            trial = self._study.ask()
             config = suggest(trial, space)
-            trial.set_user_attr("seed", self.settings.seed)
             if (earlier := self._answered(config, trial.number)) is not None:
                 self._answer(trial, earlier)
             else:
@@ -228,11 +230,14 @@ class Study:
 
     def _proposal(self, trial: optuna.Trial, config: Config) -> Proposal:
         self._open[trial.number] = trial
-        return Proposal(trial.number, config, self.settings.seed, bool(trial.user_attrs.get("recipe")))
+        trial.set_user_attr("seed", self.settings.seed)
+        return Proposal(trial.number, config, self.settings.seed)
 
-    def _ask(self, trials: int) -> optuna.Trial:
-        """A new trial. Each has a sampler seeded by its number, so that an interrupted study proposes the same."""
-        number = len(self._study.get_trials(deepcopy=False))
+    def _waiting(self) -> int:
+        return len(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+
+    def _seed_sampler(self, number: int, trials: int) -> None:
+        """Each trial has a sampler seeded by its number, so that an interrupted study proposes the same."""
         with _experimental():
             self._study.sampler = TPESampler(
                 n_startup_trials=min(10, max(4, trials // 4)),
@@ -240,7 +245,6 @@ class Study:
                 group=True,  # keeps conditional dimensions in the model
                 seed=number_of(self.settings.seed, number) % 2**32,
             )
-        return self._study.ask()
 
     def _answered(self, config: Config, number: int) -> optuna.trial.FrozenTrial | None:
         """The first earlier trial of an equal config that ended with a result."""

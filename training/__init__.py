@@ -9,8 +9,11 @@ from .cache import cache_folder as cache_folder
 from .checkpoint import Checkpoint as Checkpoint
 from .checkpoint import has_checkpoint as has_checkpoint
 from .checkpoint import load_checkpoint as load_checkpoint
+from .data import RENDERED as RENDERED
+from .data import Data as Data
 from .data import labelled_photos as labelled_photos
 from .data import open_data as open_data
+from .data import splits_for as splits_for
 from .data.splits import Split as Split
 from .data.splits import Splits as Splits
 from .environment import environment as environment
@@ -32,8 +35,6 @@ from .numerics import resolve_device as resolve_device
 from .results import EpochResult as EpochResult
 from .results import FitResult as FitResult
 from .results import State as State
-from .structure import Data as Data
-from .structure import splits_for as splits_for
 from .weights import load_backbone as load_backbone
 
 __owner__ = "pomona"

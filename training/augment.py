@@ -13,10 +13,10 @@ STRONGEST = 4
 def augment(images: torch.Tensor, strength: int, generator: torch.Generator) -> torch.Tensor:
     """Randomly changed copies of `images`, (N, 3, H, W) floats in 0..1, in the same layout and on the same device.
 
-    Strength 0 returns the images as they are; 4 turns by up to 30 degrees, shows 0.6 to 1.1 of the side, shifts by up to
-    15 % of it, changes brightness, contrast and saturation by up to 40 % and covers a patch of every second image. All
-    of it grows in proportion with the strength; half of all images are flipped from 1 on, patches start at 3. Random
-    numbers come from `generator` on the CPU, so that a seed means the same on every device.
+    Strength 0 returns the images as they are; 4 turns by up to 30 degrees, shows 0.6 to 1.1 of the side, shifts by up
+    to 15 % of it, changes brightness, contrast and saturation by up to 40 % and covers a patch of every second image.
+    All of it grows in proportion with the strength; half of all images are flipped from 1 on, patches start at 3.
+    Random numbers come from `generator` on the CPU, so that a seed means the same on every device.
     """
     if not 0 <= strength <= STRONGEST:
         raise ValueError(f"augmentation strength is 0 to {STRONGEST}, not {strength}")
@@ -46,7 +46,9 @@ def _warp(
 ) -> torch.Tensor:
     """One sampling of the batch under a flip, a turn, a scale and a shift; edges repeat."""
     cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
-    matrix = torch.stack([torch.stack([cos * flip, -sin, shift[:, 0]], 1), torch.stack([sin * flip, cos, shift[:, 1]], 1)], 1)
+    matrix = torch.stack(
+        [torch.stack([cos * flip, -sin, shift[:, 0]], 1), torch.stack([sin * flip, cos, shift[:, 1]], 1)], 1
+    )
     grid = F.affine_grid(matrix.to(images.device, images.dtype), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
@@ -58,7 +60,9 @@ def _recolour(
     weights = torch.tensor([0.299, 0.587, 0.114], device=images.device, dtype=images.dtype)
     grey = torch.einsum("nchw,c->nhw", images, weights).unsqueeze(1)
     mean = grey.mean(dim=(2, 3), keepdim=True)
-    b, c, s = (factor.to(images.device, images.dtype).view(-1, 1, 1, 1) for factor in (brightness, contrast, saturation))
+    b, c, s = (
+        factor.to(images.device, images.dtype).view(-1, 1, 1, 1) for factor in (brightness, contrast, saturation)
+    )
     return (images * (b * c * s) + grey * (b * c * (1 - s)) + mean * (b * (1 - c))).clamp_(0, 1)
 
 

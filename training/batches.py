@@ -40,7 +40,8 @@ def training_batches(
 
 def evaluation_batches(split: Split, device: torch.device) -> Iterator[torch.Tensor]:
     """The images in their own order, as floats (n, 3, R, R) in 0..1."""
-    for index in torch.arange(len(split)).split(EVALUATION_BATCH):
+    for start in range(0, len(split), EVALUATION_BATCH):
+        index = torch.arange(start, min(start + EVALUATION_BATCH, len(split)))
         yield to_floats(split.take(index)[0], device)
 
 

@@ -29,7 +29,7 @@ RECORD = "checkpoint.json"
 
 @dataclass(frozen=True)
 class CheckpointRecord:
-    """Everything about a checkpoint but its tensors. `epoch` of `epochs` are done."""
+    """Everything about a checkpoint but its tensors. `epoch` of `epochs` are done; `data` opens its data again."""
 
     task: str
     config: Config
@@ -43,6 +43,7 @@ class CheckpointRecord:
     weights: str
     fingerprint: str
     source: str
+    data: str
     environment: dict[str, Any]
     value: float | None = None
     ci95: tuple[float, float] | None = None

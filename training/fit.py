@@ -135,7 +135,7 @@ class _Run:
         with torch.random.fork_rng(self._cuda_devices()):
             torch.manual_seed(number_of(self.seed, 0, 2))
             model = Classifier(self.backbone, len(self.splits.classes), self.config)
-        self.model = model.to(self.device, memory_format=self.numerics.memory_format)
+        self.model = self.numerics.place(model, self.device)
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
 
     @property
@@ -220,6 +220,7 @@ class _Run:
             weights=self.weights,
             fingerprint=self.splits.fingerprint,
             source=self.splits.source,
+            data=self.splits.location,
             environment=environment(self.device),
             value=self.curve[-1].value,
             ci95=result.accuracy.ci95,
@@ -253,7 +254,7 @@ class _Run:
         self.numerics = saved.numerics
         self.curve = list(curve_from_json(saved.curve))
         self.seconds_before = sum(epoch.seconds for epoch in self.curve)
-        self.model.to(memory_format=self.numerics.memory_format)
+        self.model = self.numerics.place(self.model, self.device)
         restore_model(self.model, checkpoint.tensors, folder)
         phase = next(phase for phase in reversed(self.phases) if phase.first <= self.done)
         self.optimizer = make_optimizer(self.config, self.model.freeze(phase.cut))

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
+
+from search_spaces import InputError
 
 from .cache import cache_folder
 from .files import atomic_write_json
 
 PRECISIONS = ("fp32", "bf16")
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,11 @@ class Numerics:
     def memory_format(self) -> torch.memory_format:
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
+    def place(self, module: ModuleT, device: torch.device) -> ModuleT:
+        """`module` on `device` in this layout."""
+        # torch's annotations forget this keyword.
+        return module.to(device=device, memory_format=self.memory_format)  # type: ignore[call-overload, no-any-return]
+
     def __str__(self) -> str:
         return f"{self.precision}, {'channels_last' if self.channels_last else 'contiguous'}"
 
@@ -46,8 +57,6 @@ class Measured:
 
 def resolve_device(name: str) -> torch.device:
     """`auto` is the GPU where there is one."""
-    from search_spaces import InputError
-
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name not in ("cpu", "cuda"):
@@ -115,12 +124,9 @@ def _probe(device: torch.device) -> tuple[nn.Module, torch.Tensor]:
     return network, torch.rand(16, 3, 96, 96, generator=generator).to(device)
 
 
-def _step(network: nn.Module, images: torch.Tensor, device: torch.device, numerics: Numerics):  # type: ignore[no-untyped-def]
-    import copy
-
-    layout = numerics.memory_format
-    model = copy.deepcopy(network).to(memory_format=layout)
-    batch = images.contiguous(memory_format=layout)
+def _step(network: nn.Module, images: torch.Tensor, device: torch.device, numerics: Numerics) -> Callable[[], None]:
+    model = numerics.place(copy.deepcopy(network), device)
+    batch = images.contiguous(memory_format=numerics.memory_format)
 
     def step() -> None:
         with numerics.autocast(device):
@@ -132,7 +138,7 @@ def _step(network: nn.Module, images: torch.Tensor, device: torch.device, numeri
     return step
 
 
-def _read(text: str) -> dict[str, dict[str, dict[str, float]]]:
+def _read(text: str) -> dict[str, dict[str, Any]]:
     try:
         return dict(json.loads(text))
     except ValueError:

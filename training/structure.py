@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from search_spaces import Config, InputError
-
-from .data.splits import Splits
 
 
 @dataclass(frozen=True)
@@ -32,25 +29,6 @@ class Phase:
     epochs: int
     cut: int
     rate_factor: float
-
-
-class Data(Protocol):
-    """A data set that can be had at several resolutions. `source` names it in tables, `summary` tells what it holds."""
-
-    @property
-    def fingerprint(self) -> str: ...
-
-    @property
-    def source(self) -> str: ...
-
-    def at(self, resolution: int) -> Splits: ...
-
-    def summary(self) -> str: ...
-
-
-def splits_for(data: Data, config: Config) -> Splits:
-    """The data at the config's resolution."""
-    return data.at(resolution_of(config))
 
 
 def backbone_of(config: Config) -> str:

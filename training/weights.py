@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib.metadata
 import sys
@@ -223,10 +224,11 @@ def _download(name: str) -> None:
     """Fetches the weights into the cache of their source, with its own downloader, and says their size before."""
     sys.stderr.write(f"downloading weights of {name}, {_megabytes(name):.0f} MB\n")
     try:
-        if name.startswith(TIMM):
-            vision.timm().create_model(name.removeprefix(TIMM), pretrained=True)
-        else:
-            _torchvision_weights(name).get_state_dict(progress=sys.stderr.isatty(), check_hash=True)
+        with contextlib.redirect_stdout(sys.stderr):
+            if name.startswith(TIMM):
+                vision.timm().create_model(name.removeprefix(TIMM), pretrained=True)
+            else:
+                _torchvision_weights(name).get_state_dict(progress=sys.stderr.isatty(), check_hash=True)
     # Two downloaders over three network libraries; whatever stops them, the ways out are the same.
     except Exception as problem:
         reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0][:120]

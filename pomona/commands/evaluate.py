@@ -33,7 +33,9 @@ def evaluate(
         print_answer(json.dumps(result.to_json(), indent=2))
         return
     low, high = result.accuracy.ci95
-    print_answer(f"accuracy {100 * result.accuracy.value:.2f} %, n = {result.accuracy.n}, {100 * low:.1f} to {100 * high:.1f}")
+    print_answer(
+        f"accuracy {100 * result.accuracy.value:.2f} %, n = {result.accuracy.n}, {100 * low:.1f} to {100 * high:.1f}"
+    )
     if result.grouped is not None:
         low, high = result.grouped.ci95
         value, n = 100 * result.grouped.value, result.grouped.n

@@ -87,5 +87,3 @@ def run_and_show(prepared: Search, *, as_json: bool, storage: str | None) -> Non
             raise typer.Exit(130)
     else:
         notes().print(f"use it: pomona train {study.settings.task} --from-study {study.name}{where}")
-
-

@@ -51,7 +51,9 @@ def _title(study: Study) -> list[str]:
     if best is None:
         return [*lines, "No trial has run to its end yet."]
     value = f"{100 * best.value:.2f} %" if best.value is not None else ""
-    interval = f", 95 % interval {100 * best.ci95[0]:.1f} to {100 * best.ci95[1]:.1f} on n = {best.n}" if best.ci95 else ""
+    interval = (
+        f", 95 % interval {100 * best.ci95[0]:.1f} to {100 * best.ci95[1]:.1f} on n = {best.n}" if best.ci95 else ""
+    )
     grouped = ""
     if best.groups_ci95 is not None and best.group_value is not None:
         low, high = best.groups_ci95
@@ -75,7 +77,10 @@ def _provenance(study: Study) -> list[tuple[str, Any]]:
         ("command of the search", f"`{settings.command}`"),
         ("command of this table", f"`pomona leaderboard {study.name} --format md`"),
         ("data", f"{settings.source}, fingerprint {settings.fingerprint}"),
-        ("budget", f"{settings.trials} trials of {settings.epochs} epochs, seed {settings.seed}, {settings.pruner} pruner"),
+        (
+            "budget",
+            f"{settings.trials} trials of {settings.epochs} epochs, seed {settings.seed}, {settings.pruner} pruner",
+        ),
         ("versions", f"Python {environment.get('python')}, {versions}"),
         ("commit", environment.get("commit") or "none"),
         ("machine", f"{environment.get('device')}; {study.numerics}"),

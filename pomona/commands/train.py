@@ -80,7 +80,7 @@ def train(
 
         def on_epoch(epoch: EpochResult) -> None:
             bar.console.print(
-                f"epoch {epoch.epoch} of {epoch.epochs}: loss {epoch.loss:.6f}, validation loss {epoch.valid_loss:.6f}, "
+                f"epoch {epoch.epoch} of {epoch.epochs}: loss {epoch.loss:.6f}, validation {epoch.valid_loss:.6f}, "
                 f"{run.task.metric} {100 * epoch.value:.2f} %, {epoch.images / epoch.seconds:.0f} images/s"
             )
 

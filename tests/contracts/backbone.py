@@ -81,6 +81,7 @@ class BackboneContract:
             prefix, suffix = case.backbone.split(cut)
             trained = [p for p in (*suffix.parameters(), *head.parameters()) if p.requires_grad]
             assert len(trained) == len(list(suffix.parameters())) + 2
+            assert not any(parameter.requires_grad for parameter in prefix.parameters())
             optimizer = torch.optim.SGD(trained, lr=1e-2)
             with torch.no_grad():
                 activations = prefix(case.images)

@@ -113,7 +113,9 @@ class EngineContract:
         assert self.run(engine, Study.open("s", url, to_run=True), self.plan(weights, 2))
         assert [record.state for record in Study.open("s", url).records()] == ["complete"] * 2
 
-    def test_a_trial_that_breaks_is_a_value_with_a_reason(self, engine: AbstractEngine, url: str, weights: Path) -> None:
+    def test_a_trial_that_breaks_is_a_value_with_a_reason(
+        self, engine: AbstractEngine, url: str, weights: Path
+    ) -> None:
         # At 8 pixels nothing is left of an image before the last stage: torch raises.
         space = SMALL.space.replace(resolution=Choice(8))
         task = replace(SMALL, space=space, recipe=SMALL.recipe | {"resolution": 8})
@@ -129,9 +131,7 @@ class EngineContract:
         with pytest.raises(InputError, match="weights"):
             self.run(engine, self.study(url), self.plan(tmp_path / "nowhere", 1))
 
-    def test_an_equal_config_is_answered_from_the_record(
-        self, engine: AbstractEngine, url: str, weights: Path
-    ) -> None:
+    def test_an_equal_config_is_answered_from_the_record(self, engine: AbstractEngine, url: str, weights: Path) -> None:
         task = replace(
             SMALL,
             space=SMALL.space.fix({k: v for k, v in SMALL.recipe.items() if k != "optimizer"}),

@@ -40,7 +40,13 @@ def test_each_step_changes_more() -> None:
     distances = []
     for strength in range(1, STRONGEST + 1):
         changed = augment(smooth.contiguous(), strength, seeded(5))
-        distances.append(float(torch.minimum((changed - smooth).abs().mean((1, 2, 3)), (changed - smooth.flip(3)).abs().mean((1, 2, 3))).mean()))
+        distances.append(
+            float(
+                torch.minimum(
+                    (changed - smooth).abs().mean((1, 2, 3)), (changed - smooth.flip(3)).abs().mean((1, 2, 3))
+                ).mean()
+            )
+        )
     assert distances == sorted(distances)
     assert distances[0] > 0
 

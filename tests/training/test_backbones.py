@@ -3,6 +3,8 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,15 +15,22 @@ from torch import nn
 
 from search_spaces import InputError
 from training import vision
-from training.backbones import BACKBONES, RANDOM, assemble, backbone_names, build, divide, freeze, source_model
-from training.backbones.backbone import AveragePool, digest_of
+from training.backbones import BACKBONES, Backbone, assemble, backbone_names, build, divide, freeze, source_model
+from training.backbones.backbone import RANDOM, AveragePool, digest_of
 from training.weights import load_backbone
 
 from ..contracts.backbone import BackboneCase, BackboneContract, measure_statistics
 from ..shared import SHARED_DATA, SHARED_WEIGHTS, needs_data, needs_weights
 
 needs_timm = pytest.mark.skipif(not vision.has_timm(), reason="timm is not installed")
-TIMM_NAMES = ("tf_efficientnet_lite0", "resnet18", "convnext_atto", "vit_tiny_patch16_224", "test_vit2", "mambaout_femto")
+TIMM_NAMES = (
+    "tf_efficientnet_lite0",
+    "resnet18",
+    "convnext_atto",
+    "vit_tiny_patch16_224",
+    "test_vit2",
+    "mambaout_femto",
+)
 SIZE = 64
 
 
@@ -87,6 +96,11 @@ def test_an_unknown_name_is_answered_with_the_names() -> None:
     assert all(name in str(caught.value) for name in backbone_names())
 
 
+@lru_cache(maxsize=1)
+def _squeezenet() -> Backbone:
+    return build("squeezenet1_1")
+
+
 @given(data=st.data())
 @settings(max_examples=25, deadline=None)
 def test_the_digest_sees_every_value(data: st.DataObject) -> None:
@@ -99,15 +113,6 @@ def test_the_digest_sees_every_value(data: st.DataObject) -> None:
     changed = digest_of(backbone.stages)
     flat[position] = kept
     assert changed != backbone.weights_digest == digest_of(backbone.stages)
-
-
-_KEPT: list[object] = []
-
-
-def _squeezenet():  # type: ignore[no-untyped-def]
-    if not _KEPT:
-        _KEPT.append(build("squeezenet1_1"))
-    return _KEPT[0]
 
 
 def test_the_digest_leaves_out_what_no_result_depends_on() -> None:
@@ -167,10 +172,10 @@ class TestTimm:
         with pytest.raises(InputError, match="can't be followed"):
             build(name)
 
-    def test_a_layer_that_torchs_chain_would_miss_is_seen(self) -> None:
-        """A norm without history moves its input by five millionths, and still is part of the features."""
+    def test_a_norm_without_history_is_not_missed(self) -> None:
+        """It moves its input by five millionths, and still is part of the features."""
         model = source_model("timm:test_resnet")
-        backbone_stages = len(divide("timm:test_resnet", model).stages)
+        stages = len(divide("timm:test_resnet", model).stages)
 
         class WithNorm(type(model)):  # type: ignore[misc]
             def forward_features(self, x: torch.Tensor) -> torch.Tensor:
@@ -179,7 +184,7 @@ class TestTimm:
         model.__class__ = WithNorm
         del model.global_pool, model.fc
         model.last_norm = nn.BatchNorm2d(96)
-        assert len(divide("timm:test_resnet", model).stages) == backbone_stages + 1
+        assert len(divide("timm:test_resnet", model).stages) == stages + 1
 
     def test_preprocessing_is_the_models_own(self) -> None:
         preprocessing = build("timm:tf_efficientnet_lite0").preprocessing
@@ -247,6 +252,6 @@ def test_real_photos_through_real_weights_equal_torchvision() -> None:
     assert seen & {"Granny Smith", "banana", "orange", "lemon"}, f"ImageNet's fruit is not recognised: {seen}"
 
 
-def _photos() -> Iterator[object]:
+def _photos() -> Iterator[Path]:
     for folder in sorted((SHARED_DATA / "fruit" / "valid").glob("fresh*")):
         yield from sorted(folder.iterdir())[:3]

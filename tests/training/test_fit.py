@@ -188,6 +188,8 @@ def test_a_last_batch_of_one_is_spread_over_the_others() -> None:
 
 def test_the_validation_split_may_have_no_groups() -> None:
     splits = toy_splits()
-    result = fit(TOY, TOY.recipe, replace(splits, valid=replace(splits.valid, groups=())), epochs=1, backbones=toy_backbone)
+    result = fit(
+        TOY, TOY.recipe, replace(splits, valid=replace(splits.valid, groups=())), epochs=1, backbones=toy_backbone
+    )
     assert result.grouped is None
     assert train(epochs=1).grouped is not None

@@ -21,7 +21,9 @@ def test_wilson_solves_its_own_equation(case: tuple[int, int]) -> None:
     interval = wilson(right / n, n)
     for bound in interval.ci95:
         if 0 < bound < 1:
-            assert math.isclose(abs(right / n - bound), 1.959964 * math.sqrt(bound * (1 - bound) / n), rel_tol=1e-4, abs_tol=1e-9)
+            assert math.isclose(
+                abs(right / n - bound), 1.959964 * math.sqrt(bound * (1 - bound) / n), rel_tol=1e-4, abs_tol=1e-9
+            )
 
 
 @given(st.floats(0, 1), st.integers(1, 1000))

@@ -21,7 +21,9 @@ def test_the_schedule_rises_then_falls_within_its_peak(steps: int) -> None:
 def test_only_matrices_decay() -> None:
     layer = nn.Linear(3, 2)
     optimizer = make_optimizer({"learning_rate": 0.1, "weight_decay": 0.5, "optimizer": "sgd"}, layer.parameters())
-    decays = {parameter.ndim: group["weight_decay"] for group in optimizer.param_groups for parameter in group["params"]}
+    decays = {
+        parameter.ndim: group["weight_decay"] for group in optimizer.param_groups for parameter in group["params"]
+    }
     assert decays == {2: 0.5, 1: 0.0}
 
 

@@ -37,12 +37,16 @@ class Photo:
 
 @dataclass(frozen=True)
 class PhotoSet:
-    """A folder of photos, split but not decoded. `skipped` names the files that could not be read."""
+    """A folder of photos, split but not decoded. `skipped` names the files that could not be read.
+
+    `source` names it in tables, `location` is what opens it again.
+    """
 
     root: Path
     photos: tuple[Photo, ...]
     classes: tuple[str, ...]
     source: str
+    location: str
     skipped: tuple[str, ...]
 
     @cached_property
@@ -56,6 +60,17 @@ class PhotoSet:
         counted = Counter((photo.split, photo.label) for photo in self.photos)
         present = {split for split, _ in counted}
         return {s: {label: counted[s, label] for label in self.classes} for s in SPLITS if s in present}
+
+    def summary(self) -> str:
+        """One line for people."""
+        sizes = ", ".join(f"{split} {sum(classes.values())}" for split, classes in self.counts.items())
+        groups = {photo.group for photo in self.photos if photo.group}
+        parts = [f"{self.source}: {sizes} photos of {len(self.classes)} classes"]
+        if groups:
+            parts.append(f"{len(groups)} groups")
+        if self.skipped:
+            parts.append(f"{len(self.skipped)} unreadable files left out, the first of them {self.skipped[0]!r}")
+        return ", ".join(parts) + f" (fingerprint {self.fingerprint})"
 
     def at(self, resolution: int, *, workers: int | None = None, progress: Progress | None = None) -> Splits:
         """The photos as uint8 squares of `resolution` pixels a side, decoded now or taken from the cache.
@@ -73,6 +88,7 @@ class PhotoSet:
             classes=self.classes,
             fingerprint=_digest([self.fingerprint, DECODING, resolution]),
             source=self.source,
+            location=self.location,
         )
 
 
@@ -82,13 +98,15 @@ def scan(
     seed: int = 0,
     skip_unreadable: bool = False,
     source: str | None = None,
+    location: str | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> PhotoSet:
     """The photos of a folder, every one of them known to be readable, in train and valid and perhaps test.
 
     Where the folder has no `valid`, a fifth of its other photos becomes it: by group, stratified, by `seed`; equal
-    files count as one group. `source` names the data in tables, the folder's name unless given.
+    files count as one group. `source` names the data in tables, the folder's name unless given; `location` opens it
+    again, the folder's path unless given.
 
     Raises:
         InputError: the folder is missing or laid out wrongly, classes or groups do not fit the splits, or files can't
@@ -109,6 +127,7 @@ def scan(
         photos=tuple(photos),
         classes=tuple(sorted({photo.label for photo in photos})),
         source=source or root.name,
+        location=location or str(root),
         skipped=skipped,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import hashlib
+import inspect
 import os
 import shutil
 import tempfile
@@ -13,12 +14,13 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from search_spaces import InputError
 
 from ..cache import cache_folder
-from . import drawing, skins, solids
+from . import drawing, scenery, skins, solids
 from .layout import MANIFEST
 from .threads import Progress, in_threads, only_one_process
 
@@ -57,8 +59,9 @@ def rendered_folder(
     """
     if seed < 0:
         raise InputError(f"a seed of rendered data is 0 or more, not {seed}")
-    sources = b"".join(Path(module.__file__).read_bytes() for module in (drawing, skins, solids))
-    drawn_by = hashlib.sha256(sources).hexdigest()[:8]
+    # Whoever changes how things are drawn need not think of the cache.
+    sources = "".join(inspect.getsource(module) for module in (drawing, scenery, skins, solids))
+    drawn_by = hashlib.sha256(f"{SIZE} {_SERIES} {sources}".encode()).hexdigest()[:8]
     folder = cache_folder("rendered") / f"{drawn_by}-seed{seed}-{train_per_class}+{valid_per_class}"
     counts = {"train": train_per_class, "valid": valid_per_class}
     pictures = [
@@ -92,7 +95,8 @@ def _draw(
 
             def draw(picture: _Picture) -> None:
                 pixels = picture_of(seed, picture.split, picture.label, int(Path(picture.path).stem))
-                Image.fromarray(pixels).save(temporary / picture.path, compress_level=1)
+                # Grain hardly compresses, and stored pixels are the same bytes whatever zlib is at work.
+                Image.fromarray(pixels).save(temporary / picture.path, compress_level=0)
 
             in_threads(draw, pictures, workers=workers, progress=progress)
             with (temporary / MANIFEST).open("w", newline="", encoding="utf-8") as file:
@@ -111,7 +115,7 @@ def _draw(
         raise
 
 
-def picture_of(seed: int, split: str, label: str, number: int) -> np.typing.NDArray[np.uint8]:
+def picture_of(seed: int, split: str, label: str, number: int) -> NDArray[np.uint8]:
     """The picture (SIZE, SIZE, 3) of that number; the pictures of one series show one piece of fruit."""
     place = (seed, ("train", "valid").index(split), drawing.LABELS.index(label))
     fruit = drawing.grow(label, np.random.default_rng((*place, number // _SERIES)))

@@ -51,7 +51,9 @@ class Surface:
     openness: Floats
 
 
-def round_solid(*, dimple: float, height: float, taper: float, lobes: float, stem: float, lean: float) -> Solid:
+def round_solid(
+    *, dimple: float, height: float, taper: float, lobes: float = 0, stem: float = 0, lean: float = 0
+) -> Solid:
     """A spindle torus: `dimple` is how deep the poles sink, `taper` how much narrower the lower end is, `stem` how far
     the stalk stands out of the upper pole."""
     tube = 0.97 - dimple

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -38,7 +39,10 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """One data set, split; `fingerprint` changes with content, labels, groups, split and resolution."""
+    """One data set, split; `fingerprint` changes with content, labels, groups, split and resolution.
+
+    `source` names it in tables, `location` is what opens it again.
+    """
 
     train: Split
     valid: Split
@@ -46,3 +50,18 @@ class Splits:
     classes: tuple[str, ...]
     fingerprint: str
     source: str
+    location: str = ""
+
+
+class Data(Protocol):
+    """A data set that can be had at several resolutions. `source` names it in tables, `summary` tells what it holds."""
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def source(self) -> str: ...
+
+    def at(self, resolution: int) -> Splits: ...
+
+    def summary(self) -> str: ...
