@@ -131,7 +131,7 @@ class Study:
         A config that ended before is not proposed again: its record answers, as a trial of its own.
         """
         for left in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            # Killed between two parameters, it lacks some: those that it has are kept, the sampler is the same as then.
+            # Killed between two parameters, it lacks some: those that it has are kept.
             self._seed_sampler(left.number, trials)
             trial = optuna.Trial(self._study, left._trial_id)
             yield self._proposal(trial, suggest(trial, space))

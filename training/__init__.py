@@ -1,5 +1,6 @@
 """The training core: data -> batches -> model -> epochs. Knows nothing of searching."""
 
+from . import _openmp as _openmp
 from .augment import augment as augment
 from .availability import Runnable as Runnable
 from .availability import runnable as runnable

@@ -34,15 +34,6 @@ TIMM_NAMES = (
 SIZE = 64
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Tensors this small gain nothing from more, and wait for each other where tests run side by side."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(
     scope="module", params=[*BACKBONES, *(pytest.param(f"timm:{name}", marks=needs_timm) for name in TIMM_NAMES)]
 )

@@ -82,9 +82,9 @@ def photograph(fruit: Fruit, rng: np.random.Generator, size: int) -> NDArray[np.
         away, other_side = rng.uniform(0, 2 * pi), turned(pitch, yaw + rng.normal(), rng.uniform(0, 2 * pi))
         beside = (x + 1.5 * scale * cos(away), y + 1.5 * scale * sin(away))
         _place(canvas, fruit, other_side, beside, scale * 0.95, light)
-    rotation = turned(pitch + rng.normal(0, 0.22), yaw + rng.normal(0, 0.22), roll + rng.normal(0, 0.5))
+    rotation = turned(pitch + rng.normal(0, 0.18), yaw + rng.normal(0, 0.18), roll + rng.normal(0, 0.5))
     _place(canvas, fruit, rotation, (x, y), scale, light)
-    for _ in range(int(rng.choice([0, 1, 2], p=[0.5, 0.35, 0.15]))):
+    for _ in range(int(rng.choice([0, 1, 2], p=[0.55, 0.35, 0.1]))):
         obstacle(canvas, rng, light)
     return _camera(canvas, rng)
 

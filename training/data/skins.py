@@ -114,8 +114,8 @@ def banana_skin(points: Floats, solid: Solid, rng: np.random.Generator) -> Skin:
 
 def harmless(solid: Solid, towards: Floats, kind: str, rng: np.random.Generator) -> Marking:
     """What fresh and rotten fruit alike may have: a sticker, a dry scratch, freckles."""
-    sticker = solid.spot(towards, rng) if rng.random() < 0.16 else None
-    scratch = solid.spot(towards, rng) if rng.random() < 0.25 else None
+    sticker = solid.spot(towards, 0.5, rng) if rng.random() < 0.16 else None
+    scratch = solid.spot(towards, 0.5, rng) if rng.random() < 0.25 else None
     freckled = rng.random() < (0.45 if kind == "banana" else 0.15)
     seed = int(rng.integers(2**32))
 
@@ -143,21 +143,22 @@ def harmless(solid: Solid, towards: Floats, kind: str, rng: np.random.Generator)
 
 
 _ROTTEN_SHADES: dict[str, list[Colour]] = {
-    "apple": [(104, 62, 30), (132, 84, 42), (78, 46, 28)],
+    "apple": [(112, 70, 36), (146, 98, 52), (72, 42, 26)],
     "orange": [(120, 74, 28), (150, 96, 40), (96, 70, 44)],
     "banana": [(62, 42, 26), (38, 28, 22), (98, 66, 32)],
 }
 _MOULDS: list[Colour] = [(96, 122, 104), (120, 138, 92), (104, 118, 130)]
-_MOULDY = {"apple": 0.2, "orange": 0.6, "banana": 0.06}
+_MOULDY = {"apple": 0.3, "orange": 0.6, "banana": 0.06}
 
 
 def rot(solid: Solid, towards: Floats, kind: str, rng: np.random.Generator) -> Marking:
     """Brown, black or mouldy places, from hardly any to most of the fruit, on a skin that may be dull all over."""
-    severity = rng.beta(1.3, 1.3)
+    severity = rng.beta(1.4, 1.2)
     thin = 0.6 if kind == "banana" else 1.0
     places = [
-        (solid.spot(towards, rng), thin * (0.24 + 0.52 * severity) * exp(0.25 * rng.standard_normal()))
-        for _ in range(1 + int(rng.poisson(1.6)))
+        # The first faces the camera: no one can tell what does not show.
+        (solid.spot(towards, 0.55 if place else 0.3, rng), thin * (0.28 + 0.5 * severity) * exp(rng.normal(0, 0.25)))
+        for place in range(1 + int(rng.poisson(1.6)))
     ]
     decay = float(np.clip(severity * rng.uniform(-0.1, 0.9), 0, 0.75))
     shades = _ROTTEN_SHADES[kind]

@@ -27,15 +27,15 @@ class Solid:
     """A shape of about one unit in radius; its axis is y, a banana's bow lies in the plane of x and y.
 
     `distance` maps points to (n,), negative inside, and so does `stem` for the stalk alone. `along` maps points to
-    -1..1 from the lower end to the stem. `spot` gives a point (3,) near the surface on the side of a direction. All of
-    it lies within `reach` of the origin.
+    -1..1 from the lower end to the stem. `spot` gives a point (3,) near the surface, towards a direction up to a
+    spread. All of it lies within `reach` of the origin.
     """
 
     reach: float
     distance: Distance
     stem: Distance
     along: Callable[[Floats], Floats]
-    spot: Callable[[Floats, np.random.Generator], Floats]
+    spot: Callable[[Floats, float, np.random.Generator], Floats]
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ def round_solid(
         result: Floats = np.sqrt((p[0] - lean * (y - pole)) ** 2 + (p[1] - y) ** 2 + p[2] ** 2) - 0.035
         return result
 
-    def spot(towards: Floats, rng: np.random.Generator) -> Floats:
-        return unit(towards + 0.55 * rng.standard_normal(3, np.float32)) * np.float32(0.93)
+    def spot(towards: Floats, spread: float, rng: np.random.Generator) -> Floats:
+        return unit(towards + spread * rng.standard_normal(3, np.float32)) * np.float32(0.93)
 
     if stem == 0:
         return Solid(1.1, fruit, lambda p: np.full(p.shape[1], np.inf, np.float32), lambda p: p[1], spot)
@@ -108,10 +108,10 @@ def banana_solid(*, half_angle: float, width: float, turn: float) -> Solid:
         result: Floats = np.sqrt(off_axis**2 + forward**2) - width_at(phi / half_angle) * faces
         return result
 
-    def spot(towards: Floats, rng: np.random.Generator) -> Floats:
+    def spot(towards: Floats, spread: float, rng: np.random.Generator) -> Floats:
         phi = half_angle * rng.uniform(-0.8, 0.7)
         outward, forward = (np.array(v, np.float32) for v in ((sin(phi), cos(phi), 0), (cos(phi), -sin(phi), 0)))
-        aim = towards + 0.45 * rng.standard_normal(3, np.float32)
+        aim = towards + spread * rng.standard_normal(3, np.float32)
         centre = bow * outward - np.array([0, middle, 0], np.float32)
         result: Floats = centre + unit(aim - (aim @ forward) * forward) * np.float32(width * 0.95)
         return result

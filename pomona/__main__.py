@@ -1,0 +1,5 @@
+"""`python -m pomona`"""
+
+from .cli import run
+
+run()

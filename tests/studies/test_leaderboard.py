@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import io
+import json
+import math
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from studies import leaderboard, to_cells, to_csv, to_json
+from studies.leaderboard import curves, to_rows
+from studies.records import STATE_ORDER, TrialRecord
+from training import wilson
+
+STATES = st.sampled_from(STATE_ORDER)
+
+
+@st.composite
+def record_lists(draw: st.DrawFn) -> list[TrialRecord]:
+    count = draw(st.integers(0, 12))
+    return [a_record(n, draw(STATES), draw(st.integers(0, 50)), draw(st.floats(1e-4, 1.0))) for n in range(count)]
+
+
+def a_record(number: int, state: str = "complete", right: int | None = 40, rate: float = 0.1) -> TrialRecord:
+    if state in ("failed", "infeasible"):
+        right = None
+    value = None if right is None else right / 50
+    interval = None if value is None else wilson(value, 50).ci95
+    return TrialRecord(
+        study="s",
+        data="rendered (seed 0)",
+        number=number,
+        state=state,
+        reason="" if state == "complete" else f"it was {state}",
+        config={"rate": rate, "kind": "same"} | ({"extra": 3} if number % 2 else {}),
+        value=value,
+        n=0 if value is None else 50,
+        ci95=interval,
+        group_value=value,
+        n_groups=0 if value is None else 25,
+        groups_ci95=None if value is None else wilson(value, 25).ci95,
+        epochs=3,
+        seconds=1.5,
+        images_per_second=100.0,
+        parameters=1000,
+        seed=0,
+        engine="inline",
+        weights="random",
+        note="",
+        curve=((1, 0.5), (2, 0.6)),
+    )
+
+
+@given(record_lists())
+def test_every_trial_has_one_row_and_complete_ones_are_ranked_by_value(records: list[TrialRecord]) -> None:
+    rows = to_rows(leaderboard(records)) if records else []
+    assert sorted(row["number"] for row in rows) == [record.number for record in records]
+    complete = [row for row in rows if row["state"] == "complete"]
+    assert rows[: len(complete)] == complete
+    assert [row["rank"] for row in complete] == list(range(1, len(complete) + 1))
+    assert all(row["rank"] is None for row in rows[len(complete) :])
+    values = [row["value"] for row in complete]
+    assert values == sorted(values, reverse=True)
+
+
+@given(record_lists())
+def test_the_order_of_the_records_does_not_matter(records: list[TrialRecord]) -> None:
+    assert to_json(leaderboard(records)) == to_json(leaderboard(records[::-1]))
+
+
+@given(record_lists())
+def test_json_has_the_fields_of_the_contract_and_csv_the_same_values(records: list[TrialRecord]) -> None:
+    frame = leaderboard(records)
+    rows = json.loads(to_json(frame)) if records else []
+    wanted = {"rank", "number", "state", "value", "n", "ci95", "params", "epochs", "seconds", "seed", "reason", "data"}
+    by_number = {record.number: record for record in records}
+    for row in rows:
+        assert wanted <= set(row)
+        assert row["params"] == by_number[row["number"]].config
+    if records:
+        table = pd.read_csv(io.StringIO(to_csv(frame)))
+        assert table["number"].tolist() == [row["number"] for row in rows]
+        for text, row in zip(table["value"].tolist(), rows, strict=True):
+            assert math.isnan(text) if row["value"] is None else text == row["value"]
+
+
+def test_smaller_is_better_where_the_task_says_so() -> None:
+    frame = leaderboard([a_record(0, right=40), a_record(1, right=10)], direction="minimize")
+    assert frame["number"].tolist() == [1, 0]
+
+
+def test_only_the_dimensions_that_differ_are_columns_for_people() -> None:
+    headings, cells = to_cells(leaderboard([a_record(0, rate=0.1), a_record(2, rate=0.2)]))
+    assert "rate" in headings
+    assert "kind" not in headings
+    assert all(len(row) == len(headings) for row in cells)
+    assert "80.00" in cells[0]
+
+
+def test_reasons_are_shown() -> None:
+    _, cells = to_cells(leaderboard([a_record(0), a_record(1, "infeasible"), a_record(2, "failed")]))
+    assert [row[-1] for row in cells] == ["", "it was infeasible", "it was failed"]
+
+
+def test_curves_have_a_row_an_epoch() -> None:
+    assert curves([a_record(3)]).to_dict("list") == {"number": [3, 3], "epoch": [1, 2], "value": [0.5, 0.6]}
+
+
+@pytest.mark.parametrize("form", [to_csv, to_json])
+def test_no_trials_give_an_empty_table(form: object) -> None:
+    assert form(leaderboard([])) is not None  # type: ignore[operator]
