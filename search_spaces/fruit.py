@@ -41,6 +41,7 @@ FRUIT = Task(
         "unfrozen_stages": 5,
         "fine_tune_share": 0.25,
         "fine_tune_rate": 0.01,
+        "batch_norm": "pretrained",
     },
     space=SearchSpace(
         {
@@ -70,6 +71,8 @@ FRUIT = Task(
             "unfrozen_stages": Integer(0, 5),
             "fine_tune_share": Choice(0.25, 0.5, 0.75).when("unfrozen_stages", UNFROZEN),
             "fine_tune_rate": Float(1e-3, 1.0, log=True).when("unfrozen_stages", UNFROZEN),
+            # Whose statistics the unfrozen stages go by.
+            "batch_norm": Choice("pretrained", "batch").when("unfrozen_stages", UNFROZEN),
         }
     ),
 )

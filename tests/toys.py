@@ -33,6 +33,7 @@ TOY_SPACE = SearchSpace(
         "unfrozen_stages": Choice(0, 1, 2, "all"),
         "fine_tune_share": Choice(0.25, 0.5).when("unfrozen_stages", (1, 2, "all")),
         "fine_tune_rate": Float(1e-3, 1.0, log=True).when("unfrozen_stages", (1, 2, "all")),
+        "batch_norm": Choice("pretrained", "batch").when("unfrozen_stages", (1, 2, "all")),
     }
 )
 
@@ -60,6 +61,7 @@ TOY = Task(
         "unfrozen_stages": 1,
         "fine_tune_share": 0.5,
         "fine_tune_rate": 0.1,
+        "batch_norm": "batch",
     },
     space=TOY_SPACE,
 )

@@ -35,6 +35,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.stages = nn.ModuleList(backbone.stages)
         self.pool = backbone.pool
+        self.keeps_statistics = config.get("batch_norm", "pretrained") == "pretrained"
         self.head = Head(backbone.widths[-1], classes, config)
         self.register_buffer("mean", torch.tensor(backbone.preprocessing.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(backbone.preprocessing.std).view(1, 3, 1, 1), persistent=False)
@@ -59,7 +60,15 @@ class Classifier(nn.Module):
         return cast(torch.Tensor, self.head(self.suffix(images, 0)))
 
     def freeze(self, cut: int) -> list[nn.Parameter]:
-        """Freezes the first `cut` stages, parameters and batch-norm statistics, and returns what is trained."""
+        """Freezes the first `cut` stages and returns what is trained.
+
+        Where the config says so, batch-norm keeps its pretrained statistics in the unfrozen stages too
+        (docs/decisions/0005).
+        """
         self.train()
         freeze(self.stages, cut)
+        if self.keeps_statistics:
+            for module in self.stages.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
         return [parameter for parameter in self.parameters() if parameter.requires_grad]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated
 
 import typer
@@ -19,21 +20,30 @@ def dashboard(
 
     Example: [bold]pomona dashboard fruit-1 --port 8081[/bold]
     """
-    from wsgiref.simple_server import make_server
+    from socketserver import ThreadingMixIn
+    from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
     from optuna_dashboard import wsgi
 
     from search_spaces import InputError
     from studies import open_storage, open_study
 
+    class Threaded(ThreadingMixIn, WSGIServer):
+        daemon_threads = True
+
+    class Quiet(WSGIRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
     address = f"http://127.0.0.1:{port}/"
     if study is not None:
         address += f"dashboard/studies/{open_study(study, storage).id}"
     application = wsgi(open_storage(storage, require_existing=True))
     try:
-        server = make_server("127.0.0.1", port, application)
+        server = make_server("127.0.0.1", port, application, Threaded, Quiet)
     except OSError as problem:
         raise InputError(f"port {port} can't be used ({problem.strerror}): choose another with --port") from None
     with server:
         notes().print(f"optuna-dashboard: {address} (Ctrl-C ends it)")
-        server.serve_forever()
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()

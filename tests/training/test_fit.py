@@ -52,6 +52,11 @@ def test_the_global_random_state_is_left_alone() -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
+HEAD_ONLY = {
+    name: value for name, value in TOY.recipe.items() if name not in ("fine_tune_share", "fine_tune_rate", "batch_norm")
+} | {"unfrozen_stages": 0}
+
+
 class Killed(Exception):
     pass
 
@@ -163,11 +168,19 @@ def test_frozen_stages_keep_their_weights_and_the_others_move(tmp_path: Path) ->
             assert torch.equal(trained[f"model.{name}"], tensor), name
 
 
-def test_the_head_alone_leaves_the_backbone_untouched(tmp_path: Path) -> None:
-    config = {k: v for k, v in TOY.recipe.items() if not k.startswith("fine_tune")} | {"unfrozen_stages": 0}
-    train(config=config, checkpoint_to=tmp_path)
+def test_pretrained_statistics_stay_where_the_config_says_so(tmp_path: Path) -> None:
+    train(config=TOY.recipe | {"batch_norm": "pretrained"}, checkpoint_to=tmp_path)
     trained = load_checkpoint(tmp_path).tensors
-    for name, tensor in Classifier(toy_backbone(), 3, config).state_dict().items():
+    for name, tensor in Classifier(toy_backbone(), 3, TOY.recipe).state_dict().items():
+        if name.startswith("stages.2."):
+            is_statistic = "running" in name or "num_batches" in name
+            assert torch.equal(trained[f"model.{name}"], tensor) == is_statistic, name
+
+
+def test_the_head_alone_leaves_the_backbone_untouched(tmp_path: Path) -> None:
+    train(config=HEAD_ONLY, checkpoint_to=tmp_path)
+    trained = load_checkpoint(tmp_path).tensors
+    for name, tensor in Classifier(toy_backbone(), 3, HEAD_ONLY).state_dict().items():
         if name.startswith("stages."):
             assert torch.equal(trained[f"model.{name}"], tensor), name
 

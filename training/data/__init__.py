@@ -48,11 +48,15 @@ def _opened(source: str | Path, seed: int, skip_unreadable: bool, progress: Prog
     name, _, drawn_seed = str(source).partition(":")
     if name != RENDERED or isinstance(source, Path):
         return scan(Path(source), seed=seed, skip_unreadable=skip_unreadable, progress=progress)
-    if drawn_seed and not drawn_seed.isdecimal():
+    if drawn_seed and not (drawn_seed.isascii() and drawn_seed.isdecimal()):
         raise InputError(f"rendered data has a whole number as its seed, as in rendered:1, not {drawn_seed!r}")
     number = int(drawn_seed or 0)
-    folder = rendered_folder(number, progress=progress)
-    return scan(folder, source=f"{RENDERED} (seed {number})", location=f"{RENDERED}:{number}", progress=progress)
+    return scan(
+        rendered_folder(number, progress=progress),
+        source=f"{RENDERED} (seed {number})",
+        location=f"{RENDERED}:{number}",
+        progress=progress,
+    )
 
 
 def splits_for(data: Data, config: Config) -> Splits:

@@ -56,8 +56,9 @@ class ContentIndex:
         """Remembers what was examined, except files so young that a second change might not show in their times."""
         now = time.time_ns()
         settled = {path: seen for path, seen in self._seen.items() if now - max(seen[0][1:]) > _SETTLED_NS}
-        if settled != self._known:
-            files = {path: [*stamp, content.digest, content.problem] for path, (stamp, content) in settled.items()}
+        known = self._known | settled
+        if known != self._known:
+            files = {path: [*stamp, content.digest, content.problem] for path, (stamp, content) in known.items()}
             atomic_write_bytes(self._path, json.dumps({"pillow": PIL.__version__, "files": files}).encode())
 
     def _load(self) -> dict[str, tuple[_Stamp, Content]]:

@@ -29,7 +29,9 @@ def divide(labels: Sequence[str], groups: Sequence[str], seed: int) -> NDArray[n
     scarce = Counter(name for name, n in distinct.items() if n < 2)
     if not scarce:
         kind = StratifiedKFold if len(set(groups)) == len(groups) else StratifiedGroupKFold
-        folds = kind(min(_FOLDS, max(members.values())), shuffle=True, random_state=seed)
+        # scikit-learn refuses more folds than the largest class has members, or the data groups.
+        count = min(_FOLDS, max(members.values()), len(set(groups)))
+        folds = kind(count, shuffle=True, random_state=seed)
         with warnings.catch_warnings():
             # scikit-learn warns of classes smaller than the number of folds.
             warnings.simplefilter("ignore", UserWarning)
