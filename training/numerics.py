@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
@@ -16,10 +16,13 @@ from torch import nn
 
 from search_spaces import InputError
 
+from .backbones import Backbone, build
 from .cache import cache_folder
 from .files import atomic_write_json
 
 PRECISIONS = ("fp32", "bf16")
+_IMAGES = 16
+_TRAINED_STAGES = 3
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
@@ -73,10 +76,11 @@ def describe_device(device: torch.device) -> str:
 
 
 def measure_numerics(device: torch.device, seconds: float = 1.0) -> Measured:
-    """Times a training step of a small network of the usual parts in each precision and layout, and keeps the answer.
+    """Times training steps in each precision and layout, and keeps the answer.
 
-    A candidate must beat plain fp32 by a tenth to be chosen, so that noise does not decide. The answer is cached by
-    device and torch version: one machine keeps one choice, and with it one result for a seed.
+    The step is what a search spends its time on: a MobileNetV2 with all but the last stages frozen. A candidate must
+    beat plain fp32 by a tenth to be chosen, so that noise does not decide. The answer is cached by device and torch
+    version: one machine keeps one choice, and with it one result for a seed.
     """
     path = cache_folder("numerics.json")
     key = f"{describe_device(device)}; torch {torch.__version__}"
@@ -85,19 +89,20 @@ def measure_numerics(device: torch.device, seconds: float = 1.0) -> Measured:
         entry = known[key]
         return Measured(Numerics(**entry["numerics"]), entry["images_per_second"], cached=True)
     candidates = [Numerics(precision, layout) for precision in PRECISIONS for layout in (False, True)]
-    network, images = _probe(device)
-    steps = {candidate: _step(network, images, device, candidate) for candidate in candidates}
+    steps = _steps(candidates, device)
+    # Processor time, on a CPU: other work on the machine does not count as ours.
+    clock = time.perf_counter if device.type == "cuda" else time.process_time
     times: dict[Numerics, list[float]] = {candidate: [] for candidate in candidates}
     for step in steps.values():
         step()
     deadline = time.perf_counter() + seconds
     while time.perf_counter() < deadline or len(times[candidates[0]]) < 3:
         for candidate, step in steps.items():  # interleaved, so that a busy moment hits all alike
-            start = time.perf_counter()
+            start = clock()
             step()
-            times[candidate].append(time.perf_counter() - start)
-    # The minimum is the figure least disturbed by other work on the machine.
-    speeds = {candidate: len(images) / min(taken) for candidate, taken in times.items()}
+            times[candidate].append(clock() - start)
+    threads = 1 if device.type == "cuda" else torch.get_num_threads()
+    speeds = {candidate: _IMAGES * threads / min(taken) for candidate, taken in times.items()}
     best = max(candidates, key=lambda candidate: speeds[candidate])
     chosen = best if speeds[best] > 1.1 * speeds[candidates[0]] else candidates[0]
     named = {str(candidate): round(speed, 1) for candidate, speed in speeds.items()}
@@ -106,32 +111,29 @@ def measure_numerics(device: torch.device, seconds: float = 1.0) -> Measured:
     return Measured(chosen, named, cached=False)
 
 
-def _probe(device: torch.device) -> tuple[nn.Module, torch.Tensor]:
-    """The parts that backbones are made of: a full, a depthwise and a pointwise convolution with batch-norm."""
-    generator = torch.Generator().manual_seed(0)
-    layers: list[nn.Module] = [nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU6()]
-    for width in (32, 64, 128):
-        layers += [
-            nn.Conv2d(width, width, 3, 1, 1, groups=width, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU6(),
-            nn.Conv2d(width, 2 * width, 1, bias=False),
-            nn.BatchNorm2d(2 * width),
-            nn.ReLU6(),
-            nn.Conv2d(2 * width, 2 * width, 3, 2, 1, bias=False),
-        ]
-    network = nn.Sequential(*layers).to(device)
-    return network, torch.rand(16, 3, 96, 96, generator=generator).to(device)
+def _steps(candidates: Sequence[Numerics], device: torch.device) -> dict[Numerics, Callable[[], None]]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        backbone = build("mobilenet_v2")
+        images = torch.rand(_IMAGES, 3, 128, 128).to(device)
+    return {candidate: _step(backbone, images, device, candidate) for candidate in candidates}
 
 
-def _step(network: nn.Module, images: torch.Tensor, device: torch.device, numerics: Numerics) -> Callable[[], None]:
-    model = numerics.place(copy.deepcopy(network), device)
+def _step(backbone: Backbone, images: torch.Tensor, device: torch.device, numerics: Numerics) -> Callable[[], None]:
+    stages = nn.ModuleList(copy.deepcopy(backbone.stages))
+    numerics.place(stages, device)
     batch = images.contiguous(memory_format=numerics.memory_format)
+    cut = len(stages) - _TRAINED_STAGES
 
     def step() -> None:
         with numerics.autocast(device):
-            features = model(batch)
-        features.float().square().mean().backward()
+            features = batch
+            with torch.no_grad():
+                for stage in stages[:cut]:
+                    features = stage(features)
+            for stage in stages[cut:]:
+                features = stage(features)
+        features.float().square().mean().backward()  # type: ignore[no-untyped-call]
         if device.type == "cuda":
             torch.cuda.synchronize(device)
 

@@ -55,8 +55,8 @@ def _split_folders(folder: Path) -> list[tuple[str, Path]]:
     """Folders that hold class folders, each with its split; the folder itself, without one, where it has no splits."""
     splits: dict[str, Path] = {}
     for path in _visible(folder):
-        # A folder called "train" that holds files is a class of locomotives.
-        if path.name in _SPLIT_NAMES and path.is_dir() and not any(child.is_file() for child in _visible(path)):
+        # A folder called "train" without folders in it is a class of locomotives.
+        if path.name in _SPLIT_NAMES and path.is_dir() and any(child.is_dir() for child in _visible(path)):
             split = _SPLIT_NAMES[path.name]
             if split in splits:
                 raise InputError(f"{splits[split].name}/ and {path.name}/ in {str(folder)!r} mean the same: keep one")

@@ -35,9 +35,12 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
 
 def test_hidden_files_and_files_beside_the_class_folders_are_left_out(tmp_path: Path) -> None:
     write_folder(tmp_path, BARE)
-    for name in ("README.md", "apple/.DS_Store", ".git/HEAD"):
+    write_folder(tmp_path / "split", TWO_SPLITS)
+    for name in ("README.md", "apple/.DS_Store", ".git/HEAD", "split/README.md", "split/train/labels.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
+    assert len(find_photos(tmp_path / "split")) == 11
+    (tmp_path / "split").rename(tmp_path / ".split")
     assert len(find_photos(tmp_path)) == 20
 
 

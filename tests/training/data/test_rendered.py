@@ -22,7 +22,7 @@ def _digests(folder: Path) -> dict[str, str]:
 
 
 def test_the_labels_are_the_classes_of_the_task() -> None:
-    assert LABELS == FRUIT.classes
+    assert FRUIT.classes == LABELS
 
 
 @pytest.mark.parametrize("label", LABELS)
@@ -58,7 +58,8 @@ def test_the_folder_does_not_depend_on_workers_or_on_how_many_there_are(
     alone, together, larger = (_digests(folder) for folder in folders)
     assert alone == together
     assert {name: larger[name] for name in alone if name != "manifest.csv"}.items() <= larger.items()
-    assert Image.open(folders[0] / "train/freshapples/000.png").size == (rendered.SIZE, rendered.SIZE)
+    with Image.open(folders[0] / "train/freshapples/000.png") as picture:
+        assert picture.size == (rendered.SIZE, rendered.SIZE)
 
 
 def test_the_folder_is_one_like_any_other_with_series_that_do_not_straddle() -> None:
@@ -132,7 +133,7 @@ def test_open_data_takes_a_folder_even_one_called_rendered(tmp_path: Path, monke
 
 
 def test_open_data_refuses_a_folder_of_other_things(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="has the classes freshapples.*but orchard has apple, pear"):
+    with pytest.raises(InputError, match=r"has the classes freshapples.*but orchard has apple, pear"):
         open_data(write_folder(tmp_path / "orchard", BARE), FRUIT)
     shutil.rmtree(tmp_path / "orchard")
     with pytest.raises(InputError, match="no folder"):
