@@ -2,9 +2,11 @@
 
 from .leaderboard import curves as curves
 from .leaderboard import leaderboard as leaderboard
+from .leaderboard import same_params as same_params
 from .leaderboard import to_cells as to_cells
 from .leaderboard import to_csv as to_csv
 from .leaderboard import to_json as to_json
+from .leaderboard import to_rows as to_rows
 from .plan import Interrupted as Interrupted
 from .plan import Outcome as Outcome
 from .plan import Plan as Plan

@@ -113,6 +113,12 @@ def differing_params(rows: Sequence[dict[str, Any]]) -> list[str]:
     return [name for name in names if len({repr(row["params"].get(name)) for row in rows}) > 1]
 
 
+def same_params(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The dimensions that have one value in all rows."""
+    differing = set(differing_params(rows))
+    return {name: value for row in rows for name, value in row["params"].items() if name not in differing}
+
+
 def _plain(value: Any) -> Any:
     if value is None or (isinstance(value, float) and value != value):
         return None

@@ -89,11 +89,11 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
         task=task.name,
         space=ready.task.space.digest,
         fixed=request.fixed,
-        data=_absolute(request.data),
+        data=data.location,
         source=data.source,
         fingerprint=data.fingerprint,
         skip_unreadable=request.skip_unreadable,
-        weights_dir=_absolute(request.weights_dir),
+        weights_dir=None if request.weights_dir is None else str(request.weights_dir.resolve()),
         download=ready.download,
         device=request.device,
         numerics=asdict(measured.numerics),
@@ -224,10 +224,3 @@ def _free_name(task: str, storage: optuna.storages.BaseStorage) -> str:
     while f"{task}-{number}" in taken:
         number += 1
     return f"{task}-{number}"
-
-
-def _absolute(path: str | Path | None) -> str | None:
-    """Resumed from another folder, a study still finds its data; names of sources stay as they are."""
-    if path is None:
-        return None
-    return str(Path(path).resolve()) if Path(path).exists() else str(path)

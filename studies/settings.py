@@ -14,7 +14,7 @@ PRUNERS = ("hyperband", "median", "none")
 
 @dataclass(frozen=True)
 class Settings:
-    """`data` is the folder or name as the user gave it (None: the task's own source), `source` its name in tables.
+    """`data` opens the data again, from any folder; `source` names it in tables.
 
     `fixed` are the dimensions held by the user; `space` is the digest of the space that was searched.
     """
@@ -22,7 +22,7 @@ class Settings:
     task: str
     space: str
     fixed: Config
-    data: str | None
+    data: str
     source: str
     fingerprint: str
     skip_unreadable: bool

@@ -107,6 +107,7 @@ class ToyData:
 
     fingerprint: str = "toy0"
     source: str = "toy colours"
+    location: str = "toy"
 
     def at(self, resolution: int) -> Splits:
         return toy_splits(resolution=resolution)

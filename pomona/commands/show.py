@@ -18,13 +18,12 @@ _EXPENDABLE = ("seed", "M params", "n", "img/s", "groups", "groups %", "epochs",
 
 def print_leaderboard(study: Study, top: int | None) -> None:
     """Title, table, and what the first row is worth."""
-    from studies import leaderboard, to_cells
+    from studies import to_cells
 
-    records = study.records()
-    frame = leaderboard(records, direction=study.settings.direction)
     print_table(["leaderboard"], [[line] for line in _title(study)])
-    headings, cells = to_cells(frame if top is None else frame.head(top))
-    differing = [name for name in headings if name in {key for record in records for key in record.config}]
+    headings, cells = to_cells(frame_of(study, top))
+    names = {name for record in study.records() for name in record.config}
+    differing = [heading for heading in headings if heading in names]
     left_out = print_table(headings, cells, expendable=[*_EXPENDABLE, *reversed(differing)])
     if left_out:
         notes().print(f"narrow terminal, left out: {', '.join(left_out)} (--format csv has everything)")
@@ -32,10 +31,9 @@ def print_leaderboard(study: Study, top: int | None) -> None:
 
 def markdown_leaderboard(study: Study, top: int | None) -> str:
     """The table with its provenance: command, versions, commit, machine, data fingerprint."""
-    from studies import leaderboard, to_cells
+    from studies import to_cells
 
-    frame = leaderboard(study.records(), direction=study.settings.direction)
-    headings, cells = to_cells(frame if top is None else frame.head(top))
+    headings, cells = to_cells(frame_of(study, top))
     title, *lines = _title(study)
     table = tabulate(cells, headings, tablefmt="github", disable_numparse=True)
     provenance = "\n".join(f"- {name}: {value}" for name, value in _provenance(study))
@@ -43,6 +41,8 @@ def markdown_leaderboard(study: Study, top: int | None) -> str:
 
 
 def _title(study: Study) -> list[str]:
+    from studies import same_params, to_rows
+
     settings = study.settings
     counts = study.counts()
     ended = ", ".join(f"{count} {state}" for state, count in counts.items())
@@ -67,6 +67,8 @@ def _title(study: Study) -> list[str]:
         point = "reached" if best.value >= settings.target else "missed"
         bound = "reached" if best.ci95[0] >= settings.target else "missed"
         lines.append(f"Target {100 * settings.target:g} %: {point} by the value, {bound} by its lower bound.")
+    if same := same_params(to_rows(frame_of(study, None))):
+        lines.append("The same in all trials: " + ", ".join(f"{name} {value}" for name, value in same.items()) + ".")
     return lines
 
 

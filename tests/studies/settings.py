@@ -11,7 +11,7 @@ def settings_for(task: Task, *, epochs: int = 3, pruner: str = "none", seed: int
         task=task.name,
         space=task.space.digest,
         fixed={},
-        data=None,
+        data="toy",
         source="toy colours",
         fingerprint="toy0",
         skip_unreadable=False,

@@ -54,13 +54,19 @@ class Splits:
 
 
 class Data(Protocol):
-    """A data set that can be had at several resolutions. `source` names it in tables, `summary` tells what it holds."""
+    """A data set that can be had at several resolutions.
+
+    `source` names it in tables, `location` opens it again, `summary` tells people what it holds.
+    """
 
     @property
     def fingerprint(self) -> str: ...
 
     @property
     def source(self) -> str: ...
+
+    @property
+    def location(self) -> str: ...
 
     def at(self, resolution: int) -> Splits: ...
 
