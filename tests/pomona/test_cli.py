@@ -105,6 +105,28 @@ def test_the_same_as_functions(photos: Path, weights: Path) -> None:
         pomona.search("vegetables")
 
 
+def test_a_database_serves_as_storage(run: Run, small: list[object], tmp_path: Path) -> None:
+    storage = ["--storage", f"sqlite:///{tmp_path}/studies.db"]
+    assert run("search", "fruit", *small, "--trials", 2, "--epochs", 1, "--study", "s", *storage)[0] == 0
+    code, _, err = run("resume", "s", "--trials", 3, *storage)
+    assert code == 0, err
+    assert len(json.loads(run("leaderboard", "s", "--json", *storage)[1])) == 3
+
+
+def test_studies_without_a_name_get_the_next_free_one(run: Run, small: list[object]) -> None:
+    for number in (1, 2):
+        code, out, _ = run("search", "fruit", *small, "--trials", 1, "--epochs", 1, "--json")
+        assert code == 0
+        assert json.loads(out)["study"] == f"fruit-{number}"
+
+
+def test_the_time_is_up(run: Run, small: list[object]) -> None:
+    code, out, err = run("search", "fruit", *small, "--timeout", "0.001s", "--study", "s")
+    assert code == 0
+    assert "No trial has run to its end yet." in out
+    assert "stopped: the time is up; go on with: pomona resume s" in err
+
+
 def test_two_runs_of_train_give_the_same_losses(run: Run, small: list[object]) -> None:
     outs = []
     for name in ("one", "other"):
