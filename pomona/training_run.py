@@ -13,6 +13,7 @@ from studies import open_study
 from training import (
     EpochResult,
     FitResult,
+    Numerics,
     fit,
     has_checkpoint,
     load_backbone,
@@ -72,6 +73,7 @@ def prepare_training(
     task = task_named(request.task)
     config, epochs = dict(task.recipe), request.epochs or DEFAULT_EPOCHS
     data, weights_dir, download, skip = request.data, request.weights_dir, request.download, request.skip_unreadable
+    numerics: Numerics | None = None
     if request.config is not None and request.from_study is not None:
         raise InputError("a config and a study to take it from exclude each other")
     if request.from_study is not None:
@@ -86,6 +88,7 @@ def prepare_training(
         data = settings.data if data is None else data
         weights_dir = Path(settings.weights_dir) if weights_dir is None and settings.weights_dir else weights_dir
         download, skip = download or settings.download, skip or settings.skip_unreadable
+        numerics = study.numerics  # what the study's figure was reached with
         notify(f"config of trial {best.number} of {study.name}")
     elif request.config is not None:
         config = request.config
@@ -96,10 +99,10 @@ def prepare_training(
     else:
         config = task.space.validate(config | request.fixed)
     device = resolve_device(request.device)
-    measured = measure_numerics(device)
+    numerics = measure_numerics(device).numerics if numerics is None else numerics
     photos = open_data(data, task, skip_unreadable=skip, progress=progress)
     notify(f"data: {photos.summary()}")
-    notify(f"device: {device.type}, {measured.numerics}")
+    notify(f"device: {device.type}, {numerics}")
     out = request.out or _free_folder(task.name)
     resumes = has_checkpoint(out)
     if resumes and (record := load_checkpoint(out).record).epoch == record.epochs:
@@ -114,7 +117,7 @@ def prepare_training(
             epochs=epochs,
             seed=request.seed,
             device=device,
-            numerics=measured.numerics,
+            numerics=numerics,
             backbones=functools.partial(load_backbone, weights_dir=weights_dir, download=download),
             on_epoch=on_epoch,
             on_batch=on_batch,

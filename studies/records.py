@@ -84,7 +84,8 @@ def attributes_of(result: FitResult, engine: str) -> dict[str, Any]:
 def record_of(trial: FrozenTrial, study: str, data: str) -> TrialRecord:
     """The row of a trial in any state."""
     kept = trial.user_attrs
-    state = kept.get("state") or _STATES[trial.state]
+    # Killed while its end was being recorded, a trial is still running for the storage, and for us.
+    state = (kept.get("state") if trial.state.is_finished() else None) or _STATES[trial.state]
     last = trial.intermediate_values[max(trial.intermediate_values)] if trial.intermediate_values else None
     reason = str(kept.get("reason", ""))
     if state == "running":

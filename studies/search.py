@@ -65,6 +65,7 @@ class Search:
     def run(self, watch: Watch) -> Iterator[Outcome]:
         """Runs until the plan is fulfilled; see `AbstractEngine.run` for what may be raised."""
         with self.study.running():
+            self.study.extend(self.plan.trials, self.plan.timeout)
             yield from engine_named(self.engine).run(self.study, self.plan, watch)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,12 @@ class Study:
             raise InputError(f"study {name!r} was not made by pomona: it has no settings")
         return Study(study, Settings.from_json(text, name), storage_url)
 
+    def extend(self, trials: int, timeout: float | None) -> None:
+        """Keeps a new number of trials and time limit for later runs."""
+        if (trials, timeout) != (self.settings.trials, self.settings.timeout):
+            self.settings = replace(self.settings, trials=trials, timeout=timeout)
+            self._study.set_user_attr(ATTRIBUTE, self.settings.to_json())
+
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """Held by the one process that runs the study; the operating system lets go of it when that process dies.
@@ -160,7 +166,7 @@ class Study:
         trial = self._open.pop(number)
         for key, value in attributes_of(result, self.settings.engine).items():
             trial.set_user_attr(key, value)
-        if result.state == State.INFEASIBLE:
+        if result.state == State.INFEASIBLE and FEASIBLE not in trial.constraints:
             trial.set_constraint(FEASIBLE, 1.0)
         state = final_state(result)
         value = result.value if state == TrialState.COMPLETE else None

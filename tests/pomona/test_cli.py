@@ -46,7 +46,7 @@ def test_the_whole_job(run: Run, small: list[object], photos: Path) -> None:
     assert code == 0
     assert "4 of 4 trials are done" in err
     code, out, _ = run("resume", "s", "--trials", 5, "--json")
-    assert json.loads(out)["ended"] == 5
+    assert (json.loads(out)["ended"], json.loads(out)["trials"]) == (5, 5)
 
     code, out, err = run("train", "fruit", "--from-study", "s", "--out", "best", "--json")
     assert code == 0, err
