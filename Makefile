@@ -17,7 +17,7 @@ install: $(VENV)/.installed ## make .venv and install pomona into it
 install-dev: $(VENV)/.installed-dev ## the same with every extra and the tools for development
 
 search: install ## search the fruit task for under a minute and show the leaderboard
-	$(POMONA) search fruit --trials 12 --epochs 4 --set resolution=96 --timeout 45s
+	$(POMONA) search fruit --trials 12 --epochs 4 --set resolution=96 --timeout 40s
 
 dashboard: install ## look at the studies in a browser
 	$(POMONA) dashboard

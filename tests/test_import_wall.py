@@ -22,9 +22,9 @@ ORDER = ("search_spaces", "training", "studies", "bench", "pomona")
 
 @dataclass(frozen=True)
 class Rule:
-    """`library` may only be imported in files below one of `allowed` (a folder with its slash, or one file)."""
+    """`distribution` may only be imported in files below one of `allowed` (a folder with its slash, or one file)."""
 
-    library: str
+    distribution: str
     allowed: tuple[str, ...]
     reason: str
 
@@ -135,7 +135,7 @@ def out_of_place(tree: Tree, rules: tuple[Rule, ...] = RULES) -> list[str]:
         f"{tree.where(found)}: only in {', '.join(rule.allowed)}, as {rule.reason}"
         for found in tree.imports
         for rule in rules
-        if _top(found.target) == rule.library and not _allowed(tree.files[found.module], rule)
+        if _top(found.target) == rule.distribution and not _allowed(tree.files[found.module], rule)
     ]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
-from ..console import notes, print_table
+from ..console import notes, print_answer, print_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +20,7 @@ def print_leaderboard(study: Study, top: int | None) -> None:
     """Title, table, and what the first row is worth."""
     from studies import to_cells
 
-    print_table(["leaderboard"], [[line] for line in _title(study)])
+    print_answer("\n".join(_title(study)) + "\n")
     headings, cells = to_cells(frame_of(study, top))
     names = {name for record in study.records() for name in record.config}
     differing = [heading for heading in headings if heading in names]
@@ -45,8 +45,8 @@ def _title(study: Study) -> list[str]:
 
     settings = study.settings
     counts = study.counts()
-    ended = ", ".join(f"{count} {state}" for state, count in counts.items())
-    lines = [f"{study.name}: {settings.task} on {settings.source}, {sum(counts.values())} trials ({ended or 'none'})"]
+    ended = ", ".join(f"{count} {state}" for state, count in counts.items()) or "none"
+    lines = [f"{study.name}: {settings.task} on data {settings.source}, {sum(counts.values())} trials ({ended})"]
     best = study.best()
     if best is None:
         return [*lines, "No trial has run to its end yet."]
