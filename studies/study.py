@@ -159,7 +159,8 @@ class Study:
     def should_prune(self, number: int) -> bool:
         """Whether the pruner gives the trial up. The recipe always runs to its end: it is the baseline."""
         trial = self._open[number]
-        return not trial.user_attrs.get("recipe") and trial.should_prune()
+        # The pruner is asked in any case: that is how the recipe's values come to compete with the others'.
+        return trial.should_prune() and not trial.user_attrs.get("recipe")
 
     def finish(self, number: int, result: FitResult) -> None:
         """Records how a trial ended."""

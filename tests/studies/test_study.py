@@ -57,6 +57,29 @@ def test_the_recipe_is_never_pruned_and_others_are(url: str) -> None:
     assert "pruned" in states
 
 
+def test_the_recipe_competes_with_the_others(url: str) -> None:
+    """Hyperband compares with the trials that it was asked about."""
+    study = a_study(url, pruner="hyperband", epochs=9)
+    proposals = study.proposals(TOY.space, 12)
+    pruned = []
+    for proposal in proposals:
+        for epoch in range(1, 9):
+            study.report(proposal.number, epoch, 0.9 if proposal.number == 0 else 0.1)
+            if study.should_prune(proposal.number):
+                pruned.append(proposal.number)
+                break
+        study.finish(proposal.number, result())
+    assert 0 not in pruned
+    # Of the trials in the recipe's bracket, none is as good as the recipe.
+    pruner = make_pruner("hyperband", 9)
+    assert isinstance(pruner, optuna.pruners.HyperbandPruner)
+    pruner.prune(study._study, study._study.trials[0])
+    brackets = [pruner._get_bracket_id(study._study, trial) for trial in study._study.trials]
+    rivals = [number for number in range(1, 12) if brackets[number] == brackets[0]]
+    assert rivals
+    assert set(rivals) <= set(pruned)
+
+
 @pytest.mark.parametrize(
     ("state", "expected", "feasible"),
     [
