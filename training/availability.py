@@ -8,7 +8,7 @@ from pathlib import Path
 
 from search_spaces import Choice, Config, Dimension, InputError, SearchSpace, Task, Value
 
-from .weights import available
+from .weights import available, load_backbone
 
 _BACKBONE = "backbone"
 
@@ -30,12 +30,15 @@ def runnable(task: Task, fixed: Mapping[str, Value], *, weights_dir: Path | None
     replace its own, and the first backbone that is there stands in for one that is not.
 
     Raises:
-        InputError: a fixed value is outside the space, or no backbone has weights.
+        InputError: a fixed value is outside the space, no backbone has weights, or those of a fixed one can't be had.
     """
     space = task.space.fix(fixed)
     notes: list[str] = []
     dimension = space.dimensions.get(_BACKBONE)
-    download = download or _BACKBONE in fixed
+    if _BACKBONE in fixed:
+        # Fetched and read now: what is wrong with them is said before anything is written.
+        download = True
+        load_backbone(str(fixed[_BACKBONE]), weights_dir=weights_dir, download=True)
     if isinstance(dimension, Choice) and not download:
         here = [name for name in dimension.options if available(str(name), weights_dir)]
         missing = [str(name) for name in dimension.options if name not in here]

@@ -129,6 +129,8 @@ def test_weights(run: Run, photos: Path, weights: Path, tmp_path: Path) -> None:
     shutil.copy(weights / "squeezenet1_1.safetensors", wrong / "mobilenet_v2.safetensors")
     options = ["--set", "resolution=96", "--data", photos, "--weights-dir", wrong, "--out", "c", "--epochs", 1]
     refused(run, "train", "fruit", *options, "--set", "backbone=mobilenet_v2", saying="mobilenet_v2", folder=tmp_path)
+    search = ["search", "fruit", *options[:6], "--set", "backbone=mobilenet_v2"]
+    refused(run, *search, saying="mobilenet_v2", folder=tmp_path)
     (wrong / "mobilenet_v2.safetensors").write_bytes(b"nothing that could be weights")
     refused(run, "train", "fruit", *options, "--set", "backbone=mobilenet_v2", saying="mobilenet_v2", folder=tmp_path)
 

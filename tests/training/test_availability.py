@@ -35,8 +35,13 @@ def test_with_downloads_allowed_nothing_leaves() -> None:
     assert (ready.recipe_note, ready.notes) == ("recipe", ())
 
 
-def test_a_backbone_that_the_user_names_may_be_downloaded(weights: Path) -> None:
+def test_a_backbone_that_the_user_names_is_downloaded_at_once(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, bool]] = []
+    monkeypatch.setattr(
+        "training.availability.load_backbone", lambda name, weights_dir, download: asked.append((name, download))
+    )
     ready = runnable(FRUIT, {"backbone": "resnet50"}, weights_dir=weights, download=False)
+    assert asked == [("resnet50", True)]
     assert ready.download
     assert ready.task.recipe["backbone"] == "resnet50"
 
