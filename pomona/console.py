@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -12,9 +13,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 PLAIN_WIDTH = 400
+# A longer text may be folded to this before a column has to go.
+FOLDED_WIDTH = 30
 
 
+@functools.cache
 def notes() -> Console:
+    """The one console on stderr: what is printed while a bar is shown goes above the bar."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -33,15 +38,10 @@ def print_table(
     if not console.is_terminal:
         console = Console(highlight=False, width=PLAIN_WIDTH)
     widths = {
-        heading: max([len(heading), *(len(row[column]) for row in cells)]) for column, heading in enumerate(headings)
+        heading: max(len(heading), *(min(len(row[column]), FOLDED_WIDTH) for row in cells), 0)
+        for column, heading in enumerate(headings)
     }
-    left_out: list[str] = []
-    for heading in expendable:
-        kept = [widths[name] + 2 for name in headings if name not in left_out]
-        if sum(kept) <= console.width:
-            break
-        if heading in widths:
-            left_out.append(heading)
+    left_out = _left_out(widths, expendable, console.width)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for heading in headings:
         if heading not in left_out:
@@ -50,6 +50,21 @@ def print_table(
         table.add_row(*(cell for heading, cell in zip(headings, row, strict=True) if heading not in left_out))
     console.print(table)
     return left_out
+
+
+def _left_out(widths: dict[str, int], expendable: Sequence[str], room: int) -> list[str]:
+    """The columns that have to go; of those, the most valued come back where there is room for them after all."""
+    width = sum(column + 2 for column in widths.values())
+    gone: list[str] = []
+    for heading in expendable:
+        if width > room and heading in widths:
+            gone.append(heading)
+            width -= widths[heading] + 2
+    for heading in reversed(list(gone)):
+        if width + widths[heading] + 2 <= room:
+            gone.remove(heading)
+            width += widths[heading] + 2
+    return gone
 
 
 @contextlib.contextmanager
