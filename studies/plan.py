@@ -66,7 +66,9 @@ class Budget:
     timeout: float | None
 
     def __str__(self) -> str:
-        limit = f", at most {self.timeout / 60:.3g} min" if self.timeout is not None else ""
+        limit = ""
+        if self.timeout is not None:
+            limit = f", at most {self.timeout:g} s" if self.timeout < 120 else f", at most {self.timeout / 60:.3g} min"
         return f"{self.trials} trials of {self.epochs} epochs{limit}"
 
 
