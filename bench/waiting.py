@@ -91,8 +91,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     headings = ["GOMP_SPINCOUNT", "alone", *(f"{busy} busy beside" for busy in BUSY[1:])]
     sys.stdout.write(
         "# Threads that wait: spin or sleep?\n\n"
-        "Images a second of a MobileNetV2's forward pass (32 images of 96 pixels, bf16, channels_last): median, spread, "
-        f"and the median ratio to the first row in the same round.\n\n"
+        "Images a second of a MobileNetV2's forward pass (32 images of 96 pixels, bf16, channels_last): median, "
+        f"spread, and the median ratio to the first row in the same round.\n\n"
         f"- command: `python -m bench.waiting --rounds {options.rounds} --seconds {options.seconds:g}`\n"
         f"- machine: {machine['device']}; torch {torch.__version__}; commit {machine['commit'] or 'none'}\n\n"
         + tabulate(rows, headings, tablefmt="github", disable_numparse=True)
