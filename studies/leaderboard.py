@@ -10,8 +10,6 @@ import pandas as pd
 
 from .records import STATE_ORDER, TrialRecord
 
-FORMATS = ("table", "csv", "md", "json")
-
 
 def leaderboard(records: Sequence[TrialRecord], *, direction: str = "maximize") -> pd.DataFrame:
     """One row a trial, best first; only trials that ran to their end have a rank.

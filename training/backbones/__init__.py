@@ -38,11 +38,6 @@ BACKBONES: Mapping[str, Callable[[Any], Parts]] = MappingProxyType(
 TIMM = "timm:"
 
 
-def backbone_names() -> tuple[str, ...]:
-    """The names that `build` takes, apart from those of timm's models, which are `timm:` with timm's own name."""
-    return tuple(BACKBONES)
-
-
 def build(name: str) -> Backbone:
     """The backbone `name` with random weights, from torch's own random state; nothing is downloaded.
 
