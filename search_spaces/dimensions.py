@@ -108,35 +108,42 @@ class Integer:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of a list of values without order."""
+    """One of a list of values without order. Those `on_request` are never proposed, but may be asked for."""
 
     options: tuple[Value, ...]
+    on_request: tuple[Value, ...] = ()
     condition: When | None = None
 
-    def __init__(self, *options: Value, condition: When | None = None) -> None:
+    def __init__(self, *options: Value, on_request: Iterable[Value] = (), condition: When | None = None) -> None:
         object.__setattr__(self, "options", tuple(options))
+        object.__setattr__(self, "on_request", tuple(on_request))
         object.__setattr__(self, "condition", condition)
         if not self.options:
             raise InputError("a Choice needs at least one option")
-        for option in self.options:
+        for option in self.possible:
             if not isinstance(option, str | bool) and not _is_number(option):
                 raise InputError(f"a Choice holds strings, booleans and finite numbers, not {option!r}")
         # Storages and samplers compare with ==, for which True is 1: such a pair could not be told apart later.
-        for position, option in enumerate(self.options):
-            if option in self.options[:position]:
+        for position, option in enumerate(self.possible):
+            if option in self.possible[:position]:
                 raise InputError(f"a Choice holds {option!r} twice")
 
     def when(self, other: str, is_in: Iterable[Value]) -> Choice:
         """This dimension, active only where `other` has one of the values `is_in`."""
-        return Choice(*self.options, condition=When(other, tuple(is_in)))
+        return Choice(*self.options, on_request=self.on_request, condition=When(other, tuple(is_in)))
+
+    @property
+    def possible(self) -> tuple[Value, ...]:
+        """Every value that a config may have."""
+        return (*self.options, *self.on_request)
 
     def problem(self, value: Value) -> str | None:
-        if any(same_value(value, option) for option in self.options):
+        if any(same_value(value, option) for option in self.possible):
             return None
-        return f"must be one of {', '.join(str(option) for option in self.options)}, not {value!r}"
+        return f"must be one of {', '.join(str(option) for option in self.possible)}, not {value!r}"
 
     def parse(self, text: str) -> Value:
-        return next((option for option in self.options if str(option) == text), text)
+        return next((option for option in self.possible if str(option) == text), text)
 
 
 Dimension = Float | Integer | Choice

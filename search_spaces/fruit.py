@@ -32,6 +32,7 @@ FRUIT = Task(
         "resolution": 224,
         "batch_size": 32,
         "augmentation": 2,
+        "views": 8,
         "optimizer": "adamw",
         "learning_rate": 1e-3,
         "weight_decay": 1e-5,
@@ -61,7 +62,10 @@ FRUIT = Task(
             "batch_size": Choice(16, 32, 64),
             # Steps of one dial, so that trials meet on the same work; 0 is none.
             "augmentation": Integer(0, 4),
+            # How many augmented views of a photo take turns; 0 is a new one in every epoch, which nothing can share.
+            "views": Choice(2, 4, 8, on_request=(0,)).when("augmentation", (1, 2, 3, 4)),
             "optimizer": Choice("sgd", "adamw"),
+            "momentum": Float(0.8, 0.98).when("optimizer", ("sgd",)),
             "learning_rate": Float(1e-4, 1e-1, log=True),
             "weight_decay": Float(1e-6, 1e-1, log=True),
             "label_smoothing": Float(0.0, 0.2),

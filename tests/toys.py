@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,7 +25,9 @@ TOY_SPACE = SearchSpace(
         "resolution": Choice(RESOLUTION),
         "batch_size": Choice(8, 16),
         "augmentation": Integer(0, 4),
+        "views": Choice(2, 3, on_request=(0,)).when("augmentation", (1, 2, 3, 4)),
         "optimizer": Choice("sgd", "adamw"),
+        "momentum": Float(0.8, 0.98).when("optimizer", ("sgd",)),
         "learning_rate": Float(1e-4, 1e9, log=True),
         "weight_decay": Float(1e-6, 1e-1, log=True),
         "label_smoothing": Float(0.0, 0.2),
@@ -52,6 +55,7 @@ TOY = Task(
         "resolution": RESOLUTION,
         "batch_size": 8,
         "augmentation": 1,
+        "views": 2,
         "optimizer": "adamw",
         "learning_rate": 0.03,
         "weight_decay": 1e-4,
@@ -93,10 +97,11 @@ def toy_splits(
     pool = (images.clamp(0, 1) * 255).to(torch.uint8)
     rows = torch.arange(count)
     names = tuple(f"{row}.png" for row in range(count))
+    keys = tuple(hashlib.sha256(image.numpy().tobytes()).hexdigest() for image in pool)
 
     def part(low: int, high: int) -> Split:
         groups = tuple(f"g{row // 6}-{row % 3}" for row in range(low, high))
-        return Split(pool, rows[low:high], labels[low:high], groups, names[low:high])
+        return Split(pool, rows[low:high], labels[low:high], groups, names[low:high], keys[low:high])
 
     return Splits(part(0, train), part(train, count), None, CLASSES, f"toy{seed}", "toy colours")
 

@@ -25,17 +25,29 @@ from .evaluate import evaluate as evaluate
 from .evaluate import predict as predict
 from .files import atomic_write_bytes as atomic_write_bytes
 from .files import atomic_write_json as atomic_write_json
+from .fit import diverged as diverged
 from .fit import fit as fit
+from .fit import fit_lanes as fit_lanes
+from .fit import free_memory as free_memory
+from .fit import is_out_of_memory as is_out_of_memory
 from .intervals import Proportion as Proportion
 from .intervals import grouped_accuracy as grouped_accuracy
 from .intervals import wilson as wilson
+from .lane_state import LaneState as LaneState
+from .lane_state import load_lane as load_lane
+from .lane_state import save_lane as save_lane
+from .lanes import LaneGroup as LaneGroup
 from .numerics import Measured as Measured
 from .numerics import Numerics as Numerics
 from .numerics import measure_numerics as measure_numerics
 from .numerics import resolve_device as resolve_device
+from .prefix_store import PrefixStore as PrefixStore
+from .prefixes import Prefixes as Prefixes
 from .results import EpochResult as EpochResult
 from .results import FitResult as FitResult
 from .results import State as State
+from .structure import Structure as Structure
+from .structure import structure_of as structure_of
 from .weights import load_backbone as load_backbone
 
 __owner__ = "pomona"

@@ -8,36 +8,35 @@ import torch
 import torch.nn.functional as F
 
 STRONGEST = 4
+DRAWS = 12
+"""How many uniform numbers decide the change of one image."""
 
 
-def augment(images: torch.Tensor, strength: int, generator: torch.Generator) -> torch.Tensor:
-    """Randomly changed copies of `images`, (N, 3, H, W) floats in 0..1, in the same layout and on the same device.
+def augment(images: torch.Tensor, strength: int, draws: torch.Tensor) -> torch.Tensor:
+    """Changed copies of `images`, (N, 3, H, W) floats in 0..1, in the same layout and on the same device.
 
     Strength 0 returns the images as they are; 4 turns by up to 30 degrees, shows 0.6 to 1.1 of the side, shifts by up
     to 15 % of it, changes brightness, contrast and saturation by up to 40 % and covers a patch of every second image.
     All of it grows in proportion with the strength; half of all images are flipped from 1 on, patches start at 3.
-    Random numbers come from `generator` on the CPU, so that a seed means the same on every device.
+    `draws` (N, DRAWS) holds uniform numbers in 0..1 that decide what happens to each image; where they were made on
+    the CPU, a seed means the same on every device.
     """
     if not 0 <= strength <= STRONGEST:
         raise ValueError(f"augmentation strength is 0 to {STRONGEST}, not {strength}")
     if strength == 0:
         return images
     dial = strength / STRONGEST
-    count = len(images)
-
-    def draw(low: float, high: float) -> torch.Tensor:
-        return torch.rand(count, generator=generator) * (high - low) + low
-
+    angle, zoom, flip, x, y, brightness, contrast, saturation, chosen, left, top, side = draws.to(images.device).T
     changed = _warp(
         images,
-        angle=draw(-1, 1) * dial * math.pi / 6,
-        zoom=1 - dial * draw(-0.1, 0.4),
-        flip=torch.where(draw(0, 1) < 0.5, -1.0, 1.0),
-        shift=torch.stack([draw(-0.3, 0.3), draw(-0.3, 0.3)], 1) * dial,
+        angle=(2 * angle - 1) * dial * math.pi / 6,
+        zoom=1 - dial * (0.5 * zoom - 0.1),
+        flip=torch.where(flip < 0.5, -1.0, 1.0),
+        shift=torch.stack([0.6 * x - 0.3, 0.6 * y - 0.3], 1) * dial,
     )
-    changed = _recolour(changed, *(1 + 0.4 * dial * draw(-1, 1) for _ in range(3)))
+    changed = _recolour(changed, *(1 + 0.4 * dial * (2 * drawn - 1) for drawn in (brightness, contrast, saturation)))
     if strength >= 3:
-        changed = _cover(changed, draw(0, 1) < dial / 2, draw(0, 1), draw(0, 1), draw(0.15, 0.4))
+        changed = _cover(changed, chosen < dial / 2, left, top, 0.15 + 0.25 * side)
     return changed
 
 

@@ -1,4 +1,4 @@
-"""From stored bytes to batches: order, transfer, augmentation, all of it a function of the seed and the epoch."""
+"""From stored bytes to batches: their order and their transfer, functions of the seed and the epoch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from .augment import augment
 from .data.splits import Split
 
 EVALUATION_BATCH = 128
@@ -24,18 +23,13 @@ def number_of(*parts: int) -> int:
     return int(low) | (int(high) & 0x7FFFFFFF) << 32
 
 
-def training_batches(
-    split: Split, batch_size: int, strength: int, *, seed: int, epoch: int, device: torch.device
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """One epoch in random order: augmented images (n, 3, R, R) in 0..1 and labels (n,).
+def order_of(examples: int, batch_size: int, *, seed: int, epoch: int) -> tuple[torch.Tensor, ...]:
+    """The examples of each batch of an epoch, in random order.
 
     The batches are `batch_count` of nearly equal size, so that none is a leftover of one.
     """
-    order = torch.randperm(len(split), generator=generator_of(seed, epoch, 0))
-    chance = generator_of(seed, epoch, 1)
-    for index in order.tensor_split(batch_count(len(split), batch_size)):
-        images, labels = split.take(index)
-        yield augment(to_floats(images, device), strength, chance), labels.to(device, non_blocking=True)
+    order = torch.randperm(examples, generator=generator_of(seed, epoch, 0))
+    return order.tensor_split(batch_count(examples, batch_size))
 
 
 def evaluation_batches(split: Split, device: torch.device) -> Iterator[torch.Tensor]:

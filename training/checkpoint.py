@@ -19,7 +19,7 @@ from search_spaces import Config, InputError
 
 from .backbones import build
 from .files import atomic_write_bytes, atomic_write_json
-from .model import Classifier
+from .model import Classifier, Head
 from .numerics import Numerics
 from .structure import backbone_of
 
@@ -29,7 +29,10 @@ RECORD = "checkpoint.json"
 
 @dataclass(frozen=True)
 class CheckpointRecord:
-    """Everything about a checkpoint but its tensors. `epoch` of `epochs` are done; `data` opens its data again."""
+    """Everything about a checkpoint but its tensors. `epoch` of `epochs` are done; `data` opens its data again.
+
+    `start` is the tick of the first epoch, as in `fit`.
+    """
 
     task: str
     config: Config
@@ -50,6 +53,7 @@ class CheckpointRecord:
     n: int = 0
     groups_ci95: tuple[float, float] | None = None
     n_groups: int = 0
+    start: int = 1
 
 
 @dataclass(frozen=True)
@@ -63,24 +67,22 @@ class Checkpoint:
     def classifier(self) -> Classifier:
         """The model with its weights, in evaluation mode on the CPU."""
         record = self.record
-        model = Classifier(build(backbone_of(record.config)), len(record.classes), record.config)
+        backbone = build(backbone_of(record.config))
+        head = Head(backbone.widths[-1], len(record.classes), record.config)
+        model = Classifier(backbone, record.config, head)
         restore_model(model, self.tensors, self.folder)
         return model.eval()
 
 
-def save_checkpoint(
-    folder: Path, record: CheckpointRecord, model: Classifier, optimizer: torch.optim.Optimizer | None
-) -> None:
+def save_checkpoint(folder: Path, record: CheckpointRecord, tensors: dict[str, torch.Tensor]) -> None:
     """Writes tensors, then the record that names them, then removes the tensors of earlier epochs.
+
+    Args:
+        tensors: on the CPU, named as `Checkpoint` has them.
 
     Raises:
         InputError: no room or no permission; the previous checkpoint is whole.
     """
-    tensors = {f"model.{name}": tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    if optimizer is not None:
-        for number, state in optimizer.state_dict()["state"].items():
-            for name, tensor in state.items():
-                tensors[f"optimizer.{number}.{name}"] = torch.as_tensor(tensor).detach().cpu().contiguous()
     name = f"epoch-{record.epoch:04d}.safetensors"
     atomic_write_bytes(folder / name, safetensors.torch.save(tensors))
     atomic_write_json(folder / RECORD, {"format": FORMAT, "tensors": name, **asdict(record)})
@@ -135,13 +137,3 @@ def restore_model(model: Classifier, tensors: dict[str, torch.Tensor], folder: P
     except RuntimeError as problem:
         first = str(problem).strip().splitlines()[-1].strip()
         raise InputError(f"the checkpoint in {folder} does not fit its own backbone: {first}") from None
-
-
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """Loads the `optimizer.` tensors; the settings stay those of the config."""
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, tensor in tensors.items():
-        if key.startswith("optimizer."):
-            _, number, name = key.split(".", 2)
-            state.setdefault(int(number), {})[name] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+from .batches import evaluation_batches
 from .checkpoint import Checkpoint
 from .data import read_photos
 from .data.splits import Split
-from .fit import predict_logits
 from .intervals import Proportion, accuracy, grouped_accuracy
+from .model import Classifier
+from .numerics import Numerics
 
 
 @dataclass(frozen=True)
@@ -96,3 +98,16 @@ def predict(checkpoint: Checkpoint, paths: Sequence[Path], device: torch.device)
         named = dict(zip(checkpoint.record.classes, row, strict=True))
         answers.append(Prediction(str(path), checkpoint.record.classes[best], row[best], named))
     return answers
+
+
+@torch.inference_mode()
+def predict_logits(model: Classifier, split: Split, device: torch.device, numerics: Numerics) -> torch.Tensor:
+    """Logits (n, classes) of a split in its order, on the CPU; the model is left in evaluation mode."""
+    model.eval()
+    parts = []
+    for images in evaluation_batches(split, device):
+        normalised = model.normalise(images).contiguous(memory_format=numerics.memory_format)
+        with numerics.autocast(device):
+            features = model.suffix(normalised, 0)
+        parts.append(model.head(features).cpu())
+    return torch.cat(parts)

@@ -31,12 +31,12 @@ class Head(nn.Module):
 class Classifier(nn.Module):
     """Normalised images (N, 3, R, R) -> logits (N, classes)."""
 
-    def __init__(self, backbone: Backbone, classes: int, config: Config) -> None:
+    def __init__(self, backbone: Backbone, config: Config, head: Head) -> None:
         super().__init__()
         self.stages = nn.ModuleList(backbone.stages)
         self.pool = backbone.pool
         self.keeps_statistics = config.get("batch_norm", "pretrained") == "pretrained"
-        self.head = Head(backbone.widths[-1], classes, config)
+        self.head = head
         self.register_buffer("mean", torch.tensor(backbone.preprocessing.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(backbone.preprocessing.std).view(1, 3, 1, 1), persistent=False)
 

@@ -9,6 +9,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import torch
@@ -147,6 +148,7 @@ def _read(text: str) -> dict[str, dict[str, Any]]:
         return {}  # a cache that can't be read is measured again
 
 
+@lru_cache(maxsize=1)
 def _processor() -> str:
     try:
         with open("/proc/cpuinfo") as lines:

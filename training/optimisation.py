@@ -12,6 +12,8 @@ from torch import nn
 from search_spaces import Config, InputError
 
 MOMENTUM = 0.9
+ADAM_BETAS = (0.9, 0.999)
+ADAM_EPSILON = 1e-8
 WARM_UP_SHARE = 0.1
 
 
@@ -27,10 +29,14 @@ def make_optimizer(config: Config, parameters: Iterable[nn.Parameter]) -> torch.
     rate = float(config["learning_rate"])
     name = config.get("optimizer", "adamw")
     if name == "sgd":
-        return torch.optim.SGD(groups, lr=rate, momentum=MOMENTUM, nesterov=True, fused=True)
+        return torch.optim.SGD(groups, lr=rate, momentum=momentum_of(config), nesterov=True, fused=True)
     if name == "adamw":
-        return torch.optim.AdamW(groups, lr=rate, fused=True)
+        return torch.optim.AdamW(groups, lr=rate, betas=ADAM_BETAS, eps=ADAM_EPSILON, fused=True)
     raise InputError(f"unknown optimizer {name!r}: sgd or adamw")
+
+
+def momentum_of(config: Config) -> float:
+    return float(config.get("momentum", MOMENTUM))
 
 
 def schedule(step: int, steps: int) -> float:

@@ -37,7 +37,8 @@ class EpochResult:
 class FitResult:
     """One config trained once. `value` is that of the last epoch, `seconds` all of it with evaluation.
 
-    `correct` and `groups` have an entry for each validation example, in the split's order.
+    `correct` and `groups` have an entry for each validation example, in the split's order. `start` is the tick of the
+    first epoch: with the seed, what decides the order in which the data was seen.
     """
 
     state: State
@@ -51,6 +52,7 @@ class FitResult:
     parameters: int = 0
     checkpoint: Path | None = None
     environment: dict[str, Any] = field(default_factory=dict)
+    start: int = 1
 
     @property
     def n(self) -> int:

@@ -11,7 +11,8 @@ from search_spaces import Config, InputError
 class Structure:
     """The part of a config that decides shapes and shared work: trials of one structure can share it.
 
-    `cut` counts the frozen stages of the backbone while the last phase trains.
+    `cut` counts the frozen stages of the backbone while the last phase trains. `views` is how many augmented views of
+    an image take turns; 0 is a new one in every epoch.
     """
 
     backbone: str
@@ -19,6 +20,7 @@ class Structure:
     resolution: int
     batch_size: int
     augmentation: int
+    views: int
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,14 @@ def structure_of(config: Config, stages: int) -> Structure:
         if unfrozen != "all":
             raise InputError(f"unfrozen_stages is a whole number or 'all', not {unfrozen!r}")
         unfrozen = stages
+    augmentation = int(config.get("augmentation", 0))
     return Structure(
         backbone=backbone_of(config),
         cut=stages - min(int(unfrozen), stages),
         resolution=resolution_of(config),
         batch_size=int(config.get("batch_size", 32)),
-        augmentation=int(config.get("augmentation", 0)),
+        augmentation=augmentation,
+        views=int(config.get("views", 0)) if augmentation else 1,
     )
 
 

@@ -3,21 +3,21 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.augment import STRONGEST, augment
+from training.augment import DRAWS, STRONGEST, augment
 
 
 def images(count: int = 6, side: int = 24) -> torch.Tensor:
     return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(1))
 
 
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def seeded(seed: int, count: int = 6) -> torch.Tensor:
+    return torch.rand(count, DRAWS, generator=torch.Generator().manual_seed(seed))
 
 
 @given(st.integers(0, STRONGEST), st.integers(0, 1000), st.integers(1, 5))
 def test_keeps_shape_and_range(strength: int, seed: int, count: int) -> None:
     before = images(count)
-    after = augment(before, strength, seeded(seed))
+    after = augment(before, strength, seeded(seed, count))
     assert after.shape == before.shape
     assert after.dtype == before.dtype
     assert 0 <= float(after.min()) <= float(after.max()) <= 1
@@ -39,7 +39,7 @@ def test_each_step_changes_more() -> None:
     smooth = torch.stack([ramp.expand(24, 24), ramp.expand(24, 24).T, 0.5 * torch.ones(24, 24)]).expand(400, -1, -1, -1)
     distances = []
     for strength in range(1, STRONGEST + 1):
-        changed = augment(smooth.contiguous(), strength, seeded(5))
+        changed = augment(smooth.contiguous(), strength, seeded(5, 400))
         distances.append(
             float(
                 torch.minimum(
@@ -53,7 +53,7 @@ def test_each_step_changes_more() -> None:
 
 def test_every_image_has_its_own_change() -> None:
     same = images(1).expand(8, -1, -1, -1).contiguous()
-    changed = augment(same, 2, seeded(0))
+    changed = augment(same, 2, seeded(0, 8))
     assert len({tuple(image.flatten()[:50].tolist()) for image in changed}) == 8
 
 

@@ -10,8 +10,8 @@ from search_spaces import InputError
 from training import FitResult, Numerics, fit, load_checkpoint
 from training import files as files_module
 from training.checkpoint import RECORD
+from training.evaluate import predict_logits
 from training.files import atomic_path, atomic_write_json
-from training.fit import predict_logits
 from training.weights import load_backbone
 
 from ..toys import SMALL, small_weights, toy_splits

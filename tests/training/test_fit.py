@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from search_spaces import Config, InputError
-from training import EpochResult, FitResult, Numerics, State, Stop, fit, load_checkpoint
-from training.model import Classifier
+from training import EpochResult, FitResult, Numerics, Prefixes, State, Stop, fit, load_checkpoint
+from training.model import Classifier, Head
 from training.numerics import PRECISIONS
 
 from ..toys import TOY, toy_backbone, toy_splits
@@ -57,6 +57,10 @@ HEAD_ONLY = {
 } | {"unfrozen_stages": 0}
 
 
+def toy_model(config: Config) -> Classifier:
+    return Classifier(toy_backbone(), config, Head(16, 3, config))
+
+
 class Killed(Exception):
     pass
 
@@ -67,7 +71,7 @@ def test_a_run_killed_anywhere_and_resumed_is_the_same_as_undisturbed(
     tmp_path: Path, batches: int, optimizer: str
 ) -> None:
     """6 batches an epoch; the first two epochs train the head, the last two a stage too."""
-    config = TOY.recipe | {"optimizer": optimizer, "learning_rate": 0.02}
+    config = TOY.space.activate(TOY.recipe | {"optimizer": optimizer, "learning_rate": 0.02, "momentum": 0.85})
     undisturbed = train(config=config, checkpoint_to=tmp_path / "whole")
 
     def die(step: int, _steps: int) -> None:
@@ -134,26 +138,26 @@ def test_a_resumed_run_can_be_stopped_by_the_epoch_before_the_kill(tmp_path: Pat
 
 
 def test_a_loss_that_is_not_finite_is_infeasible() -> None:
-    result = train(config=TOY.recipe | {"optimizer": "sgd", "learning_rate": 1e9, "head_width": 8, "augmentation": 0})
+    result = train(config=TOY.recipe | {"optimizer": "sgd", "momentum": 0.9, "learning_rate": 1e9, "head_width": 8})
     assert result.state == State.INFEASIBLE
     assert "not finite" in result.reason
 
 
 def test_running_out_of_memory_is_infeasible(monkeypatch: pytest.MonkeyPatch) -> None:
-    def too_much(self: Classifier, images: torch.Tensor, cut: int) -> torch.Tensor:
+    def too_much(*_arguments: object) -> torch.Tensor:
         return torch.empty(2**60)
 
-    monkeypatch.setattr(Classifier, "prefix", too_much)
+    monkeypatch.setattr(Prefixes, "forward", too_much)
     result = train()
     assert result.state == State.INFEASIBLE
     assert "out of memory" in result.reason
 
 
 def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: Classifier, images: torch.Tensor, cut: int) -> torch.Tensor:
+    def broken(*_arguments: object) -> torch.Tensor:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(Classifier, "prefix", broken)
+    monkeypatch.setattr(Prefixes, "forward", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         train()
 
@@ -161,7 +165,7 @@ def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_frozen_stages_keep_their_weights_and_the_others_move(tmp_path: Path) -> None:
     train(checkpoint_to=tmp_path)
     trained = load_checkpoint(tmp_path).tensors
-    for name, tensor in Classifier(toy_backbone(), 3, TOY.recipe).state_dict().items():
+    for name, tensor in toy_model(TOY.recipe).state_dict().items():
         if name.startswith("stages.2."):
             assert not torch.equal(trained[f"model.{name}"], tensor), name
         elif name.startswith("stages."):
@@ -171,7 +175,7 @@ def test_frozen_stages_keep_their_weights_and_the_others_move(tmp_path: Path) ->
 def test_pretrained_statistics_stay_where_the_config_says_so(tmp_path: Path) -> None:
     train(config=TOY.recipe | {"batch_norm": "pretrained"}, checkpoint_to=tmp_path)
     trained = load_checkpoint(tmp_path).tensors
-    for name, tensor in Classifier(toy_backbone(), 3, TOY.recipe).state_dict().items():
+    for name, tensor in toy_model(TOY.recipe).state_dict().items():
         if name.startswith("stages.2."):
             is_statistic = "running" in name or "num_batches" in name
             assert torch.equal(trained[f"model.{name}"], tensor) == is_statistic, name
@@ -180,7 +184,7 @@ def test_pretrained_statistics_stay_where_the_config_says_so(tmp_path: Path) -> 
 def test_the_head_alone_leaves_the_backbone_untouched(tmp_path: Path) -> None:
     train(config=HEAD_ONLY, checkpoint_to=tmp_path)
     trained = load_checkpoint(tmp_path).tensors
-    for name, tensor in Classifier(toy_backbone(), 3, HEAD_ONLY).state_dict().items():
+    for name, tensor in toy_model(HEAD_ONLY).state_dict().items():
         if name.startswith("stages."):
             assert torch.equal(trained[f"model.{name}"], tensor), name
 

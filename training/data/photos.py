@@ -259,6 +259,7 @@ def _split(photos: Sequence[Photo], classes: Sequence[str], pool: Tensor, rows: 
         labels=torch.from_numpy(np.array([label[photo.label] for photo in photos], dtype=np.int64)),
         groups=tuple(photo.group or photo.path for photo in photos) if any(photo.group for photo in photos) else (),
         names=tuple(photo.path for photo in photos),
+        keys=tuple(f"{photo.digest}.{DECODING}" for photo in photos),
     )
 
 

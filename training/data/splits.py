@@ -15,7 +15,8 @@ class Split:
 
     `inputs` (pool, ...) is shared by all splits of one data set, usually memory-mapped, never copied here: photos are
     uint8 (pool, R, R, 3). `rows` and `labels` are int64 and equally long, `names` says where each example comes from,
-    and `groups` which examples show one thing (empty where the data does not say).
+    and `groups` which examples show one thing (empty where the data does not say). `keys` stand for the contents of the
+    inputs: equal keys, equal inputs, in whatever data set; empty where nothing is to be remembered about them.
     """
 
     inputs: Tensor
@@ -23,11 +24,13 @@ class Split:
     labels: Tensor
     groups: tuple[str, ...]
     names: tuple[str, ...]
+    keys: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         assert self.rows.dtype == self.labels.dtype == torch.int64
         assert len(self.rows) == len(self.labels) == len(self.names)
         assert len(self.groups) in (0, len(self.rows))
+        assert len(self.keys) in (0, len(self.rows))
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -1,0 +1,83 @@
+"""What a lane needs to go on later: its tensors and its curve, in memory or in one file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from .files import atomic_write_bytes
+from .results import EpochResult, curve_from_json, curve_to_json
+
+_FORMAT = "1"
+
+
+@dataclass(frozen=True, eq=False)
+class LaneState:
+    """A lane after a whole epoch. `tensors` are named `model.head...`, `model.stages.N...` and `optimizer...`.
+
+    `correct` (n,) says which validation examples it got right; None where that is to be found out again.
+    """
+
+    tensors: dict[str, torch.Tensor]
+    curve: tuple[EpochResult, ...]
+    correct: torch.Tensor | None
+    seconds: float
+
+    def restore(self, head: nn.Module, optimizer: torch.optim.Optimizer, stages: dict[int, nn.Module]) -> None:
+        """Writes the tensors into the modules and the optimizer of a lane that is in the same phase."""
+        head.load_state_dict(self._below("model.head."))
+        for number, stage in stages.items():
+            stage.load_state_dict(self._below(f"model.stages.{number}."))
+        restore_optimizer(optimizer, self.tensors)
+
+    def _below(self, prefix: str) -> dict[str, torch.Tensor]:
+        return {name.removeprefix(prefix): t for name, t in self.tensors.items() if name.startswith(prefix)}
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    """Loads the `optimizer.` tensors; the settings stay those of the config."""
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        if key.startswith("optimizer."):
+            _, number, name = key.split(".", 2)
+            state.setdefault(int(number), {})[name] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def save_lane(path: Path, state: LaneState, about: dict[str, Any]) -> None:
+    """Writes one file, whole or not at all; `about` is plain data that has to be the same when it is loaded.
+
+    Raises:
+        InputError: no room or no permission.
+    """
+    described = {"format": _FORMAT, "about": about, "curve": curve_to_json(state.curve), "seconds": state.seconds}
+    tensors = dict(state.tensors)
+    if state.correct is not None:
+        tensors["correct"] = state.correct.to(torch.uint8)
+    atomic_write_bytes(path, safetensors.torch.save(tensors, {"lane": json.dumps(described)}))
+
+
+def load_lane(path: Path, about: dict[str, Any]) -> LaneState | None:
+    """The state in `path`; None where there is none, it can't be read, or it is about something else."""
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            described = json.loads(file.metadata()["lane"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if described["format"] != _FORMAT or described["about"] != json.loads(json.dumps(about)):
+            return None
+        correct = tensors.pop("correct", None)
+        return LaneState(
+            tensors,
+            curve_from_json(described["curve"]),
+            None if correct is None else correct.bool(),
+            float(described["seconds"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError):
+        return None
