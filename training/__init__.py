@@ -47,7 +47,10 @@ from .results import EpochResult as EpochResult
 from .results import FitResult as FitResult
 from .results import State as State
 from .structure import Structure as Structure
+from .structure import backbone_of as backbone_of
+from .structure import most_unfrozen as most_unfrozen
 from .structure import structure_of as structure_of
+from .structure import structure_part as structure_part
 from .weights import load_backbone as load_backbone
 
 __owner__ = "pomona"

@@ -8,17 +8,20 @@ here heads come and go while the others train on.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from search_spaces import Config
 
 from .batches import number_of
+from .head_updates import StackedUpdate
 from .model import Head
-from .optimisation import ADAM_BETAS, ADAM_EPSILON, momentum_of, schedule
+from .optimisation import schedule
 from .source import Batch
 from .structure import Phase
 
@@ -47,12 +50,26 @@ class StackedHead:
     key: int
     config: Config
     seed: int
-    rates: np.ndarray
+    rates: NDArray[np.float64]
     steps: int
+
+    @property
+    def threshold(self) -> int:
+        """Of 16 random bits as a signed number, those below it are dropped."""
+        return round(float(self.config.get("dropout", 0.0)) * _LEVELS) - _LEVELS // 2
+
+    @property
+    def scale(self) -> float:
+        """What makes up for the inputs that dropout takes."""
+        return _LEVELS / (_LEVELS // 2 - self.threshold)
 
 
 class HeadStack:
-    """K heads of one `shape`. Weights (K, out, in), biases (K, out); state likewise."""
+    """K heads of one `shape`: weights (K, out, in), biases (K, out), and the moments of their optimizers.
+
+    Heads of one seed and one rate of dropout lie side by side: they see the same inputs with the same holes, and their
+    first layers are one product of matrices.
+    """
 
     def __init__(self, shape: HeadShape, device: torch.device, cut: int = 0) -> None:
         """`cut` is where a batch holds the features."""
@@ -60,142 +77,110 @@ class HeadStack:
         self._cut = cut
         self._device = device
         self._heads: list[StackedHead] = []
+        self._entering: list[tuple[StackedHead, Head, torch.optim.Optimizer]] = []
         sizes = [(shape.classes, shape.width)]
         if shape.hidden:
             sizes = [(shape.hidden, shape.width), (shape.classes, shape.hidden)]
-        self._parameters = [
-            torch.empty(0, *size, device=device) for rows, columns in sizes for size in ((rows, columns), (rows,))
+        self._names = StackedUpdate.moment_names(shape.optimizer)
+        # For each of weight, bias, ...: the parameter, then its moments.
+        self._arrays = [
+            [torch.empty(0, *size, device=device) for _ in range(1 + len(self._names))]
+            for rows, columns in sizes
+            for size in ((rows, columns), (rows,))
         ]
         self._one_hot = torch.eye(shape.classes, device=device)
-        moments = 2 if shape.optimizer == "adamw" else 1
-        self._moments = [[torch.empty_like(p) for p in self._parameters] for _ in range(moments)]
 
     def __len__(self) -> int:
-        return len(self._heads)
+        return len(self._heads) + len(self._entering)
 
     @property
     def keys(self) -> list[int]:
-        return [head.key for head in self._heads]
+        """Of the heads in their places, and of those that are about to be put there."""
+        return [head.key for head in self._heads] + [head.key for head, _, _ in self._entering]
 
-    @property
-    def layers(self) -> int:
-        return len(self._parameters) // 2
+    def add(self, stacked: StackedHead, head: Head, optimizer: torch.optim.Optimizer) -> None:
+        """The module and its optimizer's state will be copied into the stack before it is next used."""
+        self._entering.append((stacked, head, optimizer))
 
-    def add(
-        self,
-        key: int,
-        config: Config,
-        head: Head,
-        phase: Phase,
-        batches: int,
-        *,
-        seed: int,
-        optimizer: torch.optim.Optimizer,
-        done: int,
-    ) -> None:
-        """Puts a copy of `head` and of its optimizer's state into the stack; `done` epochs of its phase are over."""
-        steps = phase.epochs * batches
-        rate = float(config["learning_rate"]) * phase.rate_factor
-        rates = np.array([rate * schedule(step, steps) for step in range(steps)])
-        self._heads.append(StackedHead(key, config, seed, rates, done * batches))
-        for number, parameter in enumerate(head.parameters()):
-            self._parameters[number] = torch.cat([self._parameters[number], parameter.detach()[None]])
-            state = optimizer.state.get(parameter, {})
-            for moments, name in zip(self._moments, self._names, strict=True):
-                kept = state.get(name)
-                moments[number] = torch.cat(
-                    [moments[number], (torch.zeros_like(parameter) if kept is None else kept).detach()[None]]
-                )
+    def settle(self) -> None:
+        """Gives those that were added their places, all at once."""
+        if not self._entering:
+            return
+        parts: list[list[list[torch.Tensor]]] = [[[array] for array in arrays] for arrays in self._arrays]
+        for _, head, optimizer in self._entering:
+            for arrays, parameter in zip(parts, head.parameters(), strict=True):
+                state = optimizer.state.get(parameter, {})
+                arrays[0].append(parameter.detach()[None])
+                for array, name in zip(arrays[1:], self._names, strict=True):
+                    array.append(state.get(name, torch.zeros_like(parameter)).detach()[None])
+        self._arrays = [[torch.cat(array) for array in arrays] for arrays in parts]
+        self._heads += [stacked for stacked, _, _ in self._entering]
+        self._entering = []
+        self._keep(sorted(range(len(self._heads)), key=lambda i: (self._heads[i].seed, self._heads[i].threshold)))
 
     def remove(self, keys: Iterable[int]) -> None:
         """The heads' places close up: what is gone costs nothing from then on."""
+        self.settle()
         gone = set(keys)
-        stay = torch.tensor(
-            [i for i, head in enumerate(self._heads) if head.key not in gone], dtype=torch.int64, device=self._device
-        )
-        self._heads = [head for head in self._heads if head.key not in gone]
-        self._parameters = [p[stay] for p in self._parameters]
-        self._moments = [[m[stay] for m in moments] for moments in self._moments]
+        self._keep([place for place, head in enumerate(self._heads) if head.key not in gone])
+
+    def _keep(self, places: Sequence[int]) -> None:
+        index = torch.tensor(places, dtype=torch.int64, device=self._device)
+        self._heads = [self._heads[place] for place in places]
+        self._arrays = [[array[index] for array in arrays] for arrays in self._arrays]
 
     def copy_to(self, key: int, head: Head, optimizer: torch.optim.Optimizer) -> None:
         """Writes a stacked head's weights and optimizer state into modules of its own."""
+        self.settle()
         place = self.keys.index(key)
-        for number, parameter in enumerate(head.parameters()):
+        for (values, *moments), parameter in zip(self._arrays, head.parameters(), strict=True):
             with torch.no_grad():
-                parameter.copy_(self._parameters[number][place])
-            if self._heads[place].steps == 0:
-                continue
-            state = {
-                name: moments[number][place].clone() for name, moments in zip(self._names, self._moments, strict=True)
-            }
-            if self.shape.optimizer == "adamw":
-                state["step"] = torch.tensor(float(self._heads[place].steps), device=self._device)
-            optimizer.state[parameter] = state
+                parameter.copy_(values[place])
+            if steps := self._heads[place].steps:
+                state = {name: moment[place].clone() for name, moment in zip(self._names, moments, strict=True)}
+                if self.shape.optimizer == "adamw":
+                    state["step"] = torch.tensor(float(steps), device=self._device)
+                optimizer.state[parameter] = state
 
     def snapshot(self) -> Callable[[], None]:
         """Keeps the stack as it is now; to be called to bring it back."""
-        heads, parameters = list(self._heads), [p.clone() for p in self._parameters]
-        moments = [[m.clone() for m in kind] for kind in self._moments]
+        self.settle()
+        heads, arrays = list(self._heads), [[array.clone() for array in arrays] for arrays in self._arrays]
 
         def restore() -> None:
-            self._heads, self._parameters, self._moments = heads, parameters, moments
+            self._heads, self._arrays = heads, arrays
 
         return restore
 
-    @property
-    def _names(self) -> tuple[str, ...]:
-        return ("exp_avg", "exp_avg_sq") if self.shape.optimizer == "adamw" else ("momentum_buffer",)
-
     def begin(self, tick: int, order: Sequence[torch.Tensor]) -> None:
         """Prepares an epoch: each head's settings for every batch, and the noise of its dropout."""
-        heads = self._heads
-        taken = np.array([[head.steps + number for head in heads] for number in range(len(order))])
-        rates = np.stack([head.rates[taken[:, place]] for place, head in enumerate(heads)], 1)
-        decays = np.array([float(head.config.get("weight_decay", 0.0)) for head in heads])
-        if self.shape.optimizer == "adamw":
-            one, two = (1 - beta ** (taken + 1.0) for beta in ADAM_BETAS)
-            self._rates = self._per_head(rates * np.sqrt(two) / one)
-            self._epsilons = self._per_head(ADAM_EPSILON * np.sqrt(two))
-            self._decays = self._per_head(1 - rates * decays)
-        else:
-            self._rates = self._per_head(rates)
-            self._decays = self._per_head(np.broadcast_to(decays, rates.shape))
-            self._momenta = self._per_head(np.array([[momentum_of(head.config) for head in heads]]))[0]
-        smoothing = np.array([[float(head.config.get("label_smoothing", 0.0)) for head in heads]])
-        self._floor = self._per_head(smoothing / self.shape.classes)[0]
-        self._peak = self._per_head(1 - smoothing)[0]
-        dropped = np.array([round(float(head.config.get("dropout", 0.0)) * _LEVELS) for head in heads])
-        self._scale: torch.Tensor | None = None
-        if dropped.any():
-            self._thresholds = torch.tensor(dropped - _LEVELS // 2, dtype=torch.int16, device=self._device).view(
-                -1, 1, 1
-            )
-            self._scale = self._per_head(_LEVELS / (_LEVELS - dropped)[None])[0]
-            self._noise = self._make_noise(tick, order)
+        self.settle()
+        heads, batches = self._heads, len(order)
+        taken = np.array([[head.steps + number for head in heads] for number in range(batches)])
+        rates = np.stack([head.rates[head.steps : head.steps + batches] for head in heads], 1)
+        configs = [head.config for head in heads]
+        self._update = StackedUpdate(self.shape.optimizer, configs, rates, taken, self._device)
+        smoothing = self._column([float(config.get("label_smoothing", 0.0)) for config in configs])
+        self._floor, self._peak = smoothing / self.shape.classes, 1 - smoothing
+        self._alike = _runs([(head.seed, head.threshold, head.scale) for head in heads])
+        sizes = [len(index) for index in order]
+        self._noise: list[list[dict[int, torch.Tensor]]] = []
+        for layer in range(len(self._arrays) // 2):
+            width = self._arrays[2 * layer][0].shape[2]
+            seeds = {head.seed for head in heads if head.scale > 1}
+            drawn = {
+                seed: torch.split(self._draw(number_of(seed, tick, 4 + layer), sum(sizes), width), sizes)
+                for seed in seeds
+            }
+            self._noise.append([{seed: parts[number] for seed, parts in drawn.items()} for number in range(batches)])
         self._losses = torch.zeros(len(heads), device=self._device)
 
-    def _per_head(self, values: np.ndarray) -> torch.Tensor:
-        """(batches, K) -> (batches, K, 1, 1)."""
-        return torch.tensor(values, dtype=torch.float32, device=self._device)[..., None, None]
-
-    def _make_noise(self, tick: int, order: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
-        """For each layer and batch, random 16-bit numbers (1 or K, n, width) that dropout compares with.
-
-        They follow from a head's seed and the epoch of its group. Heads of one seed compare the same numbers with their
-        own thresholds, so that they differ by their settings and by nothing else.
-        """
-        seeds = list(dict.fromkeys(head.seed for head in self._heads))
-        which = torch.tensor([seeds.index(head.seed) for head in self._heads], device=self._device)
-        sizes = [len(index) for index in order]
-        noise = []
-        for layer in range(self.layers):
-            width = self._parameters[2 * layer].shape[2]
-            drawn = torch.stack([self._draw(number_of(seed, tick, 4 + layer), sum(sizes), width) for seed in seeds])
-            parts = torch.split(drawn, sizes, dim=1)
-            noise.append([part if len(seeds) == 1 else part[which] for part in parts])
-        return noise
+    def _column(self, values: Sequence[float]) -> torch.Tensor:
+        """(K, 1)"""
+        return torch.tensor(values, dtype=torch.float32, device=self._device)[:, None]
 
     def _draw(self, seed: int, rows: int, width: int) -> torch.Tensor:
+        """Random 16-bit numbers that dropout compares with: all heads of one seed with the same."""
         if self._device.type == "cuda":
             drawn = torch.empty(rows, width, dtype=torch.int16, device=self._device)
             return drawn.random_(-_LEVELS // 2, _LEVELS // 2, generator=torch.Generator(self._device).manual_seed(seed))
@@ -208,69 +193,64 @@ class HeadStack:
     @torch.no_grad()
     def train(self, number: int, features: torch.Tensor, labels: torch.Tensor) -> None:
         """One batch for all heads: features (n, width), labels (n,)."""
-        weight, bias = self._parameters[:2]
-        seen = self._dropped(features.expand(1, -1, -1), 0, number)
-        if self.shape.hidden:
-            inner = _linear(seen, weight, bias, self._scale).relu_()
-            shown = self._dropped(inner, 1, number)
-            logits = _linear(shown, self._parameters[2], self._parameters[3], self._scale)
+        weight, bias = self._arrays[0][0], self._arrays[1][0]
+        count, out, _ = weight.shape
+        rows = len(labels)
+        seen = [self._with_holes(features, 0, number, *alike) for _, _, alike in self._alike]
+        product = torch.empty(rows, count * out, device=self._device)
+        for inputs, (start, stop, _) in zip(seen, self._alike, strict=True):
+            part = slice(start * out, stop * out)
+            torch.mm(inputs, weight[start:stop].view((stop - start) * out, -1).T, out=product[:, part])
+        inner = product.view(rows, count, out).add_(bias)
+        if not self.shape.hidden:
+            error = self._loss_and_error(inner, labels)
+            gradients = [self._first_layer(error, seen), error.sum(0)]
         else:
-            logits = _linear(seen, weight, bias, self._scale)
-        error = self._loss_and_error(logits, labels)
-        if self.shape.hidden:
-            back, last_bias = self._scaled(error), error.sum(1)
-            last = _outer(back, shown)
+            inner.relu_()
+            pieces = [self._with_holes(inner[:, start:stop], 1, number, *alike) for start, stop, alike in self._alike]
+            shown = torch.cat(pieces, 1).transpose(0, 1)
+            last = self._arrays[2][0]
+            logits = torch.baddbmm(self._arrays[3][0][:, None], shown, last.transpose(1, 2))
+            error = self._loss_and_error(logits.transpose(0, 1), labels).transpose(0, 1)
+            late = [torch.bmm(error.transpose(1, 2), shown), error.sum(1)]
+            scales = self._column([head.scale for head in self._heads])[:, None]
             # What dropout or ReLU put out has no share in the error; what is left is above zero.
-            error = torch.bmm(back, self._parameters[2]).mul_(shown > 0)
-            gradients = [_outer(self._scaled(error), seen), error.sum(1), last, last_bias]
-        else:
-            gradients = [_outer(self._scaled(error), seen), error.sum(1)]
-        self._update(number, gradients)
+            error = (torch.bmm(error, last) * scales).mul_(shown > 0).transpose(0, 1).contiguous()
+            gradients = [self._first_layer(error, seen), error.sum(0), *late]
+        for (parameter, *moments), gradient in zip(self._arrays, gradients, strict=True):
+            self._update(number, parameter, moments, gradient)
 
-    def _dropped(self, values: torch.Tensor, layer: int, number: int) -> torch.Tensor:
-        """(1 or K, n, width) without what dropout takes; `_linear` makes up for the scale."""
-        if self._scale is None:
+    def _with_holes(
+        self, values: torch.Tensor, layer: int, number: int, seed: int, threshold: int, scale: float
+    ) -> torch.Tensor:
+        """Values (n, [k,] width) after dropout."""
+        if scale == 1:
             return values
-        return torch.where(self._noise[layer][number] >= self._thresholds, values, 0.0)
+        noise = self._noise[layer][number][seed]
+        stays = noise >= threshold
+        return torch.where(stays if values.ndim == 2 else stays[:, None], values, 0.0).mul_(scale)
 
-    def _scaled(self, error: torch.Tensor) -> torch.Tensor:
-        return error if self._scale is None else error * self._scale
+    def _first_layer(self, error: torch.Tensor, seen: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The gradient (K, out, in) of the first weights from errors (n, K, out)."""
+        rows, count, out = error.shape
+        flat = error.reshape(rows, count * out)
+        gradient = torch.empty_like(self._arrays[0][0])
+        for inputs, (start, stop, _) in zip(seen, self._alike, strict=True):
+            part = gradient[start:stop].view((stop - start) * out, -1)
+            torch.mm(flat[:, start * out : stop * out].T, inputs, out=part)
+        return gradient
 
     def _loss_and_error(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Adds the sum of each head's cross-entropy to its losses; returns d(mean loss) / d(logits)."""
-        target = torch.addcmul(self._floor, self._one_hot[labels], self._peak)
+        """Adds each head's summed cross-entropy to its losses; returns d(mean loss) / d(logits), (n, K, classes)."""
+        target = torch.addcmul(self._floor, self._one_hot[labels][:, None], self._peak)
         logs = logits.log_softmax(2)
-        self._losses -= (target * logs).sum((1, 2))
+        self._losses -= (target * logs).sum((0, 2))
         return logs.exp_().sub_(target).div_(len(labels))
-
-    def _update(self, number: int, gradients: Sequence[torch.Tensor]) -> None:
-        rate, decay = self._rates[number], self._decays[number]
-        for position, (parameter, gradient) in enumerate(zip(self._parameters, gradients, strict=True)):
-            matrix = parameter.ndim == 3
-            step = rate if matrix else rate[..., 0]
-            if self.shape.optimizer == "adamw":
-                first, second = self._moments[0][position], self._moments[1][position]
-                if matrix:
-                    parameter.mul_(decay)
-                first.lerp_(gradient, 1 - ADAM_BETAS[0])
-                second.mul_(ADAM_BETAS[1]).addcmul_(gradient, gradient, value=1 - ADAM_BETAS[1])
-                epsilon = self._epsilons[number] if matrix else self._epsilons[number][..., 0]
-                parameter.addcmul_(first / second.sqrt().add_(epsilon), step, value=-1)
-            else:
-                momentum = self._momenta if matrix else self._momenta[..., 0]
-                buffer = self._moments[0][position]
-                if matrix:
-                    gradient = torch.addcmul(gradient, parameter, decay)
-                buffer.mul_(momentum).add_(gradient)
-                # Nesterov's step.
-                parameter.addcmul_(torch.addcmul(gradient, buffer, momentum), step, value=-1)
 
     def end(self, examples: int) -> list[float]:
         """Ends the epoch: each head's mean loss over it."""
-        batches = len(self._rates)
-        self._heads = [
-            StackedHead(head.key, head.config, head.seed, head.rates, head.steps + batches) for head in self._heads
-        ]
+        batches = len(self._noise[0])
+        self._heads = [replace(head, steps=head.steps + batches) for head in self._heads]
         return [loss / examples for loss in self._losses.tolist()]
 
     def logits(self, batch: Batch) -> torch.Tensor:
@@ -280,24 +260,27 @@ class HeadStack:
     @torch.no_grad()
     def answers(self, features: torch.Tensor) -> torch.Tensor:
         """(n, width) -> (K, n, classes), without dropout."""
-        out = _linear(features[None], self._parameters[0], self._parameters[1], None)
-        return _linear(out.relu_(), self._parameters[2], self._parameters[3], None) if self.shape.hidden else out
+        self.settle()
+        weight, bias = self._arrays[0][0], self._arrays[1][0]
+        count, out, _ = weight.shape
+        product = (features @ weight.view(count * out, -1).T).view(-1, count, out).add_(bias).transpose(0, 1)
+        if not self.shape.hidden:
+            return product
+        return torch.baddbmm(self._arrays[3][0][:, None], product.relu_(), self._arrays[2][0].transpose(1, 2))
 
 
-def _linear(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, scale: torch.Tensor | None) -> torch.Tensor:
-    """(1 or K, n, in) -> (K, n, out); `scale` (K, 1, 1) multiplies the inputs."""
-    count, out = bias.shape
-    if len(inputs) == 1 and count > 1:
-        # The same inputs for all heads: one product of matrices instead of K.
-        product = (inputs[0] @ weight.view(count * out, -1).T).view(-1, count, out).transpose(0, 1)
-    else:
-        product = torch.bmm(inputs, weight.transpose(1, 2))
-    return product + bias[:, None] if scale is None else torch.addcmul(bias[:, None], product, scale)
+def stacked(key: int, config: Config, phase: Phase, batches: int, *, seed: int, done: int) -> StackedHead:
+    """A head for a stack; `done` epochs of `phase`, of `batches` batches each, are over."""
+    steps = phase.epochs * batches
+    rate = float(config["learning_rate"]) * phase.rate_factor
+    rates = np.array([rate * schedule(step, steps) for step in range(steps)])
+    return StackedHead(key, config, seed, rates, done * batches)
 
 
-def _outer(error: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
-    """The gradient (K, out, in) of a layer's weights from errors (K, n, out) and its inputs (1 or K, n, in)."""
-    count, rows, out = error.shape
-    if len(inputs) == 1 and count > 1:
-        return (error.transpose(1, 2).reshape(count * out, rows) @ inputs[0]).view(count, out, -1)
-    return torch.bmm(error.transpose(1, 2), inputs)
+def _runs(values: Sequence[tuple[int, int, float]]) -> list[tuple[int, int, tuple[int, int, float]]]:
+    """(start, stop, value) of each run of equal values."""
+    runs = []
+    for value, places in itertools.groupby(range(len(values)), key=values.__getitem__):
+        numbers = list(places)
+        runs.append((numbers[0], numbers[-1] + 1, value))
+    return runs

@@ -20,7 +20,7 @@ from .backbones import Backbone
 from .batches import batch_count, number_of
 from .data.splits import Splits
 from .environment import environment
-from .heads import HeadShape, HeadStack
+from .heads import HeadShape, HeadStack, stacked
 from .lane_state import LaneState
 from .model import Classifier, Head
 from .optimisation import make_optimizer
@@ -287,16 +287,8 @@ class LaneGroup:
             if resume is not None:
                 resume.restore(lane.head, lane.optimizer, {})
             stack = self._stacks.setdefault(shape, HeadStack(shape, self.prefixes.device, self._stages))
-            stack.add(
-                lane.key,
-                lane.config,
-                lane.head,
-                phase,
-                self._batches,
-                seed=lane.seed,
-                optimizer=lane.optimizer,
-                done=done,
-            )
+            place = stacked(lane.key, lane.config, phase, self._batches, seed=lane.seed, done=done)
+            stack.add(place, lane.head, lane.optimizer)
             return
         if (stack_before := self._stacks.get(shape)) is not None and lane.key in stack_before.keys:
             stack_before.copy_to(lane.key, lane.head, lane.optimizer)

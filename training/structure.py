@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from search_spaces import Config, InputError
+from search_spaces import Choice, Config, InputError, Integer, SearchSpace
 
 
 @dataclass(frozen=True)
@@ -77,3 +77,22 @@ def phases_of(config: Config, structure: Structure, stages: int, epochs: int) ->
         return (head,)
     factor = float(config.get("fine_tune_rate", 0.1))
     return (head, Phase(first=head.epochs + 1, epochs=fine_tuned, cut=structure.cut, rate_factor=factor))
+
+
+# What `structure_of` reads.
+_PARTS = ("backbone", "unfrozen_stages", "resolution", "batch_size", "augmentation", "views")
+
+
+def structure_part(config: Config) -> Config:
+    """The values of `config` that decide its structure."""
+    return {name: config[name] for name in _PARTS if name in config}
+
+
+def most_unfrozen(space: SearchSpace) -> int:
+    """The most stages that a config of `space` unfreezes, as far as it says so in numbers."""
+    match space.dimensions.get("unfrozen_stages"):
+        case Integer(_, high):
+            return high
+        case Choice(options):
+            return max((option for option in options if isinstance(option, int)), default=0)
+    return 0

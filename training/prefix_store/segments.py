@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -91,15 +93,22 @@ def gather(images: tuple[str, ...], sources: Sequence[Rows]) -> Rows:
         raise ValueError(f"rows of one block differ in type or shape, so its key lacks what decides them: {kinds}")
     ((dtype, shape),) = kinds
     rows = torch.empty((len(images), *shape), dtype=dtype)
-    chunk = max(1, _CHUNK_BYTES // max(1, rows[:1].nbytes))
+    target = _as_bytes(rows)
+    chunk = max(1, _CHUNK_BYTES // max(1, target.shape[1]))
     pending = list(enumerate(images))
     for source in sources:
         here = [(position, source.position[image]) for position, image in pending if image in source.position]
         pending = [(position, image) for position, image in pending if image not in source.position]
-        to, origin = torch.tensor(here, dtype=torch.int64).reshape(-1, 2).unbind(1)
+        origin = _as_bytes(source.rows)
         for start in range(0, len(here), chunk):
-            rows[to[start : start + chunk]] = source.rows[origin[start : start + chunk]]
+            to, at = np.array(here[start : start + chunk]).T
+            target[to] = origin[at]
     return Rows(images, rows)
+
+
+def _as_bytes(rows: Tensor) -> NDArray[np.uint8]:
+    """(n, bytes of a row), sharing memory: NumPy copies rows by index much faster than torch does on a CPU."""
+    return rows.unsqueeze(-1).flatten(1).view(torch.uint8).numpy()
 
 
 def _listed(images: Sequence[str]) -> bytes:

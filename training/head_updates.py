@@ -1,0 +1,97 @@
+"""The updates of stacked heads: `torch.optim`'s AdamW and SGD, with settings of each head's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from search_spaces import Config
+
+from .optimisation import ADAM_BETAS, ADAM_EPSILON, momentum_of
+
+# Numbers of one array that are updated at a time: the update goes over them a dozen times, so they had better stay in
+# a core's cache.
+_CHUNK = 2**17
+
+
+class StackedUpdate:
+    """One epoch's updates of K heads. Weights are (K, out, in) and decay; biases are (K, out) and do not.
+
+    Args:
+        optimizer: `adamw` or `sgd` (Nesterov momentum).
+        rates: (batches, K), the learning rate of each head at each batch.
+        taken: (batches, K), how many steps each head has taken before.
+    """
+
+    def __init__(
+        self,
+        optimizer: str,
+        configs: Sequence[Config],
+        rates: NDArray[np.float64],
+        taken: NDArray[np.int64],
+        device: torch.device,
+    ) -> None:
+        self._adam = optimizer == "adamw"
+        decays = np.array([float(config.get("weight_decay", 0.0)) for config in configs])
+
+        def per_head(values: NDArray[np.float64]) -> torch.Tensor:
+            """(batches, K) -> (batches, K, 1, 1)."""
+            return torch.tensor(values, dtype=torch.float32, device=device)[..., None, None]
+
+        if self._adam:
+            # Both bias corrections of the moments, moved into the rate and the epsilon.
+            one, two = (1 - beta ** (taken + 1.0) for beta in ADAM_BETAS)
+            self._rates = per_head(rates * np.sqrt(two) / one)
+            self._epsilons = per_head(ADAM_EPSILON * np.sqrt(two))
+            self._decays = per_head(1 - rates * decays)
+        else:
+            self._rates = per_head(rates)
+            self._decays = per_head(np.broadcast_to(decays, rates.shape))
+            self._momenta = per_head(np.array([[momentum_of(config) for config in configs]]))[0]
+
+    @staticmethod
+    def moment_names(optimizer: str) -> tuple[str, ...]:
+        """As `torch.optim` calls them in its state."""
+        return ("exp_avg", "exp_avg_sq") if optimizer == "adamw" else ("momentum_buffer",)
+
+    def __call__(
+        self, number: int, parameter: torch.Tensor, moments: Sequence[torch.Tensor], gradient: torch.Tensor
+    ) -> None:
+        """Updates `parameter` and its `moments` in place at batch `number`."""
+        per_head = max(parameter[0].numel(), 1)
+        chunk = max(_CHUNK // per_head, 1) if parameter.device.type == "cpu" else len(parameter)
+        for start in range(0, len(parameter), chunk):
+            part = slice(start, start + chunk)
+            self._update(number, part, parameter[part], [moment[part] for moment in moments], gradient[part])
+
+    def _update(
+        self,
+        number: int,
+        part: slice,
+        parameter: torch.Tensor,
+        moments: Sequence[torch.Tensor],
+        gradient: torch.Tensor,
+    ) -> None:
+        matrix = parameter.ndim == 3
+        rate = self._rates[number, part]
+        rate = rate if matrix else rate[..., 0]
+        if self._adam:
+            first, second = moments
+            epsilon = self._epsilons[number, part]
+            if matrix:
+                parameter.mul_(self._decays[number, part])
+            first.lerp_(gradient, 1 - ADAM_BETAS[0])
+            second.mul_(ADAM_BETAS[1]).addcmul_(gradient, gradient, value=1 - ADAM_BETAS[1])
+            scale = second.sqrt().add_(epsilon if matrix else epsilon[..., 0])
+            parameter.addcmul_(first / scale, rate, value=-1)
+        else:
+            (buffer,) = moments
+            momentum = self._momenta[part]
+            momentum = momentum if matrix else momentum[..., 0]
+            if matrix:
+                gradient = torch.addcmul(gradient, parameter, self._decays[number, part])
+            buffer.mul_(momentum).add_(gradient)
+            parameter.addcmul_(torch.addcmul(gradient, buffer, momentum), rate, value=-1)
