@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from .commands.cache import cache
 from .commands.dashboard import dashboard
 from .commands.evaluate import evaluate
 from .commands.leaderboard import leaderboard
@@ -14,7 +15,7 @@ from .commands.status import status
 from .commands.tasks import tasks
 from .commands.train import train
 
-COMMANDS = (tasks, search, resume, status, leaderboard, dashboard, train, evaluate, predict)
+COMMANDS = (tasks, search, resume, status, leaderboard, dashboard, train, evaluate, predict, cache)
 
 app = typer.Typer(
     name="pomona",

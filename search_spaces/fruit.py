@@ -71,7 +71,8 @@ FRUIT = Task(
             "label_smoothing": Float(0.0, 0.2),
             # Width of the hidden layer of the new classifier; 0 is one linear layer.
             "head_width": Choice(0, 128, 512),
-            "dropout": Float(0.0, 0.6),
+            # In steps, like the augmentation: heads of one rate share the holes in their inputs.
+            "dropout": Choice(0.0, 0.1, 0.2, 0.3, 0.4, 0.5),
             "unfrozen_stages": Integer(0, 5),
             "fine_tune_share": Choice(0.25, 0.5, 0.75).when("unfrozen_stages", UNFROZEN),
             "fine_tune_rate": Float(1e-3, 1.0, log=True).when("unfrozen_stages", UNFROZEN),
