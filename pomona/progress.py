@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from studies import Interrupted, Outcome, Search
@@ -9,6 +11,7 @@ from studies import Progress as TrialProgress
 
 from .console import notes, stop_requests
 
+_REDRAW_SECONDS = 0.5
 STOPPED_BY_USER = "asked to"
 
 
@@ -30,16 +33,17 @@ def _run(search: Search) -> None:
     console = notes()
     with stop_requests() as asked_to_stop, Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=search.plan.trials)
-        ended = study.ended
+        drawn = -_REDRAW_SECONDS
 
         def watch(progress: TrialProgress) -> None:
-            nonlocal ended
+            nonlocal drawn
             if asked_to_stop():
                 raise Interrupted(STOPPED_BY_USER)
-            if progress.step == 0:  # a trial begins; the storage is not asked at every batch
-                ended = study.ended
-                bar.update(task, description=_description(search, progress.number, ended))
-            bar.update(task, completed=min(ended + progress.step / progress.steps, search.plan.trials))
+            # Called at every batch: neither the storage nor the terminal keeps pace with that.
+            if (now := time.monotonic()) - drawn >= _REDRAW_SECONDS:
+                drawn, ended = now, study.ended
+                completed = min(ended + progress.done, search.plan.trials)
+                bar.update(task, completed=completed, description=_description(search, progress.running, ended))
 
         for outcome in search.run(watch):
             bar.console.print(_line(outcome))
@@ -54,11 +58,11 @@ def run_until_stopped(search: Search) -> str:
     return ""
 
 
-def _description(search: Search, number: int, ended: int) -> str:
+def _description(search: Search, running: int, ended: int) -> str:
     best = search.study.best()
     best_text = f"best {100 * best.value:.2f} %" if best is not None and best.value is not None else "no result yet"
     pruned = search.study.counts().get("pruned", 0)
-    return f"trial {number} ({ended} of {search.plan.trials} done), {best_text}, {pruned} pruned"
+    return f"{ended} of {search.plan.trials} trials done, {running} under way, {best_text}, {pruned} pruned"
 
 
 def _line(outcome: Outcome) -> str:

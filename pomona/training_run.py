@@ -14,6 +14,8 @@ from training import (
     EpochResult,
     FitResult,
     Numerics,
+    Prefixes,
+    PrefixStore,
     fit,
     has_checkpoint,
     load_backbone,
@@ -74,6 +76,7 @@ def prepare_training(
     config, epochs = dict(task.recipe), request.epochs or DEFAULT_EPOCHS
     data, weights_dir, download, skip = request.data, request.weights_dir, request.download, request.skip_unreadable
     numerics: Numerics | None = None
+    joined = 1  # the tick at which the trial joined its lanes, which decides the order of its data
     if request.config is not None and request.from_study is not None:
         raise InputError("a config and a study to take it from exclude each other")
     if request.from_study is not None:
@@ -89,6 +92,8 @@ def prepare_training(
         weights_dir = Path(settings.weights_dir) if weights_dir is None and settings.weights_dir else weights_dir
         download, skip = download or settings.download, skip or settings.skip_unreadable
         numerics = study.numerics  # what the study's figure was reached with
+        if request.seed == best.seed and epochs == settings.epochs:
+            joined = best.start
         notify(f"config of trial {best.number} of {study.name}")
     elif request.config is not None:
         config = request.config
@@ -116,9 +121,13 @@ def prepare_training(
             splits,
             epochs=epochs,
             seed=request.seed,
-            device=device,
-            numerics=numerics,
-            backbones=functools.partial(load_backbone, weights_dir=weights_dir, download=download),
+            prefixes=Prefixes(
+                backbones=functools.partial(load_backbone, weights_dir=weights_dir, download=download),
+                numerics=numerics,
+                device=device,
+                store=PrefixStore(),
+            ),
+            start=joined,
             on_epoch=on_epoch,
             on_batch=on_batch,
             checkpoint_to=out,

@@ -1,8 +1,9 @@
 """The journal file that keeps studies: locked by the operating system, and whole again after a killed writer.
 
-Optuna 5.0.0 appends one JSON line an operation. Two things of its own file backend are replaced here. Its locks are
-files whose presence is the lock, so a killed holder stops everyone for half a minute, and a slow one is robbed. And a
-line torn by a kill is left in place: the next record is written behind it, and from then on nobody can read either.
+Optuna 5.0.0 appends one JSON line an operation. Three things of its own file backend are replaced here. Its locks are
+files whose presence is the lock, so a killed holder stops everyone for half a minute, and a slow one is robbed. A line
+torn by a kill is left in place: the next record is written behind it, and from then on nobody can read either. And
+every operation waits for the disk on its own, where a trial has dozens.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ import errno
 import json
 import logging
 import os
+import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import filelock
 from optuna.storages import JournalStorage
-from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
+from optuna.storages.journal import BaseJournalBackend
 
 from search_spaces import InputError
 
@@ -42,45 +45,149 @@ def locked(journal: Path) -> Iterator[None]:
         yield
 
 
-class Journal(BaseJournalBackend):
-    """Optuna's journal file, read by Optuna's code; a record is appended whole or not at all, and never to a torn one.
+@dataclass
+class _Batch:
+    """Records that wait for the end of a transaction, as the lines that they will be."""
 
-    Both methods raise `InputError` where the file cannot be used any more: removed, damaged, not permitted, disk full.
+    lines: list[bytes] = field(default_factory=list)
+    # Number of the first one, known once the file before it has been read to its end.
+    start: int | None = None
+
+
+class Journal(BaseJournalBackend):
+    """Optuna's journal file; a record is appended whole or not at all, and never to a torn one.
+
+    All methods raise `InputError` where the file cannot be used any more: removed, damaged, not permitted, disk full.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._reader = JournalFileBackend(str(path))
+        # How many records this object has read, and where in the file they end.
+        self._read = (0, 0)
+        self._batch: _Batch | None = None
+        self._lost_batch = False
+        self._guard = threading.Lock()
+
+    def __reduce__(self) -> tuple[type[Journal], tuple[Path]]:
+        return Journal, (self._path,)
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
-        # Without the lock: what a writer has not finished has no end of line yet, and is left out.
-        try:
-            for record in self._reader.read_logs(log_number_from):
-                if not _is_record(record):
-                    raise ValueError
-                yield record
-        except OSError as problem:
-            raise InputError(f"cannot read the study from {self._path}: {problem.strerror}") from None
-        except ValueError:
-            number = _damaged_line(self._path)
-            raise InputError(f"{self._path} is damaged: line {number} is no record; go back to a copy of it") from None
+        with self._guard:
+            self._refuse_after_loss()
+            if (batch := self._batch) is not None:
+                records = []
+                if batch.start is None or log_number_from < batch.start:
+                    records = list(self._read_file(log_number_from))
+                    batch.start = log_number_from + len(records)
+                # Read back from text, so that nobody gets to see what a later reader of the file will not.
+                lines = batch.lines[max(log_number_from - batch.start, 0) :]
+                return records + [json.loads(line) for line in lines]
+        return self._read_file(log_number_from)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        records = b"".join(json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs)
+        lines = [json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs]
+        with self._guard:
+            self._refuse_after_loss()
+            if self._batch is not None:
+                self._batch.lines += lines
+            else:
+                with self._locked():
+                    self._append(b"".join(lines))
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Puts all that is written inside into one append and one fsync, at its end; the journal is locked meanwhile.
+
+        Whoever reads through this object sees the records at once, others see them when they are in the file. An
+        exception ends the transaction like any other end: the records that came before it were applied in memory, so
+        they are written. A kill loses the records, or leaves the first few of them, as it does without a transaction;
+        order is kept, so these are a state that the study went through. Inside another transaction this is none of its
+        own, and what a second thread writes meanwhile becomes part of this one.
+
+        Nothing slow belongs inside, as other writers wait, and no second journal object on the same file, which would
+        wait for ever. Where the records cannot be written, `InputError` is raised, and from then on by every method:
+        what was built from them in memory is not what the file holds.
+        """
+        with self._guard:
+            self._refuse_after_loss()
+            outermost = self._batch is None
+            lock = ExitStack()
+            if outermost:
+                lock.enter_context(self._locked())
+                self._batch = _Batch()
         try:
-            # "r+b", not "ab": a journal removed under a running study must not come back without its beginning.
-            with locked(self._path), self._path.open("r+b", buffering=0) as file:
-                if not _ends_in_whole_line(file.fileno()):
-                    _cut_torn_tail(self._path)
-                end = file.seek(0, os.SEEK_END)
-                try:
-                    _write_all(file.fileno(), records)
-                except BaseException:
-                    file.truncate(end)
-                    raise
-                os.fsync(file.fileno())
+            yield
+        finally:
+            if outermost:
+                with self._guard, lock:
+                    self._end_batch()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            with locked(self._path):
+                yield
         except OSError as problem:
             raise InputError(f"cannot write the study to {self._path}: {problem.strerror}") from None
+
+    def _end_batch(self) -> None:
+        assert self._batch is not None
+        batch, self._batch = self._batch, None
+        if not batch.lines:
+            return
+        try:
+            end = self._append(b"".join(batch.lines))
+        except BaseException:
+            self._lost_batch = True
+            raise
+        if batch.start is not None:
+            self._read = (batch.start + len(batch.lines), end)
+
+    def _append(self, records: bytes) -> int:
+        """Appends whole lines, to be called under the lock; returns where the file ends then."""
+        # "r+b", not "ab": a journal removed under a running study must not come back without its beginning.
+        with self._path.open("r+b", buffering=0) as file:
+            if not _ends_in_whole_line(file.fileno()):
+                _cut_torn_tail(self._path)
+            end = file.seek(0, os.SEEK_END)
+            try:
+                _write_all(file.fileno(), records)
+            except BaseException:
+                file.truncate(end)
+                raise
+            os.fsync(file.fileno())
+        return end + len(records)
+
+    def _read_file(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """The records in the file from that number on."""
+        # Optuna's own reader remembers the places of records that it has read itself, and so would go through the whole
+        # file after each transaction. Without the lock: what a writer has not finished has no end of line yet, and is
+        # left out.
+        number, offset = self._read if log_number_from >= self._read[0] else (0, 0)
+        try:
+            with self._path.open("rb") as file:
+                file.seek(offset)
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        return
+                    offset += len(line)
+                    number += 1
+                    if number > log_number_from:
+                        if (record := _record(line)) is None:
+                            if file.read(1):
+                                raise InputError(
+                                    f"{self._path} is damaged: line {_damaged_line(self._path)} is no record; "
+                                    "go back to a copy of it"
+                                )
+                            return
+                        self._read = (number, offset)
+                        yield record
+        except OSError as problem:
+            raise InputError(f"cannot read the study from {self._path}: {problem.strerror}") from None
+
+    def _refuse_after_loss(self) -> None:
+        if self._lost_batch:
+            raise InputError(f"the last records could not be written to {self._path}: open the study again")
 
 
 def open_journal(path: Path, *, for_reading: bool = False) -> JournalStorage:
@@ -120,7 +227,7 @@ def _refuse_foreign(path: Path) -> None:
         raise InputError(f"{path} is an SQLite file, not a journal: name it as sqlite:///{path}")
     # A writer killed within its first record leaves the beginning of one.
     torn = not first.endswith(b"\n") and (first.startswith(_START) or _START.startswith(first))
-    if not torn and not _is_record_line(first):
+    if not torn and _record(first) is None:
         raise InputError(f"{path} is not a journal of studies: name another file with --storage")
 
 
@@ -129,7 +236,7 @@ def _cut_torn_tail(path: Path) -> None:
     content = path.read_bytes()
     end = content.rfind(b"\n") + 1
     last = content.rfind(b"\n", 0, max(end - 1, 0)) + 1
-    if end and not _is_record_line(content[last:end]):
+    if end and _record(content[last:end]) is None:
         end = last
     if end < len(content):
         os.truncate(path, end)
@@ -146,17 +253,15 @@ def _write_all(descriptor: int, data: bytes) -> None:
         data = data[os.write(descriptor, data) :]
 
 
-def _is_record(value: object) -> bool:
-    return isinstance(value, dict) and "op_code" in value
-
-
-def _is_record_line(line: bytes) -> bool:
+def _record(line: bytes) -> dict[str, Any] | None:
+    """The record that a line holds; None where it holds none."""
     try:
-        return _is_record(json.loads(line))
+        value = json.loads(line)
     except ValueError:
-        return False
+        return None
+    return value if isinstance(value, dict) and "op_code" in value else None
 
 
 def _damaged_line(path: Path) -> int | None:
     with path.open("rb") as file:
-        return next((number for number, line in enumerate(file, start=1) if not _is_record_line(line)), None)
+        return next((number for number, line in enumerate(file, start=1) if _record(line) is None), None)

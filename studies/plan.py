@@ -17,7 +17,7 @@ class Plan:
     """How many trials of how many epochs, until when, and on what.
 
     `task` is narrowed to what can run here. `trials` counts all of the study's, finished ones included; `timeout` is in
-    seconds of this run.
+    seconds of this run. `lanes` trials of one structure train together.
     """
 
     task: Task
@@ -29,6 +29,7 @@ class Plan:
     numerics: Numerics
     weights_dir: Path | None
     download: bool
+    lanes: int = 1
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where the running trial is: `step` of `steps` batches, and its last validation value."""
+    """How much of the `running` trials' work is done, counted in trials."""
 
-    number: int
-    step: int
-    steps: int
-    value: float | None
+    running: int
+    done: float
 
 
 class Interrupted(PomonaError):

@@ -19,6 +19,8 @@ _STATES = {
     TrialState.WAITING: "waiting",
 }
 FEASIBLE = "feasible"
+# Names of what a trial keeps about its lanes.
+GROUP, START = "group", "start"
 STATE_ORDER = ("complete", "running", "pruned", "infeasible", "failed")
 
 
@@ -26,7 +28,7 @@ STATE_ORDER = ("complete", "running", "pruned", "infeasible", "failed")
 class TrialRecord:
     """One trial of a study. Intervals are 95 %; `value` is that of the last epoch; `seconds` are of this trial alone.
 
-    `curve` holds (epoch, value) pairs.
+    `curve` holds (epoch, value) pairs; `start` is the tick at which the trial joined its lanes.
     `ci95` counts every example as a witness, `groups_ci95` every group of examples (None where the data has none).
     """
 
@@ -50,6 +52,7 @@ class TrialRecord:
     engine: str
     weights: str
     note: str
+    start: int = 1
     curve: tuple[tuple[int, float], ...] = ()
 
 
@@ -84,8 +87,7 @@ def attributes_of(result: FitResult, engine: str) -> dict[str, Any]:
 def record_of(trial: FrozenTrial, study: str, data: str) -> TrialRecord:
     """The row of a trial in any state."""
     kept = trial.user_attrs
-    # Killed while its end was being recorded, a trial is still running for the storage, and for us.
-    state = (kept.get("state") if trial.state.is_finished() else None) or _STATES[trial.state]
+    state = state_of(trial)
     last = trial.intermediate_values[max(trial.intermediate_values)] if trial.intermediate_values else None
     reason = str(kept.get("reason", ""))
     if state == "running":
@@ -111,8 +113,15 @@ def record_of(trial: FrozenTrial, study: str, data: str) -> TrialRecord:
         engine=str(kept.get("engine", "")),
         weights=str(kept.get("weights", "")),
         note=str(kept.get("note", "")),
+        start=int(kept.get(START, 1)),
         curve=tuple(sorted(trial.intermediate_values.items())),
     )
+
+
+def state_of(trial: FrozenTrial) -> str:
+    """Our word for the state of a trial."""
+    # Killed while its end was being recorded, a trial is still running for the storage, and for us.
+    return (trial.user_attrs.get("state") if trial.state.is_finished() else None) or _STATES[trial.state]
 
 
 def final_state(result: FitResult) -> TrialState:

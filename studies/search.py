@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -13,7 +14,6 @@ from search_spaces import Config, InputError, task_named
 from training import (
     Data,
     Measured,
-    Numerics,
     Runnable,
     environment,
     measure_numerics,
@@ -28,6 +28,7 @@ from .settings import PRUNERS, Settings
 from .storage import DEFAULT_STORAGE, open_storage, study_names
 from .study import Study
 
+_MOST_LANES = 32
 Notify = Callable[[str], None]
 CountProgress = Callable[[int, int], None]
 
@@ -46,6 +47,7 @@ class SearchRequest:
     timeout: float | None = None
     seed: int = 0
     engine: str = "inline"
+    lanes: int | None = None
     device: str = "auto"
     pruner: str = "hyperband"
     fixed: Config = field(default_factory=dict)
@@ -104,6 +106,7 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
         timeout=budget.timeout,
         pruner=request.pruner,
         engine=request.engine,
+        lanes=_lanes(request, budget),
         metric=task.metric,
         direction=task.direction,
         target=task.target.value if task.target else None,
@@ -118,8 +121,8 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
     else:
         study = Study.create(name, request.storage, settings, ready.task.recipe)
         notify(f"study {name}: new, in {request.storage or DEFAULT_STORAGE}")
-    _say(notify, ready, data, device, measured, budget)
-    return Search(study, _plan(ready, data, device, study.numerics, budget, request.weights_dir), request.engine)
+    _say(notify, ready, data, device, measured, budget, settings.lanes)
+    return Search(study, _plan(ready, data, device, study, budget, request.weights_dir), request.engine)
 
 
 def prepare_resume(
@@ -148,7 +151,7 @@ def prepare_resume(
     budget = Budget(trials or settings.trials, settings.epochs, timeout or settings.timeout)
     _positive(budget)
     notify(f"study {name}: going on, {study.ended} of {budget.trials} trials are done")
-    return Search(study, _plan(ready, data, device, study.numerics, budget, weights_dir), settings.engine)
+    return Search(study, _plan(ready, data, device, study, budget, weights_dir), settings.engine)
 
 
 def open_study(name: str, storage_url: str | None) -> Study:
@@ -157,7 +160,7 @@ def open_study(name: str, storage_url: str | None) -> Study:
 
 
 def _plan(
-    ready: Runnable, data: Data, device: torch.device, numerics: Numerics, budget: Budget, weights_dir: Path | None
+    ready: Runnable, data: Data, device: torch.device, study: Study, budget: Budget, weights_dir: Path | None
 ) -> Plan:
     return Plan(
         task=ready.task,
@@ -166,9 +169,10 @@ def _plan(
         epochs=budget.epochs,
         timeout=budget.timeout,
         device=device,
-        numerics=numerics,
+        numerics=study.numerics,
         weights_dir=weights_dir,
         download=ready.download,
+        lanes=study.settings.lanes,
     )
 
 
@@ -182,6 +186,15 @@ def _budget(request: SearchRequest, device: torch.device) -> Budget:
     )
     _positive(budget)
     return budget
+
+
+def _lanes(request: SearchRequest, budget: Budget) -> int:
+    """Few trials in many structures tell more than many in few: the number of structures grows with that of trials."""
+    if request.lanes is None:
+        return min(max(round(math.sqrt(budget.trials) / 2), 1), _MOST_LANES)
+    if request.lanes < 1:
+        raise InputError(f"--lanes must be at least 1, not {request.lanes}")
+    return request.lanes
 
 
 def _positive(budget: Budget) -> None:
@@ -201,6 +214,7 @@ def _same_or_error(old: Settings, new: Settings, name: str) -> None:
         ("epochs", "--epochs"),
         ("seed", "--seed"),
         ("pruner", "--pruner"),
+        ("lanes", "--lanes"),
     ):
         before, after = getattr(old, part), getattr(new, part)
         if before != after:
@@ -209,14 +223,22 @@ def _same_or_error(old: Settings, new: Settings, name: str) -> None:
             )
 
 
-def _say(notify: Notify, ready: Runnable, data: Data, device: torch.device, measured: Measured, budget: Budget) -> None:
+def _say(
+    notify: Notify,
+    ready: Runnable,
+    data: Data,
+    device: torch.device,
+    measured: Measured,
+    budget: Budget,
+    lanes: int,
+) -> None:
     notify(f"data: {data.summary()}")
     for note in ready.notes:
         notify(note)
     speeds = ", ".join(f"{name} {speed:.0f}" for name, speed in measured.images_per_second.items())
     when = "measured earlier" if measured.cached else "measured now"
     notify(f"device: {device.type}, {measured.numerics} ({when}; probe images a second: {speeds})")
-    notify(f"budget: {budget} (--trials, --epochs, --timeout change it)")
+    notify(f"budget: {budget}, {lanes} side by side (--trials, --epochs, --timeout, --lanes change it)")
 
 
 def _free_name(task: str, storage: optuna.storages.BaseStorage) -> str:

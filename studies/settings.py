@@ -36,6 +36,7 @@ class Settings:
     timeout: float | None
     pruner: str
     engine: str
+    lanes: int
     metric: str
     direction: str
     target: float | None

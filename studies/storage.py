@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import optuna
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from search_spaces import InputError
 
-from .journal import open_journal
+from .journal import Journal, open_journal
 
 # Below the current folder.
 DEFAULT_STORAGE = Path("results/studies/journal.log")
@@ -60,6 +61,13 @@ def output_folder(url: str | None = None) -> Path:
     return (
         DEFAULT_STORAGE.parent / f"{server.get_backend_name()}-{server.host or 'local'}-{server.database or 'studies'}"
     )
+
+
+def together(storage: BaseStorage) -> AbstractContextManager[None]:
+    """Puts all writes inside into one where `storage` is a journal, see `Journal.transaction`; else it does nothing."""
+    if isinstance(storage, JournalStorage) and isinstance(storage._backend, Journal):
+        return storage._backend.transaction()
+    return nullcontext()
 
 
 def study_names(storage: BaseStorage) -> list[str]:

@@ -3,36 +3,42 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import filelock
 import optuna
-from optuna.samplers import TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from search_spaces import Config, InputError, SearchSpace
-from training import FitResult, Numerics, State, atomic_write_bytes, number_of
+from training import FitResult, Numerics, State, atomic_write_bytes
 
 from .edges.optuna import suggest
-from .records import FEASIBLE, STATE_ORDER, TrialRecord, attributes_of, config_key, final_state, record_of
+from .history import History
+from .records import FEASIBLE, GROUP, START, STATE_ORDER, TrialRecord, attributes_of, final_state, record_of
+from .sampling import experimental, make_pruner, make_sampler, sampler_seed
 from .settings import ATTRIBUTE, Settings
-from .storage import open_storage, output_folder, study_names
+from .storage import open_storage, output_folder, storage_exists, study_names, together
 
-_ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+# Where Optuna keeps the values that a trial was enqueued with.
+_HELD = "fixed_params"
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A trial to be run: its config was suggested, or belongs to a trial that was interrupted."""
+    """A trial to be run: its config was suggested, or belongs to a trial that was interrupted.
+
+    `group` is the number of the trial that the lanes beside it began with, `start` the tick at which it joined them.
+    """
 
     number: int
     config: Config
     seed: int
+    group: int
+    start: int
 
 
 class Study:
@@ -41,6 +47,7 @@ class Study:
     def __init__(self, study: optuna.Study, settings: Settings, storage_url: str | None) -> None:
         self._study = study
         self._open: dict[int, optuna.Trial] = {}
+        self._history = History(study)
         self._study.pruner = make_pruner(settings.pruner, settings.epochs)
         self.settings = settings
         self.storage_url = storage_url
@@ -75,7 +82,7 @@ class Study:
         study = optuna.create_study(
             study_name=name, storage=storage, direction=StudyDirection[settings.direction.upper()]
         )
-        with _experimental():
+        with experimental():
             study.set_metric_names([settings.metric])
         for key, value in _shown(settings).items():
             study.set_user_attr(key, value)
@@ -87,9 +94,7 @@ class Study:
     @staticmethod
     def open(name: str, storage_url: str | None, *, to_run: bool = False) -> Study:
         """Raises InputError where the storage has no study of that name, or one that is not pomona's."""
-        storage = open_storage(storage_url, require_existing=True)
-        if to_run:
-            storage = open_storage(storage_url)
+        storage = open_storage(storage_url, require_existing=not (to_run and storage_exists(storage_url)))
         names = study_names(storage)
         if name not in names:
             known = f"there is {', '.join(names)}" if names else "the storage has none yet"
@@ -131,30 +136,85 @@ class Study:
         except filelock.Timeout:
             return True
 
-    def proposals(self, space: SearchSpace, trials: int) -> Iterator[Proposal]:
-        """Trials to run: those that were interrupted, then new ones until the study has `trials` that ended.
+    def together(self) -> contextlib.AbstractContextManager[None]:
+        """All that is recorded inside reaches the disk at once, at its end: one wait instead of dozens.
 
-        A config that ended before is not proposed again: its record answers, as a trial of its own.
+        Other processes that write to the same journal wait meanwhile, so no training belongs inside. A kill before the
+        end is as if it had come before the beginning, or after the first few records; both can be resumed. Does
+        nothing where the storage is a database.
         """
-        for left in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            # Killed between two parameters, it lacks some: those that it has are kept.
-            self._seed_sampler(left.number, trials)
-            trial = optuna.Trial(self._study, left._trial_id)
-            yield self._proposal(trial, suggest(trial, space))
-        while self.ended < trials:
-            self._seed_sampler(len(self._study.get_trials(deepcopy=False)) - self._waiting(), trials)
-            trial = self._study.ask()
-            config = suggest(trial, space)
-            if (earlier := self._answered(config, trial.number)) is not None:
+        return together(self._study._storage)
+
+    def proposals(self, space: SearchSpace, trials: int) -> Iterator[Proposal]:
+        """Trials to run, one after the other: those that were interrupted, then new ones; see `left` and `ask`."""
+        yield from self.left(space, trials)
+        while (proposal := self.ask(space, trials)) is not None:
+            yield proposal
+
+    def left(self, space: SearchSpace, trials: int) -> list[Proposal]:
+        """The trials that are under way for the storage; to be called while none is: then a kill left them."""
+        with self.together():
+            self._history.refresh()
+            return [self._resumed(trial._trial_id, space, trials) for trial in self._history.running]
+
+    def ask(
+        self,
+        space: SearchSpace,
+        trials: int,
+        *,
+        structure: Config | None = None,
+        group: int | None = None,
+        start: int = 1,
+    ) -> Proposal | None:
+        """A new trial, or None once `trials` of the study's have ended or are under way.
+
+        The dimensions in `structure` are held at its values. Trials that wait in the storage come first as they are:
+        the recipe, which is trial 0. A config that ended before is not proposed again: its record answers, as a trial
+        of its own. `group` and `start` are kept with the trial; without a group it begins one.
+
+        Raises:
+            InputError: `structure` names a dimension that is not there, or a value that it can't have.
+        """
+        structure = structure or {}
+        space.fix(structure)
+        while True:
+            with self.together():
+                self._history.refresh()
+                if self._history.ended + len(self._history.running) >= trials:
+                    return None
+                trial = self._opened(self._claimed(structure), trials)
+                config = suggest(trial, space)
+                earlier = self._history.first_of(config)
+                if earlier is None or earlier.number > trial.number:
+                    trial.set_user_attr(GROUP, trial.number if group is None else group)
+                    trial.set_user_attr(START, start)
+                    return self._proposal(trial, config)
                 self._answer(trial, earlier)
-            else:
-                yield self._proposal(trial, config)
+
+    def answer(self, number: int, earlier: int) -> None:
+        """Ends a trial with the record of another one of an equal config, which has ended."""
+        self._history.refresh()
+        record = self._history.numbered(earlier)
+        assert record is not None
+        with self.together():
+            self._answer(self._open.pop(number), record)
+
+    def members(self, group: int) -> int:
+        """How many trials were put into a group so far, ended ones included."""
+        self._history.refresh()
+        return self._history.members[group]
 
     def report(self, number: int, epoch: int, value: float) -> None:
         """Keeps the validation value after `epoch`; a second report of one epoch changes nothing."""
         trial = self._open[number]
-        if epoch not in self._study.get_trials(deepcopy=False)[number].intermediate_values:
+        if epoch not in self._study._storage.get_trial(trial._trial_id).intermediate_values:
             trial.report(value, epoch)
+
+    def report_many(self, values: Mapping[int, tuple[int, float]]) -> None:
+        """Keeps (epoch, value) of several trials; see `report`."""
+        with self.together():
+            for number, (epoch, value) in values.items():
+                self.report(number, epoch, value)
 
     def should_prune(self, number: int) -> bool:
         """Whether the pruner gives the trial up. The recipe always runs to its end: it is the baseline."""
@@ -162,16 +222,22 @@ class Study:
         # The pruner is asked in any case: that is how the recipe's values come to compete with the others'.
         return trial.should_prune() and not trial.user_attrs.get("recipe")
 
+    def prune_many(self, numbers: Iterable[int]) -> set[int]:
+        """Those of several trials that the pruner gives up, asked in the order of `numbers`; see `should_prune`."""
+        with self.together():
+            return {number for number in numbers if self.should_prune(number)}
+
     def finish(self, number: int, result: FitResult) -> None:
         """Records how a trial ended."""
         trial = self._open.pop(number)
-        for key, value in attributes_of(result, self.settings.engine).items():
-            trial.set_user_attr(key, value)
-        if result.state == State.INFEASIBLE and FEASIBLE not in trial.constraints:
-            trial.set_constraint(FEASIBLE, 1.0)
-        state = final_state(result)
-        value = result.value if state == TrialState.COMPLETE else None
-        self._study.tell(number, value, state=state)
+        with self.together():
+            for key, value in attributes_of(result, self.settings.engine).items():
+                trial.set_user_attr(key, value)
+            if result.state == State.INFEASIBLE and FEASIBLE not in trial.constraints:
+                trial.set_constraint(FEASIBLE, 1.0)
+            state = final_state(result)
+            value = result.value if state == TrialState.COMPLETE else None
+            self._study.tell(number, value, state=state)
 
     def trial_folder(self, number: int) -> Path:
         """Where a trial keeps its checkpoint while it is under way."""
@@ -187,21 +253,23 @@ class Study:
 
     def counts(self) -> dict[str, int]:
         """How many trials are in each state, those that ran to their end first."""
-        states = [record.state for record in self.records()]
-        return {state: states.count(state) for state in STATE_ORDER if state in states}
+        self._history.refresh()
+        counts = self._history.counts()
+        return {state: counts[state] for state in STATE_ORDER if counts[state]}
 
     def best(self) -> TrialRecord | None:
         """The first row of the leaderboard, if any trial ran to its end."""
-        complete = [record for record in self.records() if record.state == "complete" and record.value is not None]
-        sign = -1 if self.settings.direction == "maximize" else 1
-        return min(complete, key=lambda record: (sign * (record.value or 0.0), record.number), default=None)
+        self._history.refresh()
+        trial = self._history.best()
+        return None if trial is None else record_of(trial, self.name, self.settings.source)
 
     def trial(self, number: int) -> TrialRecord:
         """Raises InputError where the study has no such trial."""
-        for record in self.records():
-            if record.number == number:
-                return record
-        raise InputError(f"study {self.name!r} has no trial {number}")
+        self._history.refresh()
+        trial = self._history.numbered(number)
+        if trial is None or trial.state == TrialState.WAITING:
+            raise InputError(f"study {self.name!r} has no trial {number}")
+        return record_of(trial, self.name, self.settings.source)
 
     def status(self) -> dict[str, Any]:
         """Where the study stands, as plain data."""
@@ -233,64 +301,59 @@ class Study:
     @property
     def ended(self) -> int:
         """How many trials have ended, however they did."""
-        return len(self._study.get_trials(deepcopy=False, states=_ENDED))
+        self._history.refresh()
+        return self._history.ended
+
+    def _claimed(self, structure: Config) -> int:
+        """Optuna's id of the trial that is next: one that waits, else a new one."""
+        if self._history.waiting:
+            return self._study.ask()._trial_id
+        if not structure:
+            return self._study._storage.create_new_trial(self.id)
+        # Kept in the record that makes the trial, as if it had been enqueued: left by a kill, it goes on with them.
+        held = optuna.trial.create_trial(state=TrialState.RUNNING, system_attrs={_HELD: structure})
+        return self._study._storage.create_new_trial(self.id, template_trial=held)
+
+    def _opened(self, trial_id: int, trials: int) -> optuna.Trial:
+        """The trial with a sampler of its own."""
+        stored = self._study._storage.get_trial(trial_id)
+        self._study.sampler = make_sampler(
+            self._study,
+            self._history,
+            seed=sampler_seed(self.settings.seed, stored.number),
+            trials=trials,
+            held=stored.system_attrs.get(_HELD, {}),
+        )
+        return optuna.Trial(self._study, trial_id)
+
+    def _resumed(self, trial_id: int, space: SearchSpace, trials: int) -> Proposal:
+        # Killed between two parameters, it lacks some: those that it has are kept.
+        trial = self._opened(trial_id, trials)
+        return self._proposal(trial, suggest(trial, space))
 
     def _proposal(self, trial: optuna.Trial, config: Config) -> Proposal:
         self._open[trial.number] = trial
         trial.set_user_attr("seed", self.settings.seed)
-        return Proposal(trial.number, config, self.settings.seed)
-
-    def _waiting(self) -> int:
-        return len(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
-
-    def _seed_sampler(self, number: int, trials: int) -> None:
-        """Each trial has a sampler seeded by its number, so that an interrupted study proposes the same."""
-        with _experimental():
-            self._study.sampler = TPESampler(
-                n_startup_trials=min(10, max(4, trials // 4)),
-                multivariate=True,
-                group=True,  # keeps conditional dimensions in the model
-                seed=number_of(self.settings.seed, number) % 2**32,
-            )
-
-    def _answered(self, config: Config, number: int) -> optuna.trial.FrozenTrial | None:
-        """The first earlier trial of an equal config that ended with a result."""
-        key = config_key(config)
-        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
-            if trial.number < number and config_key(dict(trial.params)) == key:
-                return trial
-        return None
+        kept = trial.user_attrs
+        return Proposal(
+            trial.number,
+            config,
+            self.settings.seed,
+            group=int(kept.get(GROUP, trial.number)),
+            start=int(kept.get(START, 1)),
+        )
 
     def _answer(self, trial: optuna.Trial, earlier: optuna.trial.FrozenTrial) -> None:
         for epoch, value in earlier.intermediate_values.items():
             trial.report(value, epoch)
         for key, kept in earlier.user_attrs.items():
-            if key not in ("recipe", "note"):
+            if key not in ("recipe", "note", GROUP):
                 trial.set_user_attr(key, kept)
         trial.set_user_attr("seconds", 0.0)
         trial.set_user_attr("note", f"same config as trial {earlier.number}, answered from its record")
         for key, violation in earlier.constraints.items():
             trial.set_constraint(key, violation)
         self._study.tell(trial.number, earlier.value, state=earlier.state)
-
-
-@contextlib.contextmanager
-def _experimental() -> Iterator[None]:
-    """Optuna calls these parts experimental; which version is installed is ours to know, not the user's."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        yield
-
-
-def make_pruner(name: str, epochs: int) -> optuna.pruners.BasePruner:
-    """Hyperband (Li et al. 2018, JMLR 18-185) or the median rule, by epoch; or none."""
-    if name == "hyperband":
-        return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3)
-    if name == "median":
-        return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1)
-    if name == "none":
-        return optuna.pruners.NopPruner()
-    raise InputError(f"unknown pruner {name!r}: hyperband, median or none")
 
 
 def _shown(settings: Settings) -> dict[str, object]:

@@ -29,6 +29,9 @@ def search(
     timeout: Annotated[str | None, typer.Option(metavar="10m", help="Stop after this time.")] = None,
     seed: Annotated[int, typer.Option(metavar="S", min=0)] = 0,
     engine: Annotated[str, typer.Option(metavar="inline", help="What runs the trials.")] = "inline",
+    lanes: Annotated[
+        int | None, typer.Option(metavar="N", help="Trials that train side by side. \\[default: by the trials]")
+    ] = None,
     device: Device = "auto",
     pruner: Annotated[str, typer.Option(metavar="hyperband|median|none")] = "hyperband",
     set_: Set = None,
@@ -57,6 +60,7 @@ def search(
         timeout=limit,
         seed=seed,
         engine=engine,
+        lanes=lanes,
         device=device,
         pruner=pruner,
         fixed=fixed,

@@ -25,6 +25,7 @@ def settings_for(task: Task, *, epochs: int = 3, pruner: str = "none", seed: int
         timeout=None,
         pruner=pruner,
         engine="inline",
+        lanes=1,
         metric=task.metric,
         direction=task.direction,
         target=0.9,

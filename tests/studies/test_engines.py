@@ -1,15 +1,103 @@
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
 import pytest
+import torch
 
-from search_spaces import InputError
+from search_spaces import Choice, InputError
+from studies import Plan
 from studies.engines import ENGINES, AbstractEngine, InlineEngine, engine_named
+from studies.records import TrialRecord
+from training import fit, load_backbone, structure_part
+from training.heads import HeadStack
 
-from ..contracts.engine import EngineContract
+from ..contracts.engine import EPOCHS, EngineContract
+from ..toys import SMALL, ToyData
+
+# Two structures: heads only, on two batch sizes.
+WIDE = replace(
+    SMALL,
+    name="wide",
+    recipe=SMALL.space.activate(SMALL.recipe | {"unfrozen_stages": 0}),
+    space=SMALL.space.replace(unfrozen_stages=Choice(0), batch_size=Choice(8, 16)),
+)
 
 
 class TestInline(EngineContract):
     @pytest.fixture
     def engine(self) -> AbstractEngine:
         return InlineEngine()
+
+
+class TestLanes(TestInline):
+    """The same promises for trials that train side by side."""
+
+    lanes = 3
+
+    def wide(self, weights: Path, trials: int) -> Plan:
+        return replace(self.plan(weights, trials, task=WIDE), lanes=self.lanes)
+
+    def test_lanes_are_trials_of_one_structure_and_places_are_refilled(
+        self, engine: AbstractEngine, url: str, weights: Path
+    ) -> None:
+        study = self.study(url, task=WIDE, pruner="hyperband")
+        outcomes = self.run(engine, study, self.wide(weights, 14))
+        records = study.records()
+        assert len(outcomes) == len(records) == 14
+        assert {record.state for record in records} == {"complete", "pruned"}
+        groups: dict[int, list[TrialRecord]] = {}
+        trials = study._study.get_trials(deepcopy=False)
+        for record in records:
+            groups.setdefault(trials[record.number].user_attrs["group"], []).append(record)
+        for first, members in groups.items():
+            assert first == members[0].number
+            assert len(members) <= 2 * self.lanes
+            assert len({tuple(sorted(structure_part(member.config).items())) for member in members}) == 1
+        assert len(groups) >= 3
+        # Some joined while others were on their way.
+        assert {record.start for record in records} != {1}
+
+    def test_a_trial_of_a_group_is_trained_again_alone(self, engine: AbstractEngine, url: str, weights: Path) -> None:
+        study = self.study(url, task=WIDE, pruner="median")
+        self.run(engine, study, self.wide(weights, 9))
+        splits = ToyData().at(32)
+        for record in study.records():
+            alone = fit(
+                WIDE,
+                record.config,
+                splits,
+                epochs=EPOCHS,
+                seed=record.seed,
+                start=record.start,
+                backbones=partial(load_backbone, weights_dir=weights),
+            )
+            values = tuple((epoch.epoch, epoch.value) for epoch in alone.curve)
+            assert values[: len(record.curve)] == record.curve
+
+    def test_a_lane_that_breaks_does_not_take_the_others_with_it(
+        self, engine: AbstractEngine, url: str, weights: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        whole = self.study(str(weights / "whole" / "journal.log"), task=WIDE)
+        self.run(engine, whole, self.wide(weights, 6))
+        broken = whole.records()[1].config
+        begin = HeadStack.begin
+
+        def breaks(self: HeadStack, tick: int, order: Sequence[torch.Tensor]) -> None:
+            if tick == 2 and any(head.config == broken for head in self._heads):
+                raise ValueError("this one")
+            begin(self, tick, order)
+
+        monkeypatch.setattr(HeadStack, "begin", breaks)
+        study = self.study(url, task=WIDE)
+        self.run(engine, study, self.wide(weights, 3))
+        records = {tuple(record.config.items()): record for record in study.records()}
+        assert records.pop(tuple(broken.items())).reason == "ValueError: this one"
+        for expected in whole.records():
+            if (record := records.get(tuple(expected.config.items()))) is not None:
+                assert (record.state, record.curve) == (expected.state, expected.curve)
+        assert len(records) == 2
 
 
 def test_every_engine_is_under_the_contract() -> None:

@@ -9,13 +9,14 @@ import optuna
 import pytest
 
 from search_spaces import InputError
-from studies.storage import DEFAULT_STORAGE, open_storage, output_folder, storage_exists, study_names
+from studies.storage import DEFAULT_STORAGE, open_storage, output_folder, storage_exists, study_names, together
 
 KINDS = pytest.mark.parametrize("form", ["{}/journal.log", "journal://{}/deep/er/j.log", "sqlite:///{}/studies.db"])
 
 
 def run_small_study(storage: optuna.storages.BaseStorage, name: str) -> list[optuna.trial.FrozenTrial]:
-    study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    study = optuna.create_study(storage=storage, study_name=name, direction="maximize", sampler=sampler)
     study.set_user_attr("note", {"n": 334})
     study.enqueue_trial({"rate": 0.25, "kind": "round"})
     for value in (0.5, None):
@@ -36,6 +37,20 @@ def test_a_study_is_there_unchanged_when_its_storage_is_opened_again(tmp_path: P
     assert study.trials == written
     assert study.user_attrs == {"note": {"n": 334}}
     assert study.direction == optuna.study.StudyDirection.MAXIMIZE
+
+
+@KINDS
+def test_a_study_written_together_is_the_same(tmp_path: Path, form: str) -> None:
+    url = form.format(tmp_path)
+    storage = open_storage(url)
+    with together(storage):
+        written = run_small_study(storage, "together")
+    apart = run_small_study(storage, "apart")
+    assert optuna.load_study(study_name="together", storage=open_storage(url)).trials == written
+    for one, other in zip(written, apart, strict=True):
+        assert (one.params, one.values, one.state, one.user_attrs, one.intermediate_values) == (
+            (other.params, other.values, other.state, other.user_attrs, other.intermediate_values)
+        )
 
 
 @KINDS

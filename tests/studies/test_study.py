@@ -1,18 +1,27 @@
+"""A study proposes, keeps and counts trials; killed at any moment, it goes on."""
+
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
+import tempfile
+from contextlib import nullcontext
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import optuna
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from search_spaces import InputError
+from search_spaces import Config, InputError
 from studies import Study, open_storage
 from studies.edges.optuna import distribution_of
-from studies.study import make_pruner
+from studies.records import TrialRecord
+from studies.sampling import Brackets
 from training import FitResult, State
 
 from ..toys import TOY
@@ -71,10 +80,7 @@ def test_the_recipe_competes_with_the_others(url: str) -> None:
         study.finish(proposal.number, result())
     assert 0 not in pruned
     # Of the trials in the recipe's bracket, none is as good as the recipe.
-    pruner = make_pruner("hyperband", 9)
-    assert isinstance(pruner, optuna.pruners.HyperbandPruner)
-    pruner.prune(study._study, study._study.trials[0])
-    brackets = [pruner._get_bracket_id(study._study, trial) for trial in study._study.trials]
+    brackets = [Brackets(9).bracket_of("s", number) for number in range(12)]
     rivals = [number for number in range(1, 12) if brackets[number] == brackets[0]]
     assert rivals
     assert set(rivals) <= set(pruned)
@@ -147,6 +153,17 @@ def test_a_trial_killed_between_two_parameters_keeps_those_it_has(url: str) -> N
     assert TOY.space.validate(resumed.config) == resumed.config
 
 
+def test_a_trial_is_found_by_its_number_once_it_was_started(url: str) -> None:
+    study = a_study(url)
+    with pytest.raises(InputError, match="no trial 0"):  # the recipe waits
+        study.trial(0)
+    assert study.ask(TOY.space, 2) is not None
+    assert study.trial(0) == study.records()[0]
+    for number in (-1, 1):
+        with pytest.raises(InputError, match=f"no trial {number}"):
+            study.trial(number)
+
+
 def test_names(url: str) -> None:
     a_study(url)
     with pytest.raises(InputError, match="already"):
@@ -164,6 +181,246 @@ def test_a_foreign_study_is_refused(url: str) -> None:
         Study.open("theirs", url)
 
 
-def test_an_unknown_pruner_is_refused() -> None:
-    with pytest.raises(InputError, match="hyperband"):
-        make_pruner("guess", 3)
+# --- asking
+
+
+STRUCTURE = {"batch_size": 16, "unfrozen_stages": 2, "head_width": 8}
+
+
+def test_a_structure_is_held_and_the_rest_is_the_same_every_time(tmp_path: Path) -> None:
+    configs = []
+    for folder in ("one", "other"):
+        study = a_study(str(tmp_path / folder / "journal.log"), trials=12)
+        first = study.ask(TOY.space, 12, structure=STRUCTURE)
+        assert first is not None
+        assert first.config == TOY.recipe  # whatever the structure: it is trial 0
+        study.finish(0, result())
+        for number in range(1, 12):
+            proposal = study.ask(TOY.space, 12, structure=STRUCTURE)
+            assert proposal is not None
+            assert STRUCTURE.items() <= proposal.config.items()
+            assert TOY.space.validate(proposal.config) == proposal.config
+            study.finish(proposal.number, result(right=number % 10))
+        configs.append([record.config for record in study.records()])
+    assert configs[0] == configs[1]
+    # What is not held differs between trials, those that the model proposed included.
+    assert len({config["learning_rate"] for config in configs[0]}) == 12
+    assert len({config["fine_tune_rate"] for config in configs[0]}) == 12
+
+
+@pytest.mark.parametrize("structure", [{"nonsense": 1}, {"batch_size": 17}])
+def test_a_structure_outside_the_space_is_refused_and_makes_no_trial(url: str, structure: Config) -> None:
+    study = a_study(url)
+    with pytest.raises(InputError, match=next(iter(structure))):
+        study.ask(TOY.space, 5, structure=structure)
+    assert study.records() == []
+
+
+def test_no_more_trials_are_under_way_than_were_asked_for(url: str) -> None:
+    study = a_study(url)
+    numbers = []
+    while (proposal := study.ask(TOY.space, 4)) is not None:
+        numbers.append(proposal.number)
+    assert numbers == [0, 1, 2, 3]
+    study.finish(2, result(State.FAILED, "why"))
+    assert study.ask(TOY.space, 4) is None
+    assert study.ask(TOY.space, 5) is not None
+
+
+def test_trials_left_by_a_kill_are_given_again(url: str) -> None:
+    study = a_study(url)
+    asked = [study.ask(TOY.space, 5, structure=structure) for structure in (None, None, STRUCTURE)]
+    study.finish(1, result())
+    resumed = Study.open("s", url, to_run=True)
+    assert resumed.left(TOY.space, 5) == [asked[0], asked[2]]
+    resumed.finish(0, result())
+    assert [record.state for record in resumed.records()] == ["complete", "complete", "running"]
+
+
+# --- together
+
+
+def everything(records: list[TrialRecord]) -> list[object]:
+    return [(r.number, r.state, r.config, r.curve, r.value, r.ci95, r.note) for r in records]
+
+
+def run_lanes(study: Study, trials: int, *, bulk: bool) -> list[set[int]]:
+    """Trials in groups of three, side by side; returns who was given up after each epoch."""
+    given_up = []
+    while (first := study.ask(TOY.space, trials)) is not None:
+        others = [study.ask(TOY.space, trials) for _ in range(2)]
+        lanes = [first.number, *(lane.number for lane in others if lane is not None)]
+        for epoch in range(1, 10):
+            # Lanes differ in which is ahead, epoch by epoch.
+            values = {number: (epoch, ((number * 7 + epoch * 3) % 11) / 11) for number in lanes}
+            if bulk:
+                study.report_many(values)
+                pruned = study.prune_many(lanes)
+            else:
+                for number, (_, value) in values.items():
+                    study.report(number, epoch, value)
+                pruned = {number for number in lanes if study.should_prune(number)}
+            given_up.append(pruned)
+            for number in pruned:
+                study.finish(number, result(State.PRUNED))
+            lanes = [number for number in lanes if number not in pruned]
+        for number in lanes:
+            study.finish(number, result())
+    return given_up
+
+
+def test_what_is_done_in_bulk_is_the_same_as_one_by_one(tmp_path: Path) -> None:
+    outcomes = []
+    for bulk in (False, True):
+        study = a_study(str(tmp_path / str(bulk) / "journal.log"), pruner="hyperband", epochs=9)
+        given_up = run_lanes(study, 18, bulk=bulk)
+        assert any(given_up)
+        outcomes.append((given_up, everything(study.records())))
+    assert outcomes[0] == outcomes[1]
+
+
+def test_what_is_recorded_together_is_the_same(tmp_path: Path) -> None:
+    studies = []
+    for folder in ("apart", "together"):
+        study = a_study(str(tmp_path / folder / "journal.log"))
+        studies.append(study)
+    for number in range(6):
+        for study in studies:
+            with study.together() if study is studies[1] else nullcontext():
+                proposal = study.ask(TOY.space, 6)
+                assert proposal is not None
+                study.report(proposal.number, 1, number / 10)
+                study.finish(proposal.number, result(right=number))
+    assert everything(studies[0].records()) == everything(studies[1].records())
+    for study in studies:
+        assert everything(Study.open("s", study.storage_url).records()) == everything(study.records())
+
+
+def test_asking_waits_for_the_disk_once_and_so_do_reports_and_finishing(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = a_study(url, pruner="hyperband", epochs=9)
+    waits: list[int] = []
+    monkeypatch.setattr(os, "fsync", waits.append)
+    for number in range(4):
+        proposal = study.ask(TOY.space, 4)
+        assert len(waits) == 1 + 4 * number
+        assert proposal is not None
+        study.report_many({number: (1, 0.5)})
+        assert len(waits) == 2 + 4 * number
+        study.prune_many([number])
+        assert len(waits) <= 3 + 4 * number
+        waits[2 + 4 * number :] = [0]
+        study.finish(number, result())
+        assert len(waits) == 4 + 4 * number
+
+
+def test_the_same_in_a_database(tmp_path: Path) -> None:
+    """Nothing can be put together there, but everything works."""
+    study = a_study(f"sqlite:///{tmp_path}/studies.db", pruner="hyperband", epochs=9)
+    journal = a_study(str(tmp_path / "journal.log"), pruner="hyperband", epochs=9)
+    assert run_lanes(study, 6, bulk=True) == run_lanes(journal, 6, bulk=True)
+    assert everything(study.records()) == everything(journal.records())
+
+
+# --- a kill while a trial is asked for or ends
+
+
+@pytest.fixture(scope="module")
+def asked_and_finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, int, int]:
+    """A journal of two trials, and how long it was before the second was asked for, and before its end was recorded."""
+    path = tmp_path_factory.mktemp("whole") / "journal.log"
+    study = a_study(str(path))
+    assert study.ask(TOY.space, 3) is not None
+    study.finish(0, result())
+    before_ask = path.stat().st_size
+    assert study.ask(TOY.space, 3, structure=STRUCTURE) is not None
+    study.report(1, 1, 0.5)
+    before_finish = path.stat().st_size
+    study.finish(1, result(State.PRUNED, "why"))
+    return path.read_bytes(), before_ask, before_finish
+
+
+@given(st.data())
+def test_a_study_goes_on_from_any_part_of_what_was_recorded(
+    asked_and_finished: tuple[bytes, int, int], data: st.DataObject
+) -> None:
+    content, before_ask, before_finish = asked_and_finished
+    cut = data.draw(st.integers(before_ask, len(content)))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "journal.log"
+        path.write_bytes(content[:cut])
+        study = Study.open("s", str(path), to_run=True)
+        interrupted = study.left(TOY.space, 3)
+        # A trial whose first record is there goes on: with its number and its structure.
+        begun = content.count(b"\n", before_ask, cut) > 0
+        assert [proposal.number for proposal in interrupted] == ([1] if begun and cut < len(content) else [])
+        for proposal in interrupted:
+            assert STRUCTURE.items() <= proposal.config.items()
+            assert proposal.config == Study.open("s", str(path)).trial(1).config
+            if cut >= before_finish:
+                assert study.trial(1).curve == ((1, 0.5),)
+            study.finish(proposal.number, result())
+        for proposal in study.proposals(TOY.space, 3):
+            study.finish(proposal.number, result())
+        records = Study.open("s", str(path)).records()
+        assert [record.number for record in records] == [0, 1, 2]
+        assert all(TOY.space.validate(record.config) == record.config for record in records)
+
+
+def test_a_trial_of_which_only_the_first_record_is_left_gets_the_same_config(
+    asked_and_finished: tuple[bytes, int, int], tmp_path: Path
+) -> None:
+    content, before_ask, _ = asked_and_finished
+    path = tmp_path / "journal.log"
+    path.write_bytes(content)
+    config = Study.open("s", str(path)).trial(1).config
+    path.write_bytes(content[: content.index(b"\n", before_ask) + 1])
+    assert [proposal.config for proposal in Study.open("s", str(path), to_run=True).left(TOY.space, 3)] == [config]
+
+
+def finish_together(url: str, line: Connection) -> None:
+    study = Study.open("s", url, to_run=True)
+    with study.together():
+        for proposal in study.left(TOY.space, 5):
+            study.finish(proposal.number, result())
+        line.send(study.ended)
+        line.recv()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_kill_before_the_end_of_a_batch_loses_only_the_batch(url: str) -> None:
+    study = a_study(url)
+    asked = [study.ask(TOY.space, 5) for _ in range(3)]
+    context = multiprocessing.get_context("fork")
+    line, other_end = context.Pipe()
+    child = context.Process(target=finish_together, args=(url, other_end))
+    child.start()
+    assert line.poll(60)
+    assert line.recv() == 3
+    child.kill()
+    child.join()
+    assert study.ended == 0
+    assert Study.open("s", url, to_run=True).left(TOY.space, 5) == asked
+
+
+# --- what is counted on the way
+
+
+def test_counts_and_best_agree_with_the_records(url: str) -> None:
+    study = a_study(url)
+    states = [State.COMPLETE, State.PRUNED, State.INFEASIBLE, State.FAILED, State.COMPLETE, State.COMPLETE]
+    for number, state in enumerate(states):
+        proposal = study.ask(TOY.space, 10)
+        assert proposal is not None
+        study.report(proposal.number, 1, 1.0)
+        study.finish(proposal.number, result(state, right=number % 5))
+        assert study.ended == number + 1
+    assert study.ask(TOY.space, 10) is not None
+    for seen in (study, Study.open("s", url)):
+        records = [record.state for record in seen.records()]
+        assert seen.counts() == {state: records.count(state) for state in set(records)}
+        assert list(seen.counts()) == ["complete", "running", "pruned", "infeasible", "failed"]
+        best = seen.best()
+        assert best is not None
+        assert best == seen.trial(4)

@@ -1,0 +1,134 @@
+"""The history that is kept up to date says what one that is read anew says, and shows a sampler what it needs."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.distributions import FloatDistribution
+from optuna.samplers._tpe.sampler import _split_trials, default_gamma
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from studies.history import GOOD, LATEST, History
+
+VALUES = st.floats(-1, 1).map(lambda value: round(value, 1))  # so that there are equal ones
+ENDINGS = ["complete", "pruned", "silent", "infeasible", "failed", "running", "waiting"]
+DISTRIBUTIONS = {"x": FloatDistribution(0.0, 1.0)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quiet() -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def trial_of(ending: str, value: float, epoch: int, x: float = 0.5) -> FrozenTrial:
+    state = {
+        "complete": TrialState.COMPLETE,
+        "failed": TrialState.FAIL,
+        "running": TrialState.RUNNING,
+        "waiting": TrialState.WAITING,
+    }.get(ending, TrialState.PRUNED)
+    waiting = state == TrialState.WAITING
+    return create_trial(
+        state=state,
+        value=value if state == TrialState.COMPLETE else None,
+        params={} if waiting else {"x": x},
+        distributions={} if waiting else DISTRIBUTIONS,
+        intermediate_values={} if ending == "silent" else {epoch: value},
+        constraints={"feasible": abs(value) + 0.1} if ending == "infeasible" else None,
+    )
+
+
+def study_of(trials: list[FrozenTrial], direction: str = "maximize") -> optuna.Study:
+    study = optuna.create_study(direction=direction)
+    study.add_trials(trials)
+    return study
+
+
+TRIALS = st.lists(st.builds(trial_of, st.sampled_from(ENDINGS), VALUES, st.integers(1, 4)), max_size=40)
+
+
+@given(TRIALS, st.integers(0, 40), st.sampled_from(["maximize", "minimize"]), st.integers(60, 90))
+def test_looking_twice_is_the_same_as_looking_once(
+    trials: list[FrozenTrial], first: int, direction: str, limit: int
+) -> None:
+    study = study_of(trials[:first], direction)
+    twice = History(study)
+    twice.refresh()
+    study.add_trials(trials[first:])
+    once = History(study)
+    for history in (once, twice):
+        history.refresh()
+    assert once.counts() == twice.counts()
+    assert once.best() == twice.best()
+    assert once.ended == twice.ended == sum(trial.state.is_finished() for trial in study.trials)
+    assert once.telling(limit) == twice.telling(limit)
+
+
+def test_a_trial_that_ends_later_is_taken_then(tmp_path: object) -> None:
+    study = optuna.create_study(direction="maximize")
+    history = History(study)
+    trials = [study.ask(DISTRIBUTIONS) for _ in range(3)]
+    history.refresh()
+    assert (history.ended, len(history.running)) == (0, 3)
+    study.tell(trials[2], 0.5)
+    study.tell(trials[0], 0.25)
+    history.refresh()
+    assert [trial.number for trial in history.running] == [1]
+    best = history.best()
+    assert best is not None
+    assert best.number == 2
+    for number in (0, 2):
+        found = history.first_of(study.trials[number].params)
+        assert found is not None
+        assert found.number == number
+    assert history.first_of(study.trials[1].params) is None
+
+
+def test_the_first_of_equal_configs_is_found_whichever_ended_first() -> None:
+    study = study_of([trial_of("running", 0.0, 1), trial_of("complete", 0.5, 1), trial_of("failed", 0.0, 1, x=0.25)])
+    history = History(study)
+    history.refresh()
+    assert history.first_of({"x": 0.5}) == study.trials[1]
+    assert history.first_of({"x": 0.25}) is None
+    study.tell(0, 0.1)
+    history.refresh()
+    assert history.first_of({"x": 0.5}) == study.trials[0]
+
+
+@given(TRIALS, st.sampled_from(["maximize", "minimize"]))
+def test_up_to_the_limit_a_sampler_sees_everything(trials: list[FrozenTrial], direction: str) -> None:
+    study = study_of(trials, direction)
+    history = History(study)
+    history.refresh()
+    assert history.telling(40) == study.trials
+
+
+@given(st.integers(0, 2**32), st.integers(200, 500), st.sampled_from(["maximize", "minimize"]))
+def test_beyond_it_tpe_finds_the_same_good_trials_among_an_even_choice(seed: int, count: int, direction: str) -> None:
+    draw = random.Random(seed)
+    endings = draw.choices(ENDINGS, weights=[draw.random() + 0.1 for _ in ENDINGS], k=count)
+    trials = [trial_of(end, draw.randint(-9, 9) / 10, draw.randint(1, 4)) for end in endings]
+    study = study_of(trials[:150], direction)
+    history = History(study)
+    history.refresh()
+    study.add_trials(trials[150:])
+    history.refresh()
+    with_result = [t for t in study.trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    limit = 100
+    seen = history.telling(limit)
+    chosen = [trial for trial in seen if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    assert len(chosen) == min(limit, len(with_result))
+    assert [trial.number for trial in seen] == sorted({trial.number for trial in seen})
+    assert {t.number for t in study.trials if t.state == TrialState.RUNNING} <= {trial.number for trial in seen}
+    assert {trial.number for trial in with_result[-LATEST:]} <= {trial.number for trial in chosen}
+    assert default_gamma(10**6) == GOOD
+    assert _split_trials(study, chosen, GOOD)[0] == _split_trials(study, with_result, GOOD)[0]
+    # Nowhere is a gap much larger than if they lay evenly.
+    places = [with_result.index(trial) for trial in chosen]
+    gaps = [after - before for before, after in itertools.pairwise(places)]
+    assert max(gaps, default=0) <= 2 + len(with_result) / (limit - GOOD - LATEST) * 2
