@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -96,7 +97,8 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
         if asked:
             raise KeyboardInterrupt
         asked = True
-        notes().print("stopping after this batch; Ctrl-C once more stops at once")
+        # Straight to the descriptor: whatever was being printed when the signal came would be printed twice.
+        os.write(2, b"\nstopping after this batch; Ctrl-C once more stops at once\n")
 
     previous = {}
     with contextlib.suppress(ValueError):

@@ -23,7 +23,7 @@ from training import number_of
 from .history import History
 
 # Trials that the sampler learns from; see docs/decisions/0007.
-LOOK_BACK = 1000
+LOOK_BACK = 3000
 _REDUCTION = 3
 
 

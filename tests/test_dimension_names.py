@@ -11,6 +11,8 @@ from search_spaces import TASKS
 
 ROOT = Path(__file__).resolve().parents[1]
 GENERIC = ("studies", "bench")
+# What people run today is written as they write it.
+EXEMPT = ROOT / "bench" / "peers"
 NAMES = frozenset(name for task in TASKS for name in task.space.dimensions)
 
 
@@ -33,6 +35,7 @@ def test_no_dimension_is_named(package: str) -> None:
     found = [
         f"{path.relative_to(ROOT)}:{line} names {name!r}"
         for path in sorted((ROOT / package).rglob("*.py"))
+        if EXEMPT not in path.parents
         for line, name in named_dimensions(path.read_text(encoding="utf-8"), NAMES)
     ]
     assert found == []

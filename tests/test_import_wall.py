@@ -32,9 +32,9 @@ class Rule:
 RULES = (
     Rule("torch", ("training/", "studies/", "bench/", "pomona/"), "a space is plain data and loads at once"),
     Rule("pandas", ("studies/", "bench/", "pomona/"), "the core runs where there is only torch"),
-    Rule("optuna", ("studies/",), "one package knows how trials are kept and suggested"),
+    Rule("optuna", ("studies/", "bench/peers/"), "one package knows how trials are kept and suggested"),
     Rule("optuna_dashboard", ("studies/", "pomona/commands/dashboard.py"), "the command that shows it"),
-    Rule("ray", ("studies/edges/",), "an extra: everything else works without it"),
+    Rule("ray", ("studies/edges/", "bench/peers/"), "an extra: everything else works without it"),
     Rule("torchvision", ("training/vision.py",), "it fails on some machines unless loaded with care"),
     Rule("timm", ("training/vision.py",), "it imports torchvision"),
 )
