@@ -25,8 +25,9 @@ dashboard: install ## look at the studies in a browser
 test: install-dev ## the tests that take seconds
 	$(BIN)/python -m pytest
 
-test-slow: install-dev ## the others, browser included
+test-slow: install-dev ## the others, browser included, and each benchmark once
 	$(BIN)/python -m pytest -m "slow or browser"
+	$(BIN)/python -m pytest tests/benchmarks -o addopts= --benchmark-disable
 
 check: install-dev ## lint, format, types and tests: what has to pass before a change goes in
 	$(BIN)/ruff check

@@ -15,6 +15,8 @@ from .optimisation import ADAM_BETAS, ADAM_EPSILON, momentum_of
 # Numbers of one array that are updated at a time: the update goes over them a dozen times, so they had better stay in
 # a core's cache.
 _CHUNK = 2**17
+# Heads of at least so many weights are updated one by one in a single pass: the pass then outweighs its call.
+_LARGE = 2**16
 
 
 class StackedUpdate:
@@ -35,6 +37,9 @@ class StackedUpdate:
         device: torch.device,
     ) -> None:
         self._adam = optimizer == "adamw"
+        self._configs = configs
+        self._plain_rates = rates
+        self._steps = torch.tensor(taken + 1.0, dtype=torch.float32, device=device)
         decays = np.array([float(config.get("weight_decay", 0.0)) for config in configs])
 
         def per_head(values: NDArray[np.float64]) -> torch.Tensor:
@@ -62,10 +67,50 @@ class StackedUpdate:
     ) -> None:
         """Updates `parameter` and its `moments` in place at batch `number`."""
         per_head = max(parameter[0].numel(), 1)
+        if per_head >= _LARGE:
+            self._one_by_one(number, parameter, moments, gradient)
+            return
         chunk = max(_CHUNK // per_head, 1) if parameter.device.type == "cpu" else len(parameter)
         for start in range(0, len(parameter), chunk):
             part = slice(start, start + chunk)
             self._update(number, part, parameter[part], [moment[part] for moment in moments], gradient[part])
+
+    def _one_by_one(
+        self, number: int, parameter: torch.Tensor, moments: Sequence[torch.Tensor], gradient: torch.Tensor
+    ) -> None:
+        """The same by torch's fused updates, on CPU and GPU one pass over everything."""
+        for place, config in enumerate(self._configs):
+            rate = float(self._plain_rates[number, place])
+            decay = float(config.get("weight_decay", 0.0))
+            if self._adam:
+                torch._fused_adamw_(
+                    [parameter[place]],
+                    [gradient[place]],
+                    [moments[0][place]],
+                    [moments[1][place]],
+                    [],
+                    [self._steps[number, place]],
+                    lr=rate,
+                    beta1=ADAM_BETAS[0],
+                    beta2=ADAM_BETAS[1],
+                    weight_decay=decay,
+                    eps=ADAM_EPSILON,
+                    amsgrad=False,
+                    maximize=False,
+                )
+            else:
+                torch._fused_sgd_(
+                    [parameter[place]],
+                    [gradient[place]],
+                    [moments[0][place]],
+                    weight_decay=decay,
+                    momentum=momentum_of(config),
+                    lr=rate,
+                    dampening=0.0,
+                    nesterov=True,
+                    maximize=False,
+                    is_first_step=False,
+                )
 
     def _update(
         self,

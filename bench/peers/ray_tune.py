@@ -1,0 +1,167 @@
+"""Peer (c): Ray Tune with the expert's trainer as its class Trainable, actors reused, a core a trial.
+
+The photos are decoded once and shared through Ray's object store; as many trials run at once as there are cores.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search import BasicVariantGenerator
+
+from search_spaces import Config, SearchSpace
+from studies.edges.ray import config_of, param_space
+
+from .expert import Photos, Trainer, load_photos
+from .result import PeerResult, cores
+
+CONFIG = "config"
+
+
+class Trial(tune.Trainable):
+    """An epoch a step. `reset_config` lets Tune give the next trial to an actor that is there already."""
+
+    def setup(
+        self,
+        config: dict[str, Any],
+        photos: Photos | None = None,
+        weights: Path | None = None,
+        epochs: int = 1,
+        seed: int = 0,
+        dimensions: dict[str, Any] | None = None,
+    ) -> None:
+        assert photos is not None
+        assert weights is not None
+        torch.set_num_threads(1)
+        self.photos, self.weights, self.epochs, self.seed, self.dimensions = photos, weights, epochs, seed, dimensions
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._begin(new_config)
+        return True
+
+    def _begin(self, sample: dict[str, Any]) -> None:
+        # With a list of configs a sample holds one of them whole; with a search it holds a value a dimension.
+        config = sample[CONFIG] if self.dimensions is None else config_of(SearchSpace(self.dimensions), sample)
+        self.trainer = Trainer(config, self.photos, self.weights, self.epochs, self.seed)
+
+    def step(self) -> dict[str, Any]:
+        accuracy = self.trainer.train_epoch()
+        finished = self.trainer.finished
+        # `done` is the word by which Tune knows that a trial has ended.
+        details = {"correct": self.trainer.correct, "curve": self.trainer.curve} if finished else {}
+        return {"accuracy": accuracy, "done": finished, **details}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        pass
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        pass
+
+
+def start() -> None:
+    """Starts Ray on this machine, where it does not run yet."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Nobody reads its tables and TensorBoard files here.
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    if not ray.is_initialized():
+        ray.init(num_cpus=cores(), include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+
+
+def train_all(configs: Sequence[Config], data: Path, weights: Path, epochs: int, seed: int = 0) -> list[PeerResult]:
+    """Every config trained to its end, in their order."""
+    start()
+    photos = load_photos(data, int(configs[0]["resolution"]))
+    trainable = tune.with_parameters(Trial, photos=photos, weights=weights.resolve(), epochs=epochs, seed=seed)
+    with tempfile.TemporaryDirectory() as folder:
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, {"cpu": 1}),
+            param_space={CONFIG: tune.grid_search(list(configs))},
+            tune_config=tune.TuneConfig(metric="accuracy", mode="max", reuse_actors=True),
+            run_config=tune.RunConfig(storage_path=folder, verbose=0),
+        )
+        results = tuner.fit()
+        if results.errors:
+            raise results.errors[0]
+        by_trial = []
+        for number in range(len(results)):
+            result = results[number]
+            assert result.metrics is not None
+            metrics = result.metrics
+            peer = PeerResult(metrics["accuracy"], metrics["correct"], metrics["time_total_s"], metrics["curve"])
+            by_trial.append((metrics["config"][CONFIG], peer))
+    return [next(peer for trained, peer in by_trial if trained == config) for config in configs]
+
+
+class _UntilPassed(tune.Stopper):
+    """Stops everything once a trial that was trained to its end passes."""
+
+    def __init__(self, passes: Callable[[float, int], bool], started: float) -> None:
+        self.passes, self.started = passes, started
+        self.seconds: float | None = None
+        self.complete = 0
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        if result["done"]:
+            self.complete += 1
+            if self.seconds is None and self.passes(result["accuracy"], len(result["correct"])):
+                self.seconds = time.perf_counter() - self.started
+        return False
+
+    def stop_all(self) -> bool:
+        return self.seconds is not None
+
+
+def search(
+    space: SearchSpace,
+    first: Config,
+    data: Path,
+    weights: Path,
+    epochs: int,
+    trials: int,
+    passes: Callable[[float, int], bool],
+    seed: int = 0,
+) -> tuple[float | None, int]:
+    """Searches `space` under ASHA until a trial passes (accuracy, photos).
+
+    Returns:
+        Seconds until then, None where none did, and how many trials were trained to their end.
+    """
+    started = time.perf_counter()
+    start()
+    photos = load_photos(data, int(first["resolution"]))
+    trainable = tune.with_parameters(
+        Trial,
+        photos=photos,
+        weights=weights.resolve(),
+        epochs=epochs,
+        seed=seed,
+        dimensions=dict(space.dimensions),
+    )
+    until = _UntilPassed(passes, started)
+    with tempfile.TemporaryDirectory() as folder:
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, {"cpu": 1}),
+            param_space=param_space(space),
+            tune_config=tune.TuneConfig(
+                metric="accuracy",
+                mode="max",
+                num_samples=trials,
+                reuse_actors=True,
+                search_alg=BasicVariantGenerator(points_to_evaluate=[dict(first)], random_state=seed),
+                scheduler=ASHAScheduler(max_t=epochs, grace_period=1, reduction_factor=3),
+            ),
+            run_config=tune.RunConfig(storage_path=folder, verbose=0, stop=until),
+        )
+        tuner.fit()
+    return until.seconds, until.complete

@@ -1,0 +1,82 @@
+"""Ours: frozen prefixes shared by all trials, and trials of one structure trained as lanes of one computation."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Hashable, Iterator, Sequence
+
+from search_spaces import Config, task_named
+
+from .configs import DEPTHS
+from .methods import Job, Train
+
+
+def prepare(job: Job, *, lanes: bool) -> Train:
+    """Opens the data and measures the machine, as a study does; prefixes are computed as trials ask for them."""
+    from training import (
+        Prefixes,
+        PrefixStore,
+        fit,
+        fit_lanes,
+        load_backbone,
+        measure_numerics,
+        open_data,
+        resolve_device,
+        structure_of,
+    )
+    from training.structure import backbone_of
+
+    task = task_named(job.task)
+    device = resolve_device(job.device)
+    splits = open_data(job.data, task).at(job.resolution)
+    numerics = measure_numerics(device).numerics
+    backbones = functools.partial(load_backbone, weights_dir=job.weights_dir)
+    prefixes = Prefixes(backbones=backbones, numerics=numerics, device=device, store=PrefixStore(), unfrozen=DEPTHS[-1])
+
+    def structure(config: Config) -> Hashable:
+        return structure_of(config, len(prefixes.backbone(backbone_of(config)).stages))
+
+    def train_group(configs: list[Config]) -> list[float | None]:
+        results = fit_lanes(
+            task,
+            configs,
+            splits,
+            epochs=job.epochs,
+            seed=job.seed,
+            device=device,
+            numerics=numerics,
+            backbones=backbones,
+            prefixes=prefixes,
+        )
+        return [result.value for result in results]
+
+    def train_alone(configs: Sequence[Config]) -> Iterator[tuple[int, float | None]]:
+        for position, config in enumerate(configs):
+            result = fit(
+                task,
+                config,
+                splits,
+                epochs=job.epochs,
+                seed=job.seed,
+                device=device,
+                numerics=numerics,
+                backbones=backbones,
+                prefixes=prefixes,
+            )
+            yield position, result.value
+
+    return functools.partial(in_groups, structure, train_group) if lanes else train_alone
+
+
+def in_groups(
+    structure: Callable[[Config], Hashable],
+    train_group: Callable[[list[Config]], list[float | None]],
+    configs: Sequence[Config],
+) -> Iterator[tuple[int, float | None]]:
+    """Trains the configs of one structure at a time, structures in the order in which they first occur."""
+    groups: dict[Hashable, list[int]] = {}
+    for position, config in enumerate(configs):
+        groups.setdefault(structure(config), []).append(position)
+    for positions in groups.values():
+        accuracies = train_group([configs[position] for position in positions])
+        yield from zip(positions, accuracies, strict=True)
