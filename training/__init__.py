@@ -1,56 +1,114 @@
-"""The training core: data -> batches -> model -> epochs. Knows nothing of searching."""
+"""The training core: data -> batches -> model -> epochs. Knows nothing of searching.
+
+Names are loaded when they are first used: a part of the core runs where only its own libraries are installed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from typing import TYPE_CHECKING
 
 from . import _openmp as _openmp
-from .augment import augment as augment
-from .availability import Runnable as Runnable
-from .availability import runnable as runnable
-from .backbones import Backbone as Backbone
-from .batches import number_of as number_of
-from .cache import cache_folder as cache_folder
-from .checkpoint import Checkpoint as Checkpoint
-from .checkpoint import has_checkpoint as has_checkpoint
-from .checkpoint import load_checkpoint as load_checkpoint
-from .data import RENDERED as RENDERED
-from .data import Data as Data
-from .data import labelled_photos as labelled_photos
-from .data import open_data as open_data
-from .data import splits_for as splits_for
-from .data.splits import Split as Split
-from .data.splits import Splits as Splits
-from .environment import environment as environment
-from .errors import Stop as Stop
-from .evaluate import Evaluation as Evaluation
-from .evaluate import Prediction as Prediction
-from .evaluate import evaluate as evaluate
-from .evaluate import predict as predict
-from .files import atomic_write_bytes as atomic_write_bytes
-from .files import atomic_write_json as atomic_write_json
-from .fit import diverged as diverged
-from .fit import fit as fit
-from .fit import fit_lanes as fit_lanes
-from .fit import free_memory as free_memory
-from .fit import is_out_of_memory as is_out_of_memory
-from .intervals import Proportion as Proportion
-from .intervals import grouped_accuracy as grouped_accuracy
-from .intervals import wilson as wilson
-from .lane_state import LaneState as LaneState
-from .lane_state import load_lane as load_lane
-from .lane_state import save_lane as save_lane
-from .lanes import LaneGroup as LaneGroup
-from .numerics import Measured as Measured
-from .numerics import Numerics as Numerics
-from .numerics import measure_numerics as measure_numerics
-from .numerics import resolve_device as resolve_device
-from .prefix_store import PrefixStore as PrefixStore
-from .prefixes import Prefixes as Prefixes
-from .results import EpochResult as EpochResult
-from .results import FitResult as FitResult
-from .results import State as State
-from .structure import Structure as Structure
-from .structure import backbone_of as backbone_of
-from .structure import most_unfrozen as most_unfrozen
-from .structure import structure_of as structure_of
-from .structure import structure_part as structure_part
-from .weights import load_backbone as load_backbone
+
+if TYPE_CHECKING:
+    from .augment import augment as augment
+    from .availability import Runnable as Runnable
+    from .availability import runnable as runnable
+    from .backbones import Backbone as Backbone
+    from .batches import number_of as number_of
+    from .cache import cache_folder as cache_folder
+    from .checkpoint import Checkpoint as Checkpoint
+    from .checkpoint import has_checkpoint as has_checkpoint
+    from .checkpoint import load_checkpoint as load_checkpoint
+    from .data import RENDERED as RENDERED
+    from .data import Data as Data
+    from .data import labelled_photos as labelled_photos
+    from .data import open_data as open_data
+    from .data import splits_for as splits_for
+    from .data.splits import Split as Split
+    from .data.splits import Splits as Splits
+    from .environment import environment as environment
+    from .errors import Stop as Stop
+    from .evaluate import Evaluation as Evaluation
+    from .evaluate import Prediction as Prediction
+    from .evaluate import evaluate as evaluate
+    from .evaluate import predict as predict
+    from .files import atomic_write_bytes as atomic_write_bytes
+    from .files import atomic_write_json as atomic_write_json
+    from .fit import diverged as diverged
+    from .fit import fit as fit
+    from .fit import fit_lanes as fit_lanes
+    from .fit import free_memory as free_memory
+    from .fit import is_out_of_memory as is_out_of_memory
+    from .intervals import Proportion as Proportion
+    from .intervals import grouped_accuracy as grouped_accuracy
+    from .intervals import wilson as wilson
+    from .lane_state import LaneState as LaneState
+    from .lane_state import load_lane as load_lane
+    from .lane_state import save_lane as save_lane
+    from .lanes import LaneGroup as LaneGroup
+    from .numerics import Measured as Measured
+    from .numerics import Numerics as Numerics
+    from .numerics import measure_numerics as measure_numerics
+    from .numerics import resolve_device as resolve_device
+    from .prefix_store import PrefixStore as PrefixStore
+    from .prefixes import Prefixes as Prefixes
+    from .results import EpochResult as EpochResult
+    from .results import FitResult as FitResult
+    from .results import State as State
+    from .structure import Structure as Structure
+    from .structure import backbone_of as backbone_of
+    from .structure import most_unfrozen as most_unfrozen
+    from .structure import structure_of as structure_of
+    from .structure import structure_part as structure_part
+    from .weights import load_backbone as load_backbone
 
 __owner__ = "pomona"
+
+# The imports above once more, as they happen.
+_NAMES: dict[str, tuple[str, ...]] = {
+    "augment": ("augment",),
+    "availability": ("Runnable", "runnable"),
+    "backbones": ("Backbone",),
+    "batches": ("number_of",),
+    "cache": ("cache_folder",),
+    "checkpoint": ("Checkpoint", "has_checkpoint", "load_checkpoint"),
+    "data": ("RENDERED", "Data", "labelled_photos", "open_data", "splits_for"),
+    "data.splits": ("Split", "Splits"),
+    "environment": ("environment",),
+    "errors": ("Stop",),
+    "evaluate": ("Evaluation", "Prediction", "evaluate", "predict"),
+    "files": ("atomic_write_bytes", "atomic_write_json"),
+    "fit": ("diverged", "fit", "fit_lanes", "free_memory", "is_out_of_memory"),
+    "intervals": ("Proportion", "grouped_accuracy", "wilson"),
+    "lane_state": ("LaneState", "load_lane", "save_lane"),
+    "lanes": ("LaneGroup",),
+    "numerics": ("Measured", "Numerics", "measure_numerics", "resolve_device"),
+    "prefix_store": ("PrefixStore",),
+    "prefixes": ("Prefixes",),
+    "results": ("EpochResult", "FitResult", "State"),
+    "structure": ("Structure", "backbone_of", "most_unfrozen", "structure_of", "structure_part"),
+    "weights": ("load_backbone",),
+}
+_HOME = {name: module for module, names in _NAMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+class _Package(types.ModuleType):
+    def __setattr__(self, name: str, value: object) -> None:
+        # A loaded module is made an attribute of its package: `fit` is the function whatever was imported before.
+        if isinstance(value, types.ModuleType) and _HOME.get(name) == name:
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

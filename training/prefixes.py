@@ -16,6 +16,7 @@ from torch import nn
 from .augment import augment
 from .backbones import Backbone
 from .backbones.backbone import freeze
+from .backbones.folding import folded_stages
 from .batches import to_floats
 from .data.splits import Split
 from .numerics import Numerics
@@ -26,16 +27,17 @@ from .weights import load_backbone
 
 CPU = torch.device("cpu")
 # Images that go through the frozen stages at once. On a CPU more fall out of its caches.
-_CHUNK = {"cpu": 64, "cuda": 256}
+_CHUNK = {"cpu": 32, "cuda": 256}
 # Of the store's room on disk, what the views of one split may take at one cut.
 _SHARE = 0.25
 
 
 @dataclass(frozen=True, eq=False)
 class _Placed:
-    """A backbone on its device, frozen; `mean` and `std` are (1, 3, 1, 1)."""
+    """A backbone on its device, frozen; `mean` and `std` are (1, 3, 1, 1). `quick` are its stages for `forward`."""
 
     backbone: Backbone
+    quick: nn.ModuleList
     mean: torch.Tensor
     std: torch.Tensor
 
@@ -101,7 +103,7 @@ class Prefixes:
         """Through the stages `first` to `last` - 1; after the last stage of all, pooled features (n, width) in fp32."""
         placed = self._place(name)
         with self.numerics.autocast(self.device):
-            for stage in placed.stages[first:last]:
+            for stage in placed.quick[first:last]:
                 activations = stage(activations)
             if last == len(placed.stages):
                 activations = placed.backbone.pool(activations).float()
@@ -194,6 +196,7 @@ class Prefixes:
     def _place(self, name: str) -> _Placed:
         if name not in self._placed:
             backbone = self._backbones(name)
+            quick = self.numerics.place(nn.ModuleList(folded_stages(backbone)), self.device)
             stages = nn.ModuleList(backbone.stages)
             freeze(stages, len(stages))
             self.numerics.place(stages, self.device)
@@ -201,7 +204,7 @@ class Prefixes:
                 torch.tensor(values, device=self.device).view(1, 3, 1, 1)
                 for values in (backbone.preprocessing.mean, backbone.preprocessing.std)
             ]
-            self._placed[name] = _Placed(replace(backbone, stages=tuple(stages)), *constants)
+            self._placed[name] = _Placed(replace(backbone, stages=tuple(stages)), quick, *constants)
         return self._placed[name]
 
     def _bytes_at(self, structure: Structure, cut: int) -> int:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from search_spaces import InputError
 
@@ -23,6 +22,9 @@ def divide(labels: Sequence[str], groups: Sequence[str], seed: int) -> NDArray[n
     Raises:
         InputError: some class has too few examples, or too few groups, for that.
     """
+    # A second to import, and the throughput benchmark runs without it.
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
     members = Counter(labels)
     distinct = Counter(label for label, _ in set(zip(labels, groups, strict=True)))
     # Of the folds, the first that has every class on both sides: with small classes not all do.

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from filelock import FileLock
-
 from search_spaces import InputError
 
 Progress = Callable[[int, int], None]
@@ -60,6 +58,9 @@ def only_one_process(path: Path) -> Iterator[None]:
     Raises:
         InputError: the folder of `path` can't be written.
     """
+    # Later than usual: the throughput benchmark runs without it.
+    from filelock import FileLock
+
     lock = FileLock(path.with_name(f"{path.name}.lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
