@@ -11,6 +11,7 @@ import torch
 from search_spaces import Config
 
 from .backbones import Backbone
+from .backbones.pointwise import with_pointwise
 from .batches import number_of
 from .model import Classifier, Head
 from .numerics import Numerics
@@ -45,8 +46,10 @@ class SuffixTrainer:
         self._done = done
         self._numerics = numerics
         self._device = device
-        own = (*backbone.stages[: phase.cut], *(copy.deepcopy(stage) for stage in backbone.stages[phase.cut :]))
-        self.model = Classifier(replace(backbone, stages=own), config, head)
+        own = [copy.deepcopy(stage) for stage in backbone.stages[phase.cut :]]
+        if numerics.channels_last and device.type == "cpu":
+            own = [with_pointwise(stage) for stage in own]
+        self.model = Classifier(replace(backbone, stages=(*backbone.stages[: phase.cut], *own)), config, head)
         self.optimizer = make_optimizer(config, self.model.freeze(phase.cut))
         self._rate = float(config["learning_rate"]) * phase.rate_factor
         self._random = self._random_state(number_of(seed, 0, 3))

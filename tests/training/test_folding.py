@@ -37,11 +37,11 @@ def test_folded_stages_compute_the_same(name: str) -> None:
         pytest.importorskip("timm")
     backbone = with_statistics(toy_backbone() if name == "toy" else build(name))
     before = copy.deepcopy(nn.ModuleList(backbone.stages).state_dict())
-    mine = theirs = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(2))
+    seen = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(2))
     norms = 0
     for quick, stage in zip(folded_stages(backbone), backbone.stages, strict=True):
-        mine, theirs = quick(mine), stage(theirs)
-        torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-4 * float(theirs.abs().max()))
+        mine, seen = quick(seen), stage(seen)
+        torch.testing.assert_close(mine, seen, rtol=1e-3, atol=1e-4 * float(seen.abs().max()))
         norms += sum(isinstance(module, nn.BatchNorm2d) for module in stage.modules())
         folded = [m for m in quick.modules() if isinstance(m, nn.BatchNorm2d) and "forward" in m.__dict__]
         # Every stage of these was folded: a norm that no convolution could take over would show here.
