@@ -19,8 +19,7 @@ from .results import Results
 class Progress:
     """A bar where stderr is a terminal, a line a block otherwise.
 
-    The time left counts what every method still has to train at the speed it had so far; a method that is yet to
-    begin counts like the slowest one that has.
+    The time left counts what every method still has to train at the speed it had so far.
     """
 
     def __init__(self, planned: Sequence[Planned], results: Results, growth: Sequence[int]) -> None:
@@ -72,13 +71,12 @@ class Progress:
         self._bar.update(self._task, advance=1, left=self.left())
 
     def left(self) -> str:
-        """Nothing before the first trial has ended."""
+        """Nothing before every method has shown how fast it is."""
         seconds = self.seconds_left()
         return "" if seconds is None else f"about {math.ceil(seconds / 60)} min left"
 
     def seconds_left(self) -> float | None:
         means = {name: sum(spent) / len(spent) for name, spent in self._spent.items() if spent}
-        if not means:
+        if any(count and name not in means for name, count in self._left.items()):
             return None
-        slowest = max(means.values())
-        return sum(count * means.get(name, slowest) for name, count in self._left.items())
+        return sum(count * means[name] for name, count in self._left.items() if count)
