@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from .commands.bench import bench
 from .commands.cache import cache
 from .commands.dashboard import dashboard
 from .commands.evaluate import evaluate
@@ -29,3 +30,4 @@ app = typer.Typer(
 )
 for _command in COMMANDS:
     app.command()(_command)
+app.add_typer(bench)

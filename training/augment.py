@@ -56,7 +56,8 @@ def _recolour(
     images: torch.Tensor, brightness: torch.Tensor, contrast: torch.Tensor, saturation: torch.Tensor
 ) -> torch.Tensor:
     """Three linear changes made as one: y = bright * (mean + contrast * (grey + saturation * (x - grey) - mean))."""
-    weights = torch.tensor([0.299, 0.587, 0.114], device=images.device, dtype=images.dtype)
+    # Made where the images are: a tensor of Python numbers would be copied there, and waited for, at every batch.
+    weights = torch.stack([images.new_full((), share) for share in (0.299, 0.587, 0.114)])
     grey = torch.einsum("nchw,c->nhw", images, weights).unsqueeze(1)
     mean = grey.mean(dim=(2, 3), keepdim=True)
     b, c, s = (

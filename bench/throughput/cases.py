@@ -1,0 +1,90 @@
+"""What is measured: cases, and the ways in which our core can compute each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from search_spaces import Config
+from training.numerics import Numerics
+
+TRAINING, INFERENCE = "training", "inference"
+ALL = "all"
+# As many classes as ImageNet has, on which public figures of throughput are.
+CLASSES = 1000
+
+
+@dataclass(frozen=True)
+class Case:
+    """One amount of work. `depth` is how many of the last stages train, 0 to `all`; of no meaning in inference."""
+
+    backbone: str
+    resolution: int
+    batch_size: int
+    mode: str
+    depth: str
+    precision: str
+
+    @property
+    def config(self) -> Config:
+        """The config that the core trains with; batch-norm computes its statistics, as it does in the reference."""
+        config: Config = dict(
+            backbone=self.backbone,
+            resolution=self.resolution,
+            batch_size=self.batch_size,
+            unfrozen_stages=ALL if self.depth == ALL else int(self.depth or 0),
+            batch_norm="batch",
+            optimizer="sgd",
+            learning_rate=1e-3,
+            weight_decay=1e-4,
+        )
+        return config
+
+    @property
+    def work(self) -> str:
+        """For people: what the case does."""
+        if self.mode == INFERENCE:
+            return INFERENCE
+        depths = {"0": "head only", "1": "1 stage", ALL: "all stages"}
+        return f"training, {depths.get(self.depth, f'{self.depth} stages')}"
+
+    def __str__(self) -> str:
+        return f"{self.backbone} {self.resolution} px, {self.work}, batch {self.batch_size}, {self.precision}"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to compute a case; `captured` replays a step as one CUDA graph."""
+
+    channels_last: bool
+    compiled: bool = False
+    captured: bool = False
+
+    @property
+    def layout(self) -> str:
+        return "channels_last" if self.channels_last else "NCHW"
+
+    @property
+    def name(self) -> str:
+        return "+".join(["compile"] * self.compiled + ["graph"] * self.captured) or "eager"
+
+    def numerics(self, precision: str) -> Numerics:
+        return Numerics(precision, self.channels_last)
+
+
+def cases_of(
+    backbones: Sequence[str],
+    resolutions: Sequence[int],
+    batch_sizes: Sequence[int],
+    depths: Sequence[str],
+    precisions: Sequence[str],
+) -> list[Case]:
+    """Every combination, in training at every depth and in inference."""
+    return [
+        Case(backbone, resolution, batch_size, mode, depth, precision)
+        for backbone in backbones
+        for resolution in resolutions
+        for batch_size in batch_sizes
+        for precision in precisions
+        for mode, depth in (*((TRAINING, depth) for depth in depths), (INFERENCE, ""))
+    ]

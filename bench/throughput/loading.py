@@ -1,0 +1,192 @@
+"""The same training with a loader in front: JPEGs on disk, through our decoder and through torchvision's way."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, RandomSampler
+
+from training import vision
+from training.data.decode import decoded
+
+from .cases import CLASSES, Case, Variant
+from .clock import synchronise, timed
+from .core import Core, updating
+from .measure import Settings
+from .reference import MEAN, STD, Reference
+from .results import OURS, REFERENCE, Loaded, Measured
+
+_SIDES = (500, 375)
+_FOLDERS = 4
+# Batches that each worker of a DataLoader has ready while nobody asks; they are taken before the clock starts.
+_AHEAD = 2
+
+
+def write_photos(folder: Path, count: int) -> None:
+    """`count` JPEGs of about 60 kB, 500 x 375, in class folders: soft shapes under fine grain."""
+    chance = np.random.default_rng(0)
+    for number in range(count):
+        shapes = Image.fromarray(chance.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize(_SIDES)
+        grain = chance.normal(0, 8, (_SIDES[1], _SIDES[0], 3))
+        path = folder / f"class{number % _FOLDERS}" / f"{number:05}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((np.asarray(shapes) + grain).clip(0, 255).astype(np.uint8)).save(path, quality=90)
+
+
+def with_loader(measured: Measured, photos: Path, settings: Settings) -> Measured:
+    """`measured` with the rates of our loader, in its first pass over `photos` and later, and of the reference's.
+
+    Our first pass decodes every photo into a memory-mapped file; later ones read from it, which is also how data that
+    does not fit on the device is trained on. A case that ran out of memory stays as it is.
+    """
+    best, peer = measured.best, measured.reference
+    if best is None or peer is None:
+        return measured
+    # A graph reads from one place, while a loader brings its batches in tensors of their own.
+    variant = Variant(best.layout != "NCHW", compiled="compile" in best.variant)
+    ours, theirs = _Ours(measured.case, variant, photos, settings), _Theirs(measured.case, photos, settings)
+    ways = (
+        (f"{OURS}, first pass", ours.first_pass, best),
+        (f"{OURS}, later", ours.later_pass, best),
+        (REFERENCE, theirs.rates, peer),
+    )
+    rates: dict[str, list[tuple[float, float]]] = {who: [] for who, _, _ in ways}
+    for _ in range(settings.rounds):
+        for who, measure_rates, _ in ways:
+            rates[who].append(measure_rates())
+    return replace(
+        measured,
+        loaded=tuple(
+            Loaded(
+                who,
+                alone=tuple(alone for alone, _ in rates[who]),
+                together=tuple(together for _, together in rates[who]),
+                compute=computed.speed.median,
+            )
+            for who, _, computed in ways
+        ),
+    )
+
+
+class _Ours:
+    def __init__(self, case: Case, variant: Variant, photos: Path, settings: Settings) -> None:
+        self._case, self._settings, self._device = case, settings, settings.device
+        self._photos = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in photos.glob("*/*")}
+        self._labels = torch.randint(0, CLASSES, (len(self._photos),))
+        self._update = updating(Core(case, variant, settings.strength, self._device), variant.compiled)
+        self._pool = self._decoded()
+        self._train()
+
+    def first_pass(self) -> tuple[float, float]:
+        """Images/s of decoding everything, and of that and one epoch."""
+        started = time.perf_counter()
+        self._pool = self._decoded()
+        alone = time.perf_counter() - started
+        self._train()
+        together = time.perf_counter() - started
+        return len(self._pool) / alone, self._trained / together
+
+    def later_pass(self) -> tuple[float, float]:
+        """Images/s that reach the device from the file, and that are trained on as they come."""
+        return self._trained / self._seconds(train=False), self._trained / self._seconds(train=True)
+
+    @property
+    def _trained(self) -> int:
+        """Images of an epoch of full batches."""
+        return max(1, len(self._photos) // self._case.batch_size) * self._case.batch_size
+
+    def _seconds(self, *, train: bool) -> float:
+        return timed(self._train if train else self._load, 1, self._device)
+
+    def _load(self) -> None:
+        for _ in self._batches():
+            pass
+
+    def _train(self) -> None:
+        for pixels, labels in self._batches():
+            self._update(pixels, labels)
+        synchronise(self._device)
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order = torch.randperm(self._trained) % len(self._photos)
+        for index in torch.split(order, self._case.batch_size):
+            pixels, labels = self._pool[index], self._labels[index]
+            if self._device.type == "cuda":
+                pixels, labels = pixels.pin_memory(), labels.pin_memory()
+            yield pixels.to(self._device, non_blocking=True), labels.to(self._device, non_blocking=True)
+
+    def _decoded(self) -> Tensor:
+        with tempfile.TemporaryDirectory() as empty, _cache_in(empty):
+            # The mapping outlives the file's name.
+            return decoded(self._photos, self._case.resolution)
+
+
+class _Theirs:
+    """ImageFolder, the script's transforms for training, and a DataLoader with a worker a core that never runs dry."""
+
+    def __init__(self, case: Case, photos: Path, settings: Settings) -> None:
+        self._case, self._device, self._seconds = case, settings.device, settings.seconds
+        self._reference = Reference(case, settings.device)
+        transforms = vision.torchvision().transforms
+        steps = [
+            transforms.RandomResizedCrop(case.resolution),
+            transforms.RandomHorizontalFlip(),
+            transforms.PILToTensor(),
+            transforms.ConvertImageDtype(torch.float32),
+            transforms.Normalize(MEAN, STD),
+        ]
+        dataset = vision.torchvision().datasets.ImageFolder(photos, transforms.Compose(steps))
+        self._workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._loader: DataLoader[Any] = DataLoader(
+            dataset,
+            case.batch_size,
+            sampler=RandomSampler(dataset, replacement=True, num_samples=2**40 // case.batch_size * case.batch_size),
+            num_workers=self._workers,
+            prefetch_factor=_AHEAD,
+            pin_memory=settings.device.type == "cuda",
+        )
+
+    def rates(self) -> tuple[float, float]:
+        """Images/s that reach the device, and that are trained on as they come."""
+        return self._rate(train=False), self._rate(train=True)
+
+    def _rate(self, *, train: bool) -> float:
+        batches = iter(self._loader)
+
+        def step() -> None:
+            images, labels = (part.to(self._device, non_blocking=True) for part in next(batches))
+            if train:
+                self._reference.update(images, labels)
+
+        timed(step, _AHEAD * self._workers + 1, self._device)
+        count, started = 0, time.perf_counter()
+        while count < 2 or time.perf_counter() - started < self._seconds:
+            step()
+            count += 1
+        synchronise(self._device)
+        return self._case.batch_size * count / (time.perf_counter() - started)
+
+
+@contextmanager
+def _cache_in(folder: str) -> Iterator[None]:
+    before = os.environ.get("POMONA_CACHE")
+    os.environ["POMONA_CACHE"] = folder
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["POMONA_CACHE"]
+        else:
+            os.environ["POMONA_CACHE"] = before
