@@ -44,7 +44,7 @@ from .search_speed.configs import BACKBONE, draw, fixed_values
 LANES = (1, 8, 32, 128)
 EPOCHS = 10
 PLAIN = "torch's modules"
-HEADS = {"no dropout": ["dropout=0.0"], "dropout": []}
+HEADS = {"no dropout": ["dropout=0.0"], "rates of their own": []}
 _FIXED = ["unfrozen_stages=0", "batch_size=32", "augmentation=0", "optimizer=adamw", "head_width=0"]
 
 
@@ -151,7 +151,8 @@ def measured(options: argparse.Namespace) -> tuple[str, dict[str, object]]:
         "# Heads side by side\n\n"
         f"Seconds for {EPOCHS} epochs on the kept features of a frozen {BACKBONE} at {options.resolution} pixels "
         f"({len(splits.train)} photos, scored on {len(splits.valid)} after each epoch), linear heads, AdamW, batches "
-        "of 32: median and range over the rounds. `dropout` is drawn from the space's steps above 0. The ratio is to "
+        "of 32: median and range over the rounds. Rates of dropout of their own are drawn from the space's steps above "
+        "0. The ratio is to "
         "one head in the same round.\n\n"
         f"- command: `{command}`\n"
         f"- machine: {machine['device']}; torch {torch.__version__}; commit {machine['commit'] or 'none'}\n"

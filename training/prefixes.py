@@ -126,7 +126,11 @@ class Prefixes:
         assert self.store is not None
         key = self._key(structure, cut, strength, view)
         rows = self.store.rows(
-            key, split.keys, lambda missing: self._compute(split, structure, cut, strength, view, missing)
+            key,
+            split.keys,
+            lambda missing: self._compute(split, structure, cut, strength, view, missing),
+            # What follows from another block is computed again sooner than it is written.
+            to_disk=lambda: self._below(split, structure, cut, strength, view) is None,
         )
         return rows if self.device.type == "cpu" else self._resident(key.digest, rows)
 

@@ -268,3 +268,10 @@ def test_a_block_is_keyed_by_all_that_decides_it(tmp_path: Path) -> None:
     }
     assert len(blocks) == 2 * (1 + 2 + 2 + 2 + 1)
     assert BlockKey("a", "w", 8, 1, 0, 1, "fp32").digest != BlockKey("a", "w", 8, 1, 1, 1, "fp32").digest
+
+
+def test_what_follows_from_another_block_is_not_written(tmp_path: Path) -> None:
+    shared = prefixes(tmp_path, unfrozen=2)
+    alone(HEADS[0], shared)
+    assert shared.store is not None
+    assert {entry.key.cut for entry in shared.store.usage() if entry.key} == {1}

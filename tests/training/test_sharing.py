@@ -20,7 +20,8 @@ from ..toys import TOY, toy_splits
 
 RESOLUTION = 64
 NAMES = [*BACKBONES, "timm:tf_efficientnet_lite0"]
-TASK = replace(TOY, space=TOY.space.replace(backbone=Choice(*NAMES), resolution=Choice(RESOLUTION)))
+_SPACE = TOY.space.replace(backbone=Choice("toy", *NAMES), resolution=Choice(16, RESOLUTION))
+TASK = replace(TOY, space=_SPACE)
 SPLITS = toy_splits(12, 6, resolution=RESOLUTION)
 FP32, BF16 = Numerics(), Numerics("bf16", channels_last=True)
 # fp32: what the issue of equality allows. bf16 has 8 bits, of which a loss over several layers keeps most.

@@ -58,11 +58,19 @@ class PrefixStore:
         self._stamped: dict[str, float] = {}
         self._told: set[str] = set()
 
-    def rows(self, block: BlockKey, images: Sequence[str], compute: Compute) -> Tensor:
+    def rows(
+        self,
+        block: BlockKey,
+        images: Sequence[str],
+        compute: Compute,
+        *,
+        to_disk: Callable[[], bool] = lambda: True,
+    ) -> Tensor:
         """Contiguous rows (len(images), ...) in the order of `images`; `compute` is asked for those stored nowhere.
 
         Not to be written to: the same tensor is given to whoever asks for the same images, as long as it is in memory.
-        At once for the same tuple. `compute` may ask for another block, but not for this one, which it would wait for.
+        At once for the same tuple. `to_disk` is asked before something is computed, and may keep it in memory only.
+        `compute` may ask for another block, but not for this one, which it would wait for.
 
         Raises:
             ValueError: `compute` gives another number of rows than it was asked for, or rows unlike those stored.
@@ -73,7 +81,8 @@ class PrefixStore:
         found = self._memory.get(key)
         if found is None:
             images = tuple(images)
-            found = self._memory.keep(key, self._assembled(block, images) or self._computed(block, images, compute))
+            rows = self._assembled(block, images) or self._computed(block, images, compute, to_disk())
+            found = self._memory.keep(key, rows)
         self._stamp(block)
         return found.rows
 
@@ -101,9 +110,9 @@ class PrefixStore:
         with torch.inference_mode(False):
             return gather(images, sources)
 
-    def _computed(self, block: BlockKey, images: tuple[str, ...], compute: Compute) -> Rows:
+    def _computed(self, block: BlockKey, images: tuple[str, ...], compute: Compute, to_disk: bool) -> Rows:
         with ExitStack() as held:
-            locked = self._lock(held, block)
+            locked = to_disk and self._lock(held, block)
             # Another thread or process may have computed them in the meantime.
             sources = [*self._memory.of(block.digest), *self._segments(block, tidy=locked)]
             if absent := missing(images, sources):
