@@ -24,7 +24,7 @@ _SPACE = TOY.space.replace(backbone=Choice("toy", *NAMES), resolution=Choice(16,
 TASK = replace(TOY, space=_SPACE)
 SPLITS = toy_splits(12, 6, resolution=RESOLUTION)
 FP32, BF16 = Numerics(), Numerics("bf16", channels_last=True)
-# fp32: what the issue of equality allows. bf16 has 8 bits, of which a loss over several layers keeps most.
+# fp32 differs by rounding alone. bf16 has 8 bits, of which a loss over several layers keeps most.
 TOLERANCES = {FP32: 1e-5, BF16: 2e-2}
 
 
