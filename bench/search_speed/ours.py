@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any
 
 from search_spaces import Config, task_named
 
@@ -36,34 +37,14 @@ def prepare(job: Job, *, lanes: bool) -> Train:
     def structure(config: Config) -> Hashable:
         return structure_of(config, len(prefixes.backbone(backbone_of(config)).stages))
 
+    common: dict[str, Any] = {"epochs": job.epochs, "seed": job.seed, "prefixes": prefixes}
+
     def train_group(configs: list[Config]) -> list[float | None]:
-        results = fit_lanes(
-            task,
-            configs,
-            splits,
-            epochs=job.epochs,
-            seed=job.seed,
-            device=device,
-            numerics=numerics,
-            backbones=backbones,
-            prefixes=prefixes,
-        )
-        return [result.value for result in results]
+        return [result.value for result in fit_lanes(task, configs, splits, **common)]
 
     def train_alone(configs: Sequence[Config]) -> Iterator[tuple[int, float | None]]:
         for position, config in enumerate(configs):
-            result = fit(
-                task,
-                config,
-                splits,
-                epochs=job.epochs,
-                seed=job.seed,
-                device=device,
-                numerics=numerics,
-                backbones=backbones,
-                prefixes=prefixes,
-            )
-            yield position, result.value
+            yield position, fit(task, config, splits, **common).value
 
     return functools.partial(in_groups, structure, train_group) if lanes else train_alone
 
