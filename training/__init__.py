@@ -10,6 +10,7 @@ import sys
 import types
 from typing import TYPE_CHECKING
 
+from . import _memory as _memory
 from . import _openmp as _openmp
 
 if TYPE_CHECKING:

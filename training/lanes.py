@@ -16,6 +16,7 @@ import torch.nn.functional as F
 
 from search_spaces import Config, InputError, Task
 
+from ._memory import spare_the_collector
 from .backbones import Backbone
 from .batches import batch_count, number_of
 from .data.splits import Splits
@@ -71,6 +72,7 @@ class LaneGroup:
         """`seed` decides the order of the data. `rewindable` allows `rewind` after an epoch that did not end."""
         if epochs < 1:
             raise InputError(f"epochs must be at least 1, not {epochs}")
+        spare_the_collector()
         self.task = task
         self.splits = splits
         self.structure = structure
@@ -286,7 +288,8 @@ class LaneGroup:
         if phase.cut == self._stages:
             if resume is not None:
                 resume.restore(lane.head, lane.optimizer, {})
-            stack = self._stacks.setdefault(shape, HeadStack(shape, self.prefixes.device, self._stages))
+            new = HeadStack(shape, self.prefixes.device, self._stages, self.prefixes.numerics)
+            stack = self._stacks.setdefault(shape, new)
             place = stacked(lane.key, lane.config, phase, self._batches, seed=lane.seed, done=done)
             stack.add(place, lane.head, lane.optimizer)
             return

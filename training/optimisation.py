@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ MOMENTUM = 0.9
 ADAM_BETAS = (0.9, 0.999)
 ADAM_EPSILON = 1e-8
 WARM_UP_SHARE = 0.1
+_MOMENTUM = "momentum_buffer"
 
 
 def make_optimizer(config: Config, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
@@ -33,6 +35,80 @@ def make_optimizer(config: Config, parameters: Iterable[nn.Parameter]) -> torch.
     if name == "adamw":
         return torch.optim.AdamW(groups, lr=rate, betas=ADAM_BETAS, eps=ADAM_EPSILON, fused=True)
     raise InputError(f"unknown optimizer {name!r}: sgd or adamw")
+
+
+class Update:
+    """Steps of an optimizer that `make_optimizer` made, without what `torch.optim` does around its fused kernel.
+
+    That takes as long as the kernel does for some million weights. Every parameter must have a gradient. To be made
+    anew once the optimizer's state was loaded.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self._optimizer = optimizer
+        self._groups: list[tuple[dict[str, Any], list[torch.Tensor], list[list[torch.Tensor]]]] = []
+
+    def __call__(self) -> None:
+        """Updates the parameters and forgets their gradients."""
+        if self._groups or self._collected():
+            for settings, parameters, state in self._groups:
+                gradients = [cast(torch.Tensor, parameter.grad) for parameter in parameters]
+                _fused(settings, parameters, gradients, state)
+        else:
+            self._optimizer.step()  # makes the state
+        for group in self._optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
+
+    def _collected(self) -> bool:
+        if not self._optimizer.state:
+            return False
+        names = ("exp_avg", "exp_avg_sq", "step") if isinstance(self._optimizer, torch.optim.AdamW) else (_MOMENTUM,)
+        for group in self._optimizer.param_groups:
+            states = [self._optimizer.state[parameter] for parameter in group["params"]]
+            self._groups.append((group, group["params"], [[state[name] for state in states] for name in names]))
+        return True
+
+
+@torch.no_grad()
+def _fused(
+    settings: dict[str, Any],
+    parameters: list[torch.Tensor],
+    gradients: list[torch.Tensor],
+    state: list[list[torch.Tensor]],
+) -> None:
+    rate, decay = float(settings["lr"]), float(settings["weight_decay"])
+    if len(state) == 1:
+        torch._fused_sgd_(
+            parameters,
+            gradients,
+            state[0],
+            weight_decay=decay,
+            momentum=settings["momentum"],
+            lr=rate,
+            dampening=0.0,
+            nesterov=True,
+            maximize=False,
+            is_first_step=False,
+        )
+        return
+    first, second, steps = state
+    torch._foreach_add_(steps, 1)
+    torch._fused_adamw_(
+        parameters,
+        gradients,
+        first,
+        second,
+        [],
+        steps,
+        lr=rate,
+        beta1=ADAM_BETAS[0],
+        beta2=ADAM_BETAS[1],
+        weight_decay=decay,
+        eps=ADAM_EPSILON,
+        amsgrad=False,
+        maximize=False,
+    )
 
 
 def momentum_of(config: Config) -> float:

@@ -11,11 +11,12 @@ import torch
 from search_spaces import Config
 
 from .backbones import Backbone
-from .backbones.pointwise import with_pointwise
+from .backbones.chains import chains_of
+from .backbones.quick import quickened
 from .batches import number_of
 from .model import Classifier, Head
 from .numerics import Numerics
-from .optimisation import loss_of, make_optimizer, schedule
+from .optimisation import Update, loss_of, make_optimizer, schedule
 from .source import Batch
 from .structure import Phase
 
@@ -48,7 +49,8 @@ class SuffixTrainer:
         self._device = device
         own = [copy.deepcopy(stage) for stage in backbone.stages[phase.cut :]]
         if numerics.channels_last and device.type == "cpu":
-            own = [with_pointwise(stage) for stage in own]
+            chains = chains_of(backbone)[phase.cut :]
+            own = [quickened(stage, mine) for stage, mine in zip(own, chains, strict=True)]
         self.model = Classifier(replace(backbone, stages=(*backbone.stages[: phase.cut], *own)), config, head)
         self.optimizer = make_optimizer(config, self.model.freeze(phase.cut))
         self._rate = float(config["learning_rate"]) * phase.rate_factor
@@ -56,6 +58,8 @@ class SuffixTrainer:
 
     def begin(self, tick: int, order: Sequence[torch.Tensor]) -> None:
         self.model.freeze(self._phase.cut)
+        # Anew, as the state may have been loaded since.
+        self._update = Update(self.optimizer)
         # For dropout, of the head and of the backbone where it has any.
         self._random = self._random_state(number_of(self._seed, tick, 3))
         self._losses = torch.zeros((), device=self._device)
@@ -69,9 +73,8 @@ class SuffixTrainer:
         with self._numerics.autocast(self._device):
             features = self.model.suffix(activations, self._phase.cut)
         loss = loss_of(self.model.head(features), batch.labels, self._config)
-        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
+        self._update()
         self._losses += loss.detach() * len(batch)
         self._random = self._now()
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from training.augment import DRAWS, augment
 from training.backbones import build
+from training.backbones.chains import chains_of
 from training.backbones.folding import folded_stages
-from training.backbones.pointwise import with_pointwise
+from training.backbones.quick import quickened
 from training.batches import to_floats
 from training.model import Classifier, Head
 from training.optimisation import loss_of, make_optimizer
@@ -57,9 +58,11 @@ class Core:
         # As a search has them: what is frozen is folded (`Prefixes`), what trains is its own (`SuffixTrainer`).
         frozen = len(backbone.stages) if case.mode == INFERENCE else self.cut
         trained = backbone.stages[frozen:]
+        quick = folded_stages(backbone)[:frozen]
         if variant.channels_last and device.type == "cpu":
-            trained = tuple(with_pointwise(stage) for stage in trained)
-        stages = (*folded_stages(backbone)[:frozen], *trained)
+            chains = chains_of(backbone)[frozen:]
+            trained = tuple(quickened(stage, mine) for stage, mine in zip(trained, chains, strict=True))
+        stages = (*quick, *trained)
         head = Head(backbone.widths[-1], CLASSES, self.config)
         self.model = self._numerics.place(Classifier(replace(backbone, stages=stages), self.config, head), device)
         self.optimizer = make_optimizer(self.config, self.model.freeze(self.cut))

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from search_spaces import InputError
-from training.optimisation import make_optimizer, schedule
+from search_spaces import Config, InputError
+from training.optimisation import Update, make_optimizer, schedule
 
 
 @given(st.integers(1, 2000))
@@ -37,3 +37,22 @@ def test_frozen_parameters_are_left_out() -> None:
 def test_an_unknown_optimizer_is_refused() -> None:
     with pytest.raises(InputError, match="lion"):
         make_optimizer({"learning_rate": 0.1, "optimizer": "lion"}, [nn.Parameter(torch.zeros(2))])
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_a_direct_update_is_the_optimizers_step(name: str) -> None:
+    config: Config = {"optimizer": name, "learning_rate": 0.1, "weight_decay": 0.1, "momentum": 0.8}
+    models = [nn.Linear(3, 2), nn.Linear(3, 2)]
+    models[1].load_state_dict(models[0].state_dict())
+    ours, theirs = (make_optimizer(config, model.parameters()) for model in models)
+    update = Update(ours)
+    for step in range(5):
+        for optimizer, model in ((ours, models[0]), (theirs, models[1])):
+            model(torch.full((4, 3), step + 1.0)).square().mean().backward()
+            optimizer.param_groups[0]["lr"] = 0.1 / (step + 1)
+        update()
+        theirs.step()
+        theirs.zero_grad()
+        assert all(parameter.grad is None for parameter in models[0].parameters())
+        torch.testing.assert_close(models[0].state_dict(), models[1].state_dict(), rtol=0, atol=0)
+    torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), rtol=0, atol=0)

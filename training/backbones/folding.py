@@ -1,89 +1,118 @@
-"""Frozen batch-norm folded into the convolution before it: the same function in two thirds of the time."""
+"""Frozen stages for inference: batch-norm and activation folded into the convolution before them."""
 
 from __future__ import annotations
 
 import copy
-from typing import Any
+from functools import partial
+from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from .backbone import Backbone
-
-# Folding multiplies weights that were multiplied later before: fp32 rounding, and nothing more.
-_TOLERANCE = 1e-4
+from .chains import chains_of, clamp_of, fold
 
 
 @torch.no_grad()
-def folded_stages(backbone: Backbone, resolution: int = 64) -> tuple[nn.Module, ...]:
-    """Copies of a backbone's stages in evaluation mode, without the batch-norms that a convolution can take over.
+def folded_stages(backbone: Backbone) -> tuple[nn.Module, ...]:
+    """Copies of a backbone's stages in evaluation mode, with nothing left of what a convolution can do besides.
 
-    Which convolution feeds which batch-norm is seen by sending a picture through, not read from the modules' names; a
-    stage whose output then differs by more than rounding is left as it is, as is one that the picture is too small for.
+    A stage in which nothing can be folded is the backbone's own.
     """
-    activations = torch.rand(2, 3, resolution, resolution, generator=torch.Generator().manual_seed(0)) * 4 - 2
     stages: list[nn.Module] = []
-    for stage in backbone.stages:
+    for stage, chains in zip(backbone.stages, chains_of(backbone), strict=True):
+        if not chains:
+            stages.append(stage)
+            continue
         mine = copy.deepcopy(stage).eval().requires_grad_(False)
-        try:
-            before = mine(activations)
-            _fold(mine, activations)
-            after = mine(activations)
-            same = torch.allclose(before, after, rtol=_TOLERANCE, atol=_TOLERANCE * float(before.abs().max()))
-        except RuntimeError:
-            return (*stages, *backbone.stages[len(stages) :])
-        stages.append(mine if same else stage)
-        activations = before
+        for chain in chains:
+            convolution, activation = fold(mine, chain)
+            if is_plain(convolution):
+                mine = replaced(mine, chain.convolution, FrozenConv2d(convolution, clamp_of(activation)))
+            elif (clamp := clamp_of(activation)) is not None:
+                convolution.register_forward_hook(partial(_clamped, clamp))
+        stages.append(mine)
     return tuple(stages)
 
 
-def _fold(stage: nn.Module, activations: torch.Tensor) -> None:
-    made_by: dict[int, nn.Conv2d] = {}
-    pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
-    kept: list[Any] = []  # an output that is freed could lend its id to another one
+class FrozenConv2d(nn.Conv2d):
+    """A convolution that clamps its own output, where oneDNN does both in one pass. Not to be trained.
 
-    def after_convolution(module: nn.Module, _inputs: Any, output: Any) -> None:
-        assert isinstance(module, nn.Conv2d)
-        made_by[id(output)] = module
-        kept.append(output)
+    Weights are cast once for each precision, not at every call as autocast does it.
+    """
 
-    def before_norm(module: nn.Module, inputs: Any) -> None:
-        assert isinstance(module, nn.BatchNorm2d)
-        if (convolution := made_by.pop(id(inputs[0]), None)) is not None:
-            pairs.append((convolution, module))
+    def __init__(self, convolution: nn.Conv2d, clamp: tuple[float, float] | None) -> None:
+        super().__init__(1, 1, 1, device="meta")
+        self.__dict__.update(convolution.__dict__)
+        self._clamp = clamp
+        self._cast: dict[torch.dtype, tuple[torch.Tensor, torch.Tensor]] = {}
 
-    hooks = []
-    for module in stage.modules():
-        if isinstance(module, nn.Conv2d):
-            hooks.append(module.register_forward_hook(after_convolution))
-        elif isinstance(module, nn.BatchNorm2d) and module.running_var is not None:
-            hooks.append(module.register_forward_pre_hook(before_norm))
-    stage(activations)
-    for hook in hooks:
-        hook.remove()
-    once = {id(convolution) for convolution, _ in pairs}
-    if len(once) == len(pairs):
-        for convolution, norm in pairs:
-            _take_over(convolution, norm)
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        kind = input.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self.weight.dtype
+        weight, bias = self._in(dtype)
+        values = input.to(dtype)
+        if not fuses(values):
+            found = F.conv2d(values, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+            return found if self._clamp is None else found.clamp_(*self._clamp)
+        return convolve(values, weight, bias, self, self._clamp)
 
-
-def _take_over(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-    assert norm.running_var is not None
-    assert norm.running_mean is not None
-    scale = (norm.running_var + norm.eps).rsqrt()
-    shift = -norm.running_mean * scale
-    if norm.weight is not None:
-        scale, shift = scale * norm.weight, shift * norm.weight + norm.bias
-    bias = shift if convolution.bias is None else convolution.bias * scale + shift
-    convolution.weight = nn.Parameter(convolution.weight * scale.view(-1, 1, 1, 1), requires_grad=False)
-    convolution.bias = nn.Parameter(bias, requires_grad=False)
-    # What the norm does besides (timm's holds the activation, too) stays; normalising becomes the identity.
-    if type(norm) is nn.BatchNorm2d:
-        norm.forward = _identity  # type: ignore[assignment, method-assign]
-    else:
-        rest = [module for name, module in norm.named_children() if name in ("drop", "act")]
-        norm.forward = nn.Sequential(*rest).forward  # type: ignore[method-assign]
+    def _in(self, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        kept = self._cast.get(dtype)
+        if kept is None or kept[0].device != self.weight.device:
+            assert self.bias is not None
+            kept = (self.weight.detach().to(dtype), self.bias.detach().to(dtype))
+            self._cast[dtype] = kept
+        return kept
 
 
-def _identity(values: torch.Tensor) -> torch.Tensor:
-    return values
+def fuses(values: torch.Tensor) -> bool:
+    """Whether oneDNN computes a convolution of `values` and what follows it in one pass."""
+    if values.device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    if not values.is_contiguous(memory_format=torch.channels_last):
+        return False
+    supported = {
+        torch.float32: True,
+        torch.bfloat16: torch.ops.mkldnn._is_mkldnn_bf16_supported(),
+    }
+    return bool(supported.get(values.dtype, False))
+
+
+def convolve(
+    values: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    like: nn.Conv2d,
+    clamp: tuple[float, float] | None,
+) -> torch.Tensor:
+    """The convolution `like` with other weights, and its output clamped, by oneDNN; see `fuses`. Without gradients."""
+    after, scalars = "none", tuple[float, ...]()
+    if clamp is not None:
+        after, scalars = ("relu", ()) if clamp == (0.0, float("inf")) else ("hardtanh", clamp)
+    operation = torch.ops.mkldnn._convolution_pointwise
+    geometry = (list(cast(tuple[int, ...], like.padding)), list(like.stride), list(like.dilation), like.groups)
+    return cast(torch.Tensor, operation(values, weight, bias, *geometry, after, list(scalars), ""))
+
+
+def replaced(stage: nn.Module, name: str, module: nn.Module) -> nn.Module:
+    """`stage` with `module` in the place `name`; `module` itself where the stage is that place."""
+    if not name:
+        return module
+    parent, _, own = name.rpartition(".")
+    setattr(stage.get_submodule(parent), own, module)
+    return stage
+
+
+def is_plain(convolution: nn.Module) -> bool:
+    """Whether it is torch's own layer (timm's pad in ways of their own), padded with a number of zeros."""
+    return (
+        type(convolution) is nn.Conv2d
+        and convolution.padding_mode == "zeros"
+        and not isinstance(convolution.padding, str)
+    )
+
+
+def _clamped(clamp: tuple[float, float], _module: nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
+    return output.clamp_(*clamp)

@@ -1,0 +1,38 @@
+"""How memory is got and given back; to be imported before torch allocates any.
+
+GNU's allocator hands blocks above 128 KiB back to the kernel and asks for new ones, whose pages are then zeroed at
+first touch. Tensors are such blocks, a training step makes dozens of them, and on a virtual machine that takes a
+quarter of its time (docs/log.md). Kept blocks cost what a process used at its peak, up to a limit. A user's own
+setting stands.
+"""
+
+import ctypes
+import gc
+import os
+import platform
+from functools import cache
+
+# <malloc.h>
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+# The largest block that the allocator takes on itself.
+_BLOCK = 32 * 2**20
+_KEPT = 2**30
+
+
+def keep_memory() -> bool:
+    """Whether the allocator does as it is told here: it is GNU's, and the user has not decided otherwise."""
+    theirs = any(name.startswith("MALLOC_") and name.endswith("_THRESHOLD_") for name in os.environ)
+    if platform.libc_ver()[0] != "glibc" or theirs:
+        return False
+    library = ctypes.CDLL(None)
+    return bool(library.mallopt(_MMAP_THRESHOLD, _BLOCK) and library.mallopt(_TRIM_THRESHOLD, _KEPT))
+
+
+@cache
+def spare_the_collector() -> None:
+    """Keeps Python's garbage collector off all that is imported by now: it walked it at every few training steps."""
+    gc.collect()
+    gc.freeze()
+
+
+keep_memory()
