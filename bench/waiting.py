@@ -14,49 +14,87 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tabulate import tabulate
 
 # Values of GOMP_SPINCOUNT; the first is what GNU's OpenMP takes when it is told nothing.
-SPINS = (300_000, 1_000, 0)
+SPINS = (300_000, 30_000, 10_000, 1_000)
 BUSY = (0, 1, 2)
+# A forward pass is long products one after the other; a training step many short ones, with Python between them.
+WORK = {
+    "forward": "a MobileNetV2's forward pass (32 images of 96 pixels)",
+    "step": "training steps of its last three stages (batches of 32, 4 x 4 pixels)",
+}
+_TRAINED = 3
+
+Figures = dict[tuple[str, int, int], list[float]]
 
 
-def images_per_second(seconds: float) -> float:
-    """Forward passes of an untrained MobileNetV2 on 32 images of 96 pixels, bf16, channels_last, warmed up."""
+def images_per_second(seconds: float) -> tuple[float, ...]:
+    """Of each kind of `WORK`, with an untrained MobileNetV2 in bf16 and channels_last, warmed up."""
     import torch
 
     from training.backbones import build
+    from training.backbones.chains import chains_of
+    from training.backbones.quick import quickened
     from training.numerics import Numerics
 
     numerics, device = Numerics("bf16", channels_last=True), torch.device("cpu")
-    stages = numerics.place(torch.nn.Sequential(*build("mobilenet_v2").stages), device)
+    backbone = build("mobilenet_v2")
+    stages = numerics.place(torch.nn.Sequential(*backbone.stages), device)
     images = torch.rand(32, 3, 96, 96).contiguous(memory_format=numerics.memory_format)
-    with torch.inference_mode(), numerics.autocast(device):
-        stages(images)
-        passes, started = 0, time.perf_counter()
-        while (taken := time.perf_counter() - started) < seconds or passes == 0:
+    cut = len(stages) - _TRAINED
+    last = torch.nn.Sequential(
+        *(
+            quickened(stage, chains)
+            for stage, chains in zip(backbone.stages[cut:], chains_of(backbone)[cut:], strict=True)
+        )
+    ).train()
+    rows = torch.rand(32, backbone.widths[cut - 1], 4, 4).contiguous(memory_format=numerics.memory_format)
+    optimizer = torch.optim.AdamW(last.parameters(), lr=1e-5, fused=True)
+
+    @torch.inference_mode()
+    def forward() -> None:
+        with numerics.autocast(device):
             stages(images)
-            passes += 1
-    return passes * len(images) / taken
+
+    def step() -> None:
+        with numerics.autocast(device):
+            features = backbone.pool(last(rows)).float()
+        optimizer.zero_grad(set_to_none=True)
+        features.square().mean().backward()
+        optimizer.step()
+
+    return tuple(_rate(work, len(images), seconds) for work in (forward, step))
 
 
-def measure(rounds: int, seconds: float) -> dict[tuple[int, int], list[float]]:
-    """Images a second, `rounds` times in turn, by (spin count, busy processes beside)."""
-    figures: dict[tuple[int, int], list[float]] = {}
+def _rate(work: Callable[[], None], images: int, seconds: float) -> float:
+    for _ in range(3):
+        work()
+    passes, started = 0, time.perf_counter()
+    while (taken := time.perf_counter() - started) < seconds or passes == 0:
+        work()
+        passes += 1
+    return passes * images / taken
+
+
+def measure(rounds: int, seconds: float) -> Figures:
+    """Images a second, `rounds` times in turn, by (work, spin count, busy processes beside)."""
+    figures: Figures = {}
     for _ in range(rounds):
         for busy in BUSY:
             for spin in SPINS:
-                figures.setdefault((spin, busy), []).append(_in_a_process(spin, busy, seconds))
+                for work, rate in zip(WORK, _in_a_process(spin, busy, seconds), strict=True):
+                    figures.setdefault((work, spin, busy), []).append(rate)
     return figures
 
 
-def _in_a_process(spin: int, busy: int, seconds: float) -> float:
+def _in_a_process(spin: int, busy: int, seconds: float) -> list[float]:
     burners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
     try:
-        code = f"from bench.waiting import images_per_second; print(images_per_second({seconds}))"
+        code = f"from bench.waiting import images_per_second; print(*images_per_second({seconds}))"
         environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
         environment["GOMP_SPINCOUNT"] = str(spin)
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
@@ -64,7 +102,7 @@ def _in_a_process(spin: int, busy: int, seconds: float) -> float:
         for burner in burners:
             burner.kill()
             burner.wait()
-    return float(done.stdout.split()[-1])
+    return [float(word) for word in done.stdout.split()]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,28 +118,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     from training import atomic_write_json, environment
 
     machine = environment(torch.device("cpu"))
+    sys.stdout.write(
+        "# Threads that wait: spin or sleep?\n\n"
+        "Images a second, bf16 and channels_last: median, spread, and the median ratio to the first row in the same "
+        "round.\n\n"
+        f"- command: `python -m bench.waiting --rounds {options.rounds} --seconds {options.seconds:g}`\n"
+        f"- machine: {machine['device']}; torch {torch.__version__}; commit {machine['commit'] or 'none'}\n"
+        + "".join(f"\n{title[0].upper()}{title[1:]}:\n\n{_table(figures, work)}\n" for work, title in WORK.items())
+    )
+    if options.json is not None:
+        named = [
+            {"work": work, "spin": spin, "busy": busy, "images_per_second": values}
+            for (work, spin, busy), values in figures.items()
+        ]
+        atomic_write_json(options.json, {"figures": named, "environment": machine})
+    return 0
+
+
+def _table(figures: Figures, work: str) -> str:
     rows = []
     for spin in SPINS:
         row = [str(spin)]
         for busy in BUSY:
-            values = figures[spin, busy]
-            ratio = statistics.median(a / b for a, b in zip(values, figures[SPINS[0], busy], strict=True))
+            values = figures[work, spin, busy]
+            ratio = statistics.median(a / b for a, b in zip(values, figures[work, SPINS[0], busy], strict=True))
             row.append(f"{statistics.median(values):.0f} ({min(values):.0f} to {max(values):.0f}); {ratio:.2f}")
         rows.append(row)
     headings = ["GOMP_SPINCOUNT", "alone", *(f"{busy} busy beside" for busy in BUSY[1:])]
-    sys.stdout.write(
-        "# Threads that wait: spin or sleep?\n\n"
-        "Images a second of a MobileNetV2's forward pass (32 images of 96 pixels, bf16, channels_last): median, "
-        f"spread, and the median ratio to the first row in the same round.\n\n"
-        f"- command: `python -m bench.waiting --rounds {options.rounds} --seconds {options.seconds:g}`\n"
-        f"- machine: {machine['device']}; torch {torch.__version__}; commit {machine['commit'] or 'none'}\n\n"
-        + tabulate(rows, headings, tablefmt="github", disable_numparse=True)
-        + "\n"
-    )
-    if options.json is not None:
-        named = [{"spin": spin, "busy": busy, "images_per_second": values} for (spin, busy), values in figures.items()]
-        atomic_write_json(options.json, {"figures": named, "environment": machine})
-    return 0
+    return tabulate(rows, headings, tablefmt="github", disable_numparse=True)
 
 
 if __name__ == "__main__":

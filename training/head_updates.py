@@ -46,14 +46,14 @@ class StackedUpdate:
             """(batches, K) -> (batches, K, 1, 1)."""
             return torch.tensor(values, dtype=torch.float32, device=device)[..., None, None]
 
+        self._rates = per_head(rates)
         if self._adam:
-            # Both bias corrections of the moments, moved into the rate and the epsilon.
-            one, two = (1 - beta ** (taken + 1.0) for beta in ADAM_BETAS)
-            self._rates = per_head(rates * np.sqrt(two) / one)
-            self._epsilons = per_head(ADAM_EPSILON * np.sqrt(two))
             self._decays = per_head(1 - rates * decays)
+            # Heads that have taken equally many steps, side by side.
+            ends = [*(np.flatnonzero(np.diff(taken[0])) + 1).tolist(), len(configs)]
+            self._alike = list(zip([0, *ends[:-1]], ends, strict=True))
+            self._directions: dict[tuple[int, ...], torch.Tensor] = {}
         else:
-            self._rates = per_head(rates)
             self._decays = per_head(np.broadcast_to(decays, rates.shape))
             self._momenta = per_head(np.array([[momentum_of(config) for config in configs]]))[0]
 
@@ -69,6 +69,9 @@ class StackedUpdate:
         per_head = max(parameter[0].numel(), 1)
         if per_head >= _LARGE:
             self._one_by_one(number, parameter, moments, gradient)
+            return
+        if self._adam:
+            self._by_direction(number, parameter, moments, gradient)
             return
         chunk = max(_CHUNK // per_head, 1) if parameter.device.type == "cpu" else len(parameter)
         for start in range(0, len(parameter), chunk):
@@ -121,22 +124,49 @@ class StackedUpdate:
         gradient: torch.Tensor,
     ) -> None:
         matrix = parameter.ndim == 3
-        rate = self._rates[number, part]
-        rate = rate if matrix else rate[..., 0]
-        if self._adam:
-            first, second = moments
-            epsilon = self._epsilons[number, part]
-            if matrix:
-                parameter.mul_(self._decays[number, part])
-            first.lerp_(gradient, 1 - ADAM_BETAS[0])
-            second.mul_(ADAM_BETAS[1]).addcmul_(gradient, gradient, value=1 - ADAM_BETAS[1])
-            scale = second.sqrt().add_(epsilon if matrix else epsilon[..., 0])
-            parameter.addcmul_(first / scale, rate, value=-1)
+        rate, momentum = self._rates[number, part], self._momenta[part]
+        (buffer,) = moments
+        if matrix:
+            gradient = torch.addcmul(gradient, parameter, self._decays[number, part])
         else:
-            (buffer,) = moments
-            momentum = self._momenta[part]
-            momentum = momentum if matrix else momentum[..., 0]
-            if matrix:
-                gradient = torch.addcmul(gradient, parameter, self._decays[number, part])
-            buffer.mul_(momentum).add_(gradient)
-            parameter.addcmul_(torch.addcmul(gradient, buffer, momentum), rate, value=-1)
+            rate, momentum = rate[..., 0], momentum[..., 0]
+        buffer.mul_(momentum).add_(gradient)
+        parameter.addcmul_(torch.addcmul(gradient, buffer, momentum), rate, value=-1)
+
+    def _by_direction(
+        self, number: int, parameter: torch.Tensor, moments: Sequence[torch.Tensor], gradient: torch.Tensor
+    ) -> None:
+        """AdamW in three passes: torch's fused kernel finds all heads' directions, each goes along its own by its rate.
+
+        The kernel takes one rate for all. Updating zeros at a rate of 1, it leaves what a rate is multiplied with; a
+        decay of 1 then makes zeros of what the last batch left there.
+        """
+        if (shape := tuple(parameter.shape)) not in self._directions:
+            self._directions[shape] = torch.zeros_like(parameter)
+        direction = self._directions[shape]
+        first, second = moments
+
+        def pieces(values: torch.Tensor) -> list[torch.Tensor]:
+            return [values[start:stop] for start, stop in self._alike]
+
+        torch._fused_adamw_(
+            pieces(direction),
+            pieces(gradient),
+            pieces(first),
+            pieces(second),
+            [],
+            [self._steps[number, start] for start, _ in self._alike],
+            lr=1.0,
+            beta1=ADAM_BETAS[0],
+            beta2=ADAM_BETAS[1],
+            weight_decay=1.0,
+            eps=ADAM_EPSILON,
+            amsgrad=False,
+            maximize=False,
+        )
+        rate = self._rates[number]
+        if parameter.ndim == 3:
+            parameter.mul_(self._decays[number])
+        else:
+            rate = rate[..., 0]
+        parameter.addcmul_(direction, rate)

@@ -21,6 +21,7 @@ from search_spaces import Config
 from .batches import number_of
 from .head_updates import StackedUpdate
 from .model import Head
+from .numerics import Numerics
 from .optimisation import schedule
 from .source import Batch
 from .structure import Phase
@@ -71,9 +72,10 @@ class HeadStack:
     first layers are one product of matrices.
     """
 
-    def __init__(self, shape: HeadShape, device: torch.device, cut: int = 0) -> None:
-        """`cut` is where a batch holds the features."""
+    def __init__(self, shape: HeadShape, device: torch.device, cut: int = 0, numerics: Numerics | None = None) -> None:
+        """`cut` is where a batch holds the features. Products with the first layer's weights are in `numerics`."""
         self.shape = shape
+        self._dtype = torch.bfloat16 if numerics is not None and numerics.precision == "bf16" else torch.float32
         self._cut = cut
         self._device = device
         self._heads: list[StackedHead] = []
@@ -196,12 +198,15 @@ class HeadStack:
         weight, bias = self._arrays[0][0], self._arrays[1][0]
         count, out, _ = weight.shape
         rows = len(labels)
+        features = features.to(self._dtype)
         seen = [self._with_holes(features, 0, number, *alike) for _, _, alike in self._alike]
-        product = torch.empty(rows, count * out, device=self._device)
-        for inputs, (start, stop, _) in zip(seen, self._alike, strict=True):
-            part = slice(start * out, stop * out)
-            torch.mm(inputs, weight[start:stop].view((stop - start) * out, -1).T, out=product[:, part])
-        inner = product.view(rows, count, out).add_(bias)
+        flat = weight.view(count * out, -1).to(self._dtype)
+        products = [
+            torch.mm(inputs, flat[start * out : stop * out].T)
+            for inputs, (start, stop, _) in zip(seen, self._alike, strict=True)
+        ]
+        product = products[0] if len(products) == 1 else torch.cat(products, 1)
+        inner = product.float().view(rows, count, out).add_(bias)
         if not self.shape.hidden:
             error = self._loss_and_error(inner, labels)
             gradients = [self._first_layer(error, seen), error.sum(0)]
@@ -233,12 +238,13 @@ class HeadStack:
     def _first_layer(self, error: torch.Tensor, seen: Sequence[torch.Tensor]) -> torch.Tensor:
         """The gradient (K, out, in) of the first weights from errors (n, K, out)."""
         rows, count, out = error.shape
-        flat = error.reshape(rows, count * out)
-        gradient = torch.empty_like(self._arrays[0][0])
-        for inputs, (start, stop, _) in zip(seen, self._alike, strict=True):
-            part = gradient[start:stop].view((stop - start) * out, -1)
-            torch.mm(flat[:, start * out : stop * out].T, inputs, out=part)
-        return gradient
+        flat = error.reshape(rows, count * out).to(self._dtype)
+        gradients = [
+            torch.mm(flat[:, start * out : stop * out].T, inputs)
+            for inputs, (start, stop, _) in zip(seen, self._alike, strict=True)
+        ]
+        gradient = gradients[0] if len(gradients) == 1 else torch.cat(gradients)
+        return gradient.float().view(count, out, -1)
 
     def _loss_and_error(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Adds each head's summed cross-entropy to its losses; returns d(mean loss) / d(logits), (n, K, classes)."""

@@ -76,7 +76,7 @@ def describe_device(device: torch.device) -> str:
     return f"{_processor()}, {torch.get_num_threads()} threads"
 
 
-def measure_numerics(device: torch.device, seconds: float = 1.0) -> Measured:
+def measure_numerics(device: torch.device, seconds: float = 0.3) -> Measured:
     """Times training steps in each precision and layout, and keeps the answer.
 
     The step is what a search spends its time on: a MobileNetV2 with all but the last stages frozen. A candidate must
