@@ -7,7 +7,10 @@ import typer
 from .commands.bench import bench
 from .commands.cache import cache
 from .commands.dashboard import dashboard
+from .commands.data import data
+from .commands.data_get import get
 from .commands.evaluate import evaluate
+from .commands.export import export
 from .commands.leaderboard import leaderboard
 from .commands.predict import predict
 from .commands.resume import resume
@@ -16,7 +19,7 @@ from .commands.status import status
 from .commands.tasks import tasks
 from .commands.train import train
 
-COMMANDS = (tasks, search, resume, status, leaderboard, dashboard, train, evaluate, predict, cache)
+COMMANDS = (tasks, search, resume, status, leaderboard, dashboard, train, evaluate, predict, export, cache)
 
 app = typer.Typer(
     name="pomona",
@@ -30,4 +33,6 @@ app = typer.Typer(
 )
 for _command in COMMANDS:
     app.command()(_command)
+data.command()(get)
+app.add_typer(data)
 app.add_typer(bench)

@@ -49,6 +49,7 @@ class TrainRequest:
     out: Path | None = None
     device: str = "auto"
     skip_unreadable: bool = False
+    trust_split: bool = False
     download: bool = False
 
 
@@ -105,7 +106,7 @@ def prepare_training(
         config = task.space.validate(config | request.fixed)
     device = resolve_device(request.device)
     numerics = measure_numerics(device).numerics if numerics is None else numerics
-    photos = open_data(data, task, skip_unreadable=skip, progress=progress)
+    photos = open_data(data, task, skip_unreadable=skip, trust_split=request.trust_split, progress=progress)
     notify(f"data: {photos.summary()}")
     notify(f"device: {device.type}, {numerics}")
     out = request.out or _free_folder(task.name)

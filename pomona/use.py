@@ -1,26 +1,26 @@
-"""Using a checkpoint: what `pomona evaluate`, `pomona predict` and the functions of those names do."""
+"""Using a checkpoint or an exported model: what `pomona evaluate`, `predict` and `export` do.
+
+`training` loads its names when they are used: an ONNX file is used without torch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from search_spaces import InputError, task_named
-from training import (
-    RENDERED,
-    Checkpoint,
-    Evaluation,
-    Prediction,
-    Split,
-    evaluate,
-    labelled_photos,
-    load_checkpoint,
-    open_data,
-    predict,
-    resolve_device,
-)
+import training
+from search_spaces import InputError
+
+from . import onnx_predict
+
+if TYPE_CHECKING:
+    from training.export import Export
+    from training.export_int8 import Quantised
 
 _SPLITS = ("train", "valid", "test")
+_ONNX = ".onnx"
 
 
 def evaluate_checkpoint(
@@ -30,33 +30,48 @@ def evaluate_checkpoint(
     device: str = "auto",
     skip_unreadable: bool = False,
     progress: Callable[[int, int], None] | None = None,
-) -> Evaluation:
+    figures: Path | None = None,
+) -> training.Evaluation:
     """Scores a checkpoint on a split of `data`, or on a bare folder of class folders as a whole.
 
+    Args:
+        figures: a folder that gets the `EVALUATION_FILES`; None draws nothing.
+
     Raises:
-        InputError: there is no checkpoint, no such split, or a class that the checkpoint does not know.
+        InputError: there is no checkpoint, no such split, a class that the checkpoint does not know, or the figures
+            can't be written.
     """
+    from .figures import check_folder, write_evaluation
+
+    if figures is not None:
+        check_folder(figures)
     if split is not None and split not in _SPLITS:
         raise InputError(f"unknown split {split!r}: {', '.join(_SPLITS)}")
-    checkpoint = load_checkpoint(path)
+    checkpoint = training.load_checkpoint(path)
     chosen = _labelled(checkpoint, data, split, skip_unreadable, progress)
-    return evaluate(checkpoint, chosen, resolve_device(device))
+    result = training.evaluate(checkpoint, chosen, training.resolve_device(device))
+    if figures is not None:
+        scored = checkpoint.record.source if data is None else data
+        write_evaluation(figures, result, chosen, checkpoint.record, f"{scored} ({split})" if split else scored)
+    return result
 
 
 def _labelled(
-    checkpoint: Checkpoint,
+    checkpoint: training.Checkpoint,
     data: str | None,
     split: str | None,
     skip_unreadable: bool,
     progress: Callable[[int, int], None] | None,
-) -> Split:
+) -> training.Split:
+    from training.data import is_folder_of_photos, open_again
+
     record = checkpoint.record
-    if data is not None and not data.startswith(RENDERED):
-        return labelled_photos(
+    if data is not None and is_folder_of_photos(data):
+        return training.labelled_photos(
             Path(data), record.classes, split, record.resolution, skip_unreadable=skip_unreadable, progress=progress
         )
     # As trained, so that a folder without splits is divided the same way again.
-    photos = open_data(data or record.data, task_named(record.task), skip_unreadable=skip_unreadable, progress=progress)
+    photos = open_again(data or record.data, record.classes, skip_unreadable=skip_unreadable, progress=progress)
     splits = photos.at(record.resolution)
     chosen = {"train": splits.train, "valid": splits.valid, "test": splits.test}[split or "valid"]
     if chosen is None:
@@ -64,10 +79,52 @@ def _labelled(
     return chosen
 
 
-def predict_images(path: Path, images: Sequence[Path], device: str = "auto") -> list[Prediction]:
-    """The answers of a checkpoint for image files.
+def export_checkpoint(
+    path: Path,
+    file: Path,
+    data: str | None = None,
+    int8: bool = False,
+    skip_unreadable: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Export, Quantised | None]:
+    """Writes a checkpoint to an ONNX file, compared with torch on the valid split of `data` or on a bare folder.
+
+    With `int8` a second file in 8 bits, calibrated on the train split of `data`.
 
     Raises:
-        InputError: there is no checkpoint, or a file is not an image.
+        InputError: there is no checkpoint, the data do not fit it, or the export fails; then `file` is as it was.
     """
-    return predict(load_checkpoint(path), images, resolve_device(device))
+    from training.export import export_onnx
+
+    checkpoint = training.load_checkpoint(path)
+    # Both before anything is written.
+    split = _labelled(checkpoint, data, None, skip_unreadable, progress)
+    calibration = _labelled(checkpoint, data, "train", skip_unreadable, progress) if int8 else None
+    exported = export_onnx(checkpoint, file, split)
+    if calibration is None:
+        return exported, None
+    from training.export_int8 import quantise
+
+    return exported, quantise(exported, calibration)
+
+
+def answers_for(path: Path, images: Sequence[Path], device: str = "auto") -> list[dict[str, Any]]:
+    """The answers of a checkpoint or an ONNX file for image files, with the fields of `training.Prediction`.
+
+    Raises:
+        InputError: there is no checkpoint or model, or a file is not an image.
+    """
+    if path.suffix != _ONNX:
+        checkpoint = training.load_checkpoint(path)
+        return [asdict(answer) for answer in training.predict(checkpoint, images, training.resolve_device(device))]
+    if device == "cuda":
+        raise InputError("an ONNX file is used on the CPU: leave --device out")
+    try:
+        return onnx_predict.predict(path, images)
+    except onnx_predict.PredictionError as problem:
+        raise InputError(str(problem)) from None
+
+
+def predict_images(path: Path, images: Sequence[Path], device: str = "auto") -> list[training.Prediction]:
+    """`answers_for` as objects."""
+    return [training.Prediction(**answer) for answer in answers_for(path, images, device)]

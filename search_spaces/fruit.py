@@ -6,11 +6,9 @@ The task is the final assessment of NVIDIA's course "Fundamentals of Deep Learni
 
 from __future__ import annotations
 
-from .dimensions import Choice, Float, Integer
 from .space import SearchSpace
 from .task import Target, Task
-
-UNFROZEN = (1, 2, 3, 4, 5)
+from .transfer import transfer_dimensions
 
 FRUIT = Task(
     name="fruit",
@@ -45,9 +43,8 @@ FRUIT = Task(
         "batch_norm": "pretrained",
     },
     space=SearchSpace(
-        {
-            # In order of preference: the first whose weights are at hand stands in for the recipe's.
-            "backbone": Choice(
+        transfer_dimensions(
+            (
                 "timm:tf_efficientnet_lite0",
                 "mobilenet_v2",
                 "efficientnet_b0",
@@ -57,27 +54,7 @@ FRUIT = Task(
                 "vgg16",
                 "mobilenet_v3_small",
                 "squeezenet1_1",
-            ),
-            "resolution": Choice(96, 128, 160, 224),
-            "batch_size": Choice(16, 32, 64),
-            # Steps of one dial, so that trials meet on the same work; 0 is none.
-            "augmentation": Integer(0, 4),
-            # How many augmented views of a photo take turns; 0 is a new one in every epoch, which nothing can share.
-            "views": Choice(2, 4, 8, on_request=(0,)).when("augmentation", (1, 2, 3, 4)),
-            "optimizer": Choice("sgd", "adamw"),
-            "momentum": Float(0.8, 0.98).when("optimizer", ("sgd",)),
-            "learning_rate": Float(1e-4, 1e-1, log=True),
-            "weight_decay": Float(1e-6, 1e-1, log=True),
-            "label_smoothing": Float(0.0, 0.2),
-            # Width of the hidden layer of the new classifier; 0 is one linear layer.
-            "head_width": Choice(0, 128, 512),
-            # In steps, like the augmentation: heads of one rate share the holes in their inputs.
-            "dropout": Choice(0.0, 0.1, 0.2, 0.3, 0.4, 0.5),
-            "unfrozen_stages": Integer(0, 5),
-            "fine_tune_share": Choice(0.25, 0.5, 0.75).when("unfrozen_stages", UNFROZEN),
-            "fine_tune_rate": Float(1e-3, 1.0, log=True).when("unfrozen_stages", UNFROZEN),
-            # Whose statistics the unfrozen stages go by.
-            "batch_norm": Choice("pretrained", "batch").when("unfrozen_stages", UNFROZEN),
-        }
+            )
+        )
     ),
 )

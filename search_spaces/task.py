@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from .dimensions import Config
@@ -21,7 +22,10 @@ class Target:
 class Task:
     """A task: data sources, metric, target, the recipe of its source, and its space.
 
-    `sources` lists where the data may come from when no folder is named, first choice first.
+    `name` consists of letters, digits, - and _: studies and folders are named after it.
+    `classes` is empty where the class folders of the data decide them.
+    `sources` lists where the data may come from when no folder is named, first choice first; with none of them a folder
+    must be named.
     `recipe` is the setting that the task's origin describes; it lies in `space` and is trial 0 of every study.
     """
 
@@ -38,6 +42,8 @@ class Task:
     space: SearchSpace
 
     def __post_init__(self) -> None:
+        if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", self.name) is None:
+            raise InputError(f"a task's name consists of letters, digits, - and _, unlike {self.name!r}")
         if self.direction not in ("maximize", "minimize"):
             raise InputError(f"a direction is 'maximize' or 'minimize', not {self.direction!r}")
         object.__setattr__(self, "recipe", self.space.validate(self.recipe))

@@ -10,7 +10,7 @@ from pathlib import Path
 import optuna
 import torch
 
-from search_spaces import Config, InputError, task_named
+from search_spaces import Config, InputError, task_file, task_named
 from training import (
     Data,
     Measured,
@@ -52,6 +52,7 @@ class SearchRequest:
     pruner: str = "hyperband"
     fixed: Config = field(default_factory=dict)
     skip_unreadable: bool = False
+    trust_split: bool = False
     download: bool = False
     command: str = ""
 
@@ -77,14 +78,20 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
     Raises:
         InputError: whatever is wrong with the request; nothing was written to the storage then.
     """
-    task = task_named(request.task)
+    task, file = task_named(request.task), task_file(request.task)
     if request.pruner not in PRUNERS:
         raise InputError(f"unknown pruner {request.pruner!r}: {', '.join(PRUNERS)}")
     engine_named(request.engine)
     device = resolve_device(request.device)
     budget = _budget(request, device)
     ready = runnable(task, request.fixed, weights_dir=request.weights_dir, download=request.download)
-    data = open_data(request.data, task, skip_unreadable=request.skip_unreadable, progress=progress)
+    data = open_data(
+        request.data,
+        task,
+        skip_unreadable=request.skip_unreadable,
+        trust_split=request.trust_split,
+        progress=progress,
+    )
     measured = measure_numerics(device)
     storage = open_storage(request.storage)
     name = request.study or _free_name(task.name, storage)
@@ -113,6 +120,7 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
         recipe_note=ready.recipe_note,
         command=request.command,
         environment=environment(device),
+        task_file=None if file is None else str(file),
     )
     if name in study_names(storage):
         study = Study.open(name, request.storage, to_run=True)
@@ -141,12 +149,19 @@ def prepare_resume(
     """
     study = Study.open(name, storage_url, to_run=True)
     settings = study.settings
-    task = task_named(settings.task)
+    task = task_named(settings.task_argument)
     device = resolve_device(settings.device)
     weights_dir = Path(settings.weights_dir) if settings.weights_dir else None
     ready = runnable(task, settings.fixed, weights_dir=weights_dir, download=settings.download)
     data = open_data(settings.data, task, skip_unreadable=settings.skip_unreadable, progress=progress)
-    now = replace(settings, space=ready.task.space.digest, fingerprint=data.fingerprint)
+    now = replace(
+        settings,
+        task=task.name,
+        space=ready.task.space.digest,
+        metric=task.metric,
+        direction=task.direction,
+        fingerprint=data.fingerprint,
+    )
     _same_or_error(settings, now, name)
     budget = Budget(trials or settings.trials, settings.epochs, timeout or settings.timeout)
     _positive(budget)
@@ -211,6 +226,8 @@ def _same_or_error(old: Settings, new: Settings, name: str) -> None:
         ("fingerprint", "data (fingerprint)"),
         ("fixed", "--set"),
         ("space", "search space; weights may have come or gone since"),
+        ("metric", "metric"),
+        ("direction", "direction"),
         ("epochs", "--epochs"),
         ("seed", "--seed"),
         ("pruner", "--pruner"),

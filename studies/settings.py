@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 from search_spaces import Config, InputError
@@ -16,6 +16,7 @@ PRUNERS = ("hyperband", "median", "none")
 class Settings:
     """`data` opens the data again, from any folder; `source` names it in tables.
 
+    `task_file` is the path of the user's own file that holds the task, None for a task of pomona's.
     `fixed` are the dimensions held by the user; `space` is the digest of the space that was searched.
     """
 
@@ -43,6 +44,12 @@ class Settings:
     recipe_note: str
     command: str
     environment: dict[str, Any]
+    task_file: str | None = None
+
+    @property
+    def task_argument(self) -> str:
+        """What `task_named` takes, from any folder."""
+        return self.task_file or self.task
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
@@ -52,6 +59,7 @@ class Settings:
         """Raises InputError where `text` is not of this version of pomona."""
         try:
             raw = json.loads(text)
-            return Settings(**{field.name: raw[field.name] for field in fields(Settings)})
+            wanted = [field.name for field in fields(Settings) if field.name in raw or field.default is MISSING]
+            return Settings(**{name: raw[name] for name in wanted})
         except (ValueError, TypeError, KeyError):
             raise InputError(f"study {study!r} was made by another version of pomona: start a new one") from None

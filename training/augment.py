@@ -8,12 +8,14 @@ import torch
 import torch.nn.functional as F
 
 STRONGEST = 4
+LUMA = (0.299, 0.587, 0.114)
+"""What red, green and blue add to the grey of an image (ITU-R BT.601)."""
 DRAWS = 12
 """How many uniform numbers decide the change of one image."""
 
 
 def augment(images: torch.Tensor, strength: int, draws: torch.Tensor) -> torch.Tensor:
-    """Changed copies of `images`, (N, 3, H, W) floats in 0..1, in the same layout and on the same device.
+    """Changed copies of `images`, (N, C, H, W) floats in 0..1, in the same layout and on the same device.
 
     Strength 0 returns the images as they are; 4 turns by up to 30 degrees, shows 0.6 to 1.1 of the side, shifts by up
     to 15 % of it, changes brightness, contrast and saturation by up to 40 % and covers a patch of every second image.
@@ -74,10 +76,11 @@ def _recolour(
     """
     pixels = images.flatten(2)
     # Made where the images are: a tensor of Python numbers would be copied there, and waited for, at every batch.
-    weights = torch.stack([images.new_full((), share) for share in (0.299, 0.587, 0.114)])
+    shares = LUMA if images.shape[1] == len(LUMA) else (1 / images.shape[1],) * images.shape[1]
+    weights = torch.stack([images.new_full((), share) for share in shares])
     mean = (pixels.mean(2) @ weights).view(-1, 1, 1)
     b, c, s = (factor.to(images.device, images.dtype).view(-1, 1, 1) for factor in (brightness, contrast, saturation))
-    own = torch.eye(3, device=images.device, dtype=images.dtype)
+    own = torch.eye(len(shares), device=images.device, dtype=images.dtype)
     colours = (b * c * s) * own + (b * c * (1 - s)) * weights
     return torch.baddbmm(mean * (b * (1 - c)), colours, pixels).clamp_(0, 1).view_as(images)
 

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
+from .augment import LUMA
 from .data.splits import Split
 
 EVALUATION_BATCH = 128
@@ -32,11 +34,11 @@ def order_of(examples: int, batch_size: int, *, seed: int, epoch: int) -> tuple[
     return order.tensor_split(batch_count(examples, batch_size))
 
 
-def evaluation_batches(split: Split, device: torch.device) -> Iterator[torch.Tensor]:
-    """The images in their own order, as floats (n, 3, R, R) in 0..1."""
+def evaluation_batches(split: Split, device: torch.device, resolution: int, channels: int) -> Iterator[torch.Tensor]:
+    """The images in their own order, as floats (n, channels, resolution, resolution) in 0..1."""
     for start in range(0, len(split), EVALUATION_BATCH):
         index = torch.arange(start, min(start + EVALUATION_BATCH, len(split)))
-        yield to_floats(split.take(index)[0], device)
+        yield as_input(to_floats(split.take(index)[0], device), resolution, channels)
 
 
 def batch_count(examples: int, batch_size: int) -> int:
@@ -44,5 +46,17 @@ def batch_count(examples: int, batch_size: int) -> int:
 
 
 def to_floats(images: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Bytes (n, R, R, 3) -> floats (n, 3, R, R) in 0..1. The bytes travel, the floats are made on the device."""
+    """Bytes (n, R, R, C) -> floats (n, C, R, R) in 0..1. The bytes travel, the floats are made on the device."""
     return images.to(device, non_blocking=True).permute(0, 3, 1, 2).contiguous().float().div_(255)
+
+
+def as_input(images: torch.Tensor, resolution: int, channels: int) -> torch.Tensor:
+    """Images (n, C, S, S) as a backbone takes them: grey ones in three equal channels, coloured ones as their luma
+    (ITU-R BT.601), small ones enlarged."""
+    if images.shape[1] == 1 and channels == 3:
+        images = images.expand(-1, 3, -1, -1)
+    elif images.shape[1] == 3 and channels == 1:
+        images = torch.einsum("nchw,c->nhw", images, images.new_tensor(LUMA)).unsqueeze(1)
+    if images.shape[-1] != resolution:
+        images = F.interpolate(images, (resolution, resolution), mode="bilinear", antialias=True)
+    return images

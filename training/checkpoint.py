@@ -14,14 +14,18 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
+from torch import nn
 
 from search_spaces import Config, InputError
 
 from .backbones import build
+from .backbones.chains import chains_of
+from .backbones.folding import folded_stages
+from .backbones.quick import quickened
 from .files import atomic_write_bytes, atomic_write_json
 from .model import Classifier, Head
 from .numerics import Numerics
-from .structure import backbone_of
+from .structure import backbone_of, structure_of
 
 FORMAT = 1
 RECORD = "checkpoint.json"
@@ -64,13 +68,23 @@ class Checkpoint:
     record: CheckpointRecord
     tensors: dict[str, torch.Tensor]
 
-    def classifier(self) -> Classifier:
-        """The model with its weights, in evaluation mode on the CPU."""
+    def classifier(self, *, as_trained: bool = False) -> Classifier:
+        """The model with its weights, in evaluation mode on the CPU.
+
+        With `as_trained` its stages are folded and quickened as they are in training on a CPU: in bf16 they round in
+        other places than the plain ones, and photos on the edge fall to the other side.
+        """
         record = self.record
         backbone = build(backbone_of(record.config))
         head = Head(backbone.widths[-1], len(record.classes), record.config)
         model = Classifier(backbone, record.config, head)
         restore_model(model, self.tensors, self.folder)
+        if as_trained:
+            cut = structure_of(record.config, len(backbone.stages)).cut
+            stages = list(folded_stages(backbone)[:cut])
+            for stage, chains in zip(backbone.stages[cut:], chains_of(backbone)[cut:], strict=True):
+                stages.append(quickened(stage, chains) if record.numerics.channels_last else stage)
+            model.stages = nn.ModuleList(stages)
         return model.eval()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,17 @@ from .numerics import Numerics
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a checkpoint is worth on a split. `confusion[i][j]` counts images of class i taken for class j."""
+    """What a checkpoint is worth on a split. `confusion[i][j]` counts images of class i taken for class j.
+
+    `logits` (n, classes) are what it answered, in the split's order, on the CPU; no part of the JSON.
+    """
 
     accuracy: Proportion
     grouped: Proportion | None
     per_class: dict[str, dict[str, float]]
     confusion: list[list[int]]
     classes: tuple[str, ...]
+    logits: torch.Tensor = field(repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         answer: dict[str, Any] = {
@@ -50,7 +54,9 @@ class Evaluation:
 def evaluate(checkpoint: Checkpoint, split: Split, device: torch.device) -> Evaluation:
     """Scores `split`, whose labels count in the checkpoint's own order of classes."""
     classes = checkpoint.record.classes
-    logits = predict_logits(checkpoint.classifier().to(device), split, device, checkpoint.record.numerics)
+    logits = predict_logits(
+        checkpoint.classifier(as_trained=device.type == "cpu").to(device), split, device, checkpoint.record.numerics
+    )
     predicted, labels = logits.argmax(1).numpy(), split.labels.numpy()
     numbers = list(range(len(classes)))
     precision, recall, f1, support = precision_recall_fscore_support(labels, predicted, labels=numbers, zero_division=0)
@@ -69,7 +75,36 @@ def evaluate(checkpoint: Checkpoint, split: Split, device: torch.device) -> Eval
         },
         confusion=confusion_matrix(labels, predicted, labels=numbers).tolist(),
         classes=classes,
+        logits=logits,
     )
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """An example that was taken for another class with `probability`; `index` is its place in the split."""
+
+    index: int
+    name: str
+    true: str
+    predicted: str
+    probability: float
+
+
+def mistakes(evaluation: Evaluation, split: Split) -> list[Mistake]:
+    """Every wrong answer, the most confident first; `split` is the one that was scored."""
+    answers, predicted = evaluation.logits.softmax(1), evaluation.logits.argmax(1)
+    wrong = (predicted != split.labels).nonzero().flatten()
+    confidence = answers[wrong, predicted[wrong]]
+    return [
+        Mistake(
+            index=index,
+            name=split.names[index],
+            true=evaluation.classes[int(split.labels[index])],
+            predicted=evaluation.classes[int(predicted[index])],
+            probability=float(answers[index, predicted[index]]),
+        )
+        for index in wrong[confidence.argsort(descending=True, stable=True)].tolist()
+    ]
 
 
 @dataclass(frozen=True)
@@ -91,7 +126,9 @@ def predict(checkpoint: Checkpoint, paths: Sequence[Path], device: torch.device)
     images = read_photos(paths, checkpoint.record.resolution)
     rows = torch.arange(len(images))
     split = Split(images, rows, torch.zeros(len(images), dtype=torch.int64), (), tuple(str(path) for path in paths))
-    logits = predict_logits(checkpoint.classifier().to(device), split, device, checkpoint.record.numerics)
+    logits = predict_logits(
+        checkpoint.classifier(as_trained=device.type == "cpu").to(device), split, device, checkpoint.record.numerics
+    )
     answers = []
     for path, row in zip(paths, logits.softmax(1).tolist(), strict=True):
         best = max(range(len(row)), key=row.__getitem__)
@@ -105,7 +142,7 @@ def predict_logits(model: Classifier, split: Split, device: torch.device, numeri
     """Logits (n, classes) of a split in its order, on the CPU; the model is left in evaluation mode."""
     model.eval()
     parts = []
-    for images in evaluation_batches(split, device):
+    for images in evaluation_batches(split, device, model.resolution, model.channels):
         normalised = model.normalise(images).contiguous(memory_format=numerics.memory_format)
         with numerics.autocast(device):
             features = model.suffix(normalised, 0)

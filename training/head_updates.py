@@ -16,7 +16,7 @@ from .optimisation import ADAM_BETAS, ADAM_EPSILON, momentum_of
 # a core's cache.
 _CHUNK = 2**17
 # Heads of at least so many weights are updated one by one in a single pass: the pass then outweighs its call.
-_LARGE = 2**16
+LARGE = 2**16
 
 
 class StackedUpdate:
@@ -67,7 +67,7 @@ class StackedUpdate:
     ) -> None:
         """Updates `parameter` and its `moments` in place at batch `number`."""
         per_head = max(parameter[0].numel(), 1)
-        if per_head >= _LARGE:
+        if per_head >= LARGE:
             self._one_by_one(number, parameter, moments, gradient)
             return
         if self._adam:

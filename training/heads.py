@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from search_spaces import Config
 
 from .batches import number_of
-from .head_updates import StackedUpdate
-from .model import Head
+from .head_updates import LARGE, StackedUpdate
+from .model import Head, hidden_widths
 from .numerics import Numerics
 from .optimisation import schedule
 from .source import Batch
@@ -35,13 +35,13 @@ class HeadShape:
     """What heads must have in common to be stacked: the layers and the rule that updates them."""
 
     width: int
-    hidden: int
+    hidden: tuple[int, ...]
     classes: int
     optimizer: str
 
     @staticmethod
     def of(config: Config, width: int, classes: int) -> HeadShape:
-        return HeadShape(width, int(config.get("head_width", 0)), classes, str(config.get("optimizer", "adamw")))
+        return HeadShape(width, hidden_widths(config), classes, str(config.get("optimizer", "adamw")))
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,21 +73,23 @@ class HeadStack:
     """
 
     def __init__(self, shape: HeadShape, device: torch.device, cut: int = 0, numerics: Numerics | None = None) -> None:
-        """`cut` is where a batch holds the features. Products with the first layer's weights are in `numerics`."""
+        """`cut` is where a batch holds the features. Large heads multiply in the precision of `numerics`."""
         self.shape = shape
-        self._dtype = torch.bfloat16 if numerics is not None and numerics.precision == "bf16" else torch.float32
+        # Head by head, then: with more columns oneDNN may sum in another order, and in bf16 a trial among others would
+        # not be the trial alone.
+        large = shape.width * (*shape.hidden, shape.classes)[0] >= LARGE
+        reduced = large and numerics is not None and numerics.precision == "bf16"
+        self._dtype = torch.bfloat16 if reduced else torch.float32
         self._cut = cut
         self._device = device
         self._heads: list[StackedHead] = []
         self._entering: list[tuple[StackedHead, Head, torch.optim.Optimizer]] = []
-        sizes = [(shape.classes, shape.width)]
-        if shape.hidden:
-            sizes = [(shape.hidden, shape.width), (shape.classes, shape.hidden)]
+        widths = (shape.width, *shape.hidden, shape.classes)
         self._names = StackedUpdate.moment_names(shape.optimizer)
         # For each of weight, bias, ...: the parameter, then its moments.
         self._arrays = [
             [torch.empty(0, *size, device=device) for _ in range(1 + len(self._names))]
-            for rows, columns in sizes
+            for columns, rows in itertools.pairwise(widths)
             for size in ((rows, columns), (rows,))
         ]
         self._one_hot = torch.eye(shape.classes, device=device)
@@ -164,7 +166,9 @@ class HeadStack:
         self._update = StackedUpdate(self.shape.optimizer, configs, rates, taken, self._device)
         smoothing = self._column([float(config.get("label_smoothing", 0.0)) for config in configs])
         self._floor, self._peak = smoothing / self.shape.classes, 1 - smoothing
-        self._alike = _runs([(head.seed, head.threshold, head.scale) for head in heads])
+        dropouts = [(head.seed, head.threshold, head.scale) for head in heads]
+        self._alike = _runs(dropouts) if self._dtype == torch.float32 else _singles(dropouts)
+        self._scales = self._column([head.scale for head in heads])[:, None]
         sizes = [len(index) for index in order]
         self._noise: list[list[dict[int, torch.Tensor]]] = []
         for layer in range(len(self._arrays) // 2):
@@ -207,21 +211,26 @@ class HeadStack:
         ]
         product = products[0] if len(products) == 1 else torch.cat(products, 1)
         inner = product.float().view(rows, count, out).add_(bias)
-        if not self.shape.hidden:
-            error = self._loss_and_error(inner, labels)
-            gradients = [self._first_layer(error, seen), error.sum(0)]
-        else:
+        # What each later layer sees, (K, n, width), after ReLU and dropout.
+        shown: list[torch.Tensor] = []
+        for layer in range(1, len(self.shape.hidden) + 1):
             inner.relu_()
-            pieces = [self._with_holes(inner[:, start:stop], 1, number, *alike) for start, stop, alike in self._alike]
-            shown = torch.cat(pieces, 1).transpose(0, 1)
-            last = self._arrays[2][0]
-            logits = torch.baddbmm(self._arrays[3][0][:, None], shown, last.transpose(1, 2))
-            error = self._loss_and_error(logits.transpose(0, 1), labels).transpose(0, 1)
-            late = [torch.bmm(error.transpose(1, 2), shown), error.sum(1)]
-            scales = self._column([head.scale for head in self._heads])[:, None]
+            parts = [self._with_holes(inner[:, i:j], layer, number, *alike) for i, j, alike in self._alike]
+            shown.append((parts[0] if len(parts) == 1 else torch.cat(parts, 1)).transpose(0, 1))
+            (weight, *_), (bias, *_) = self._arrays[2 * layer], self._arrays[2 * layer + 1]
+            product = torch.bmm(shown[-1].to(self._dtype), weight.transpose(1, 2).to(self._dtype))
+            inner = product.float().add_(bias[:, None]).transpose(0, 1)
+        error = self._loss_and_error(inner, labels)
+        gradients: list[torch.Tensor] = []
+        for layer in range(len(shown), 0, -1):
+            seen_here, error = shown[layer - 1], error.transpose(0, 1)
+            rounded = error.to(self._dtype)
+            of_weight = torch.bmm(rounded.transpose(1, 2), seen_here.to(self._dtype)).float()
+            gradients = [of_weight, error.sum(1), *gradients]
             # What dropout or ReLU put out has no share in the error; what is left is above zero.
-            error = (torch.bmm(error, last) * scales).mul_(shown > 0).transpose(0, 1).contiguous()
-            gradients = [self._first_layer(error, seen), error.sum(0), *late]
+            back = torch.bmm(rounded, self._arrays[2 * layer][0].to(self._dtype)).float()
+            error = back.mul_(self._scales).mul_(seen_here > 0).transpose(0, 1)
+        gradients = [self._first_layer(error, seen), error.sum(0), *gradients]
         for (parameter, *moments), gradient in zip(self._arrays, gradients, strict=True):
             self._update(number, parameter, moments, gradient)
 
@@ -270,9 +279,9 @@ class HeadStack:
         weight, bias = self._arrays[0][0], self._arrays[1][0]
         count, out, _ = weight.shape
         product = (features @ weight.view(count * out, -1).T).view(-1, count, out).add_(bias).transpose(0, 1)
-        if not self.shape.hidden:
-            return product
-        return torch.baddbmm(self._arrays[3][0][:, None], product.relu_(), self._arrays[2][0].transpose(1, 2))
+        for (weight, *_), (bias, *_) in zip(self._arrays[2::2], self._arrays[3::2], strict=True):
+            product = torch.baddbmm(bias[:, None], product.relu_(), weight.transpose(1, 2))
+        return product
 
 
 def stacked(key: int, config: Config, phase: Phase, batches: int, *, seed: int, done: int) -> StackedHead:
@@ -281,6 +290,11 @@ def stacked(key: int, config: Config, phase: Phase, batches: int, *, seed: int, 
     rate = float(config["learning_rate"]) * phase.rate_factor
     rates = np.array([rate * schedule(step, steps) for step in range(steps)])
     return StackedHead(key, config, seed, rates, done * batches)
+
+
+def _singles(values: Sequence[tuple[int, int, float]]) -> list[tuple[int, int, tuple[int, int, float]]]:
+    """As `_runs`, with every run cut into pieces of one."""
+    return [(place, place + 1, value) for place, value in enumerate(values)]
 
 
 def _runs(values: Sequence[tuple[int, int, float]]) -> list[tuple[int, int, tuple[int, int, float]]]:

@@ -10,35 +10,48 @@ from torch import nn
 from search_spaces import Config
 
 from .backbones.backbone import Backbone, freeze
+from .structure import from_scratch, resolution_of
+
+
+def hidden_widths(config: Config) -> tuple[int, ...]:
+    """The widths of the head's hidden layers: `head_layers` (1 unless said) of `head_width`; none where that is 0."""
+    width = int(config.get("head_width", 0))
+    return (width,) * int(config.get("head_layers", 1)) if width else ()
 
 
 class Head(nn.Module):
-    """The new classifier: pooled features (N, width) -> dropout -> [hidden layer] -> logits (N, classes)."""
+    """The new classifier: pooled features (N, width) -> dropout -> [hidden layers] -> logits (N, classes)."""
 
     def __init__(self, width: int, classes: int, config: Config) -> None:
         super().__init__()
-        hidden = int(config.get("head_width", 0))
         dropout = float(config.get("dropout", 0.0))
         layers: list[nn.Module] = [nn.Dropout(dropout)]
-        if hidden:
+        for hidden in hidden_widths(config):
             layers += [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout)]
-        self.layers = nn.Sequential(*layers, nn.Linear(hidden or width, classes))
+            width = hidden
+        self.layers = nn.Sequential(*layers, nn.Linear(width, classes))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         return cast(torch.Tensor, self.layers(features))
 
 
 class Classifier(nn.Module):
-    """Normalised images (N, 3, R, R) -> logits (N, classes)."""
+    """Normalised images (N, C, R, R) -> logits (N, classes)."""
 
     def __init__(self, backbone: Backbone, config: Config, head: Head) -> None:
         super().__init__()
         self.stages = nn.ModuleList(backbone.stages)
         self.pool = backbone.pool
-        self.keeps_statistics = config.get("batch_norm", "pretrained") == "pretrained"
+        self.keeps_statistics = config.get("batch_norm", "pretrained") == "pretrained" and not from_scratch(config)
         self.head = head
-        self.register_buffer("mean", torch.tensor(backbone.preprocessing.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(backbone.preprocessing.std).view(1, 3, 1, 1), persistent=False)
+        self.resolution = resolution_of(config)
+        self.register_buffer("mean", torch.tensor(backbone.preprocessing.mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(backbone.preprocessing.std).view(1, -1, 1, 1), persistent=False)
+
+    @property
+    def channels(self) -> int:
+        """Of the images that it takes."""
+        return int(cast(torch.Tensor, self.mean).shape[1])
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """Floats in 0..1 as the backbone was trained to see them."""

@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from .augment import augment
-from .backbones import Backbone
+from .backbones import Backbone, needs_weights
 from .backbones.backbone import freeze
 from .backbones.folding import folded_stages
-from .batches import to_floats
+from .batches import as_input, to_floats
 from .data.splits import Split
 from .numerics import Numerics
 from .prefix_store import BlockKey, PrefixStore
@@ -34,7 +34,7 @@ _SHARE = 0.25
 
 @dataclass(frozen=True, eq=False)
 class _Placed:
-    """A backbone on its device, frozen; `mean` and `std` are (1, 3, 1, 1). `quick` are its stages for `forward`."""
+    """A backbone on its device, frozen; `mean` and `std` are (1, C, 1, 1). `quick` are its stages for `forward`."""
 
     backbone: Backbone
     quick: nn.ModuleList
@@ -44,6 +44,10 @@ class _Placed:
     @property
     def stages(self) -> tuple[nn.Module, ...]:
         return self.backbone.stages
+
+    @property
+    def channels(self) -> int:
+        return self.mean.shape[1]
 
 
 class Prefixes:
@@ -89,11 +93,12 @@ class Prefixes:
         return self._place(name).backbone
 
     def images(
-        self, split: Split, index: torch.Tensor, strength: int, draws: torch.Tensor | None, name: str
+        self, split: Split, index: torch.Tensor, structure: Structure, strength: int, draws: torch.Tensor | None
     ) -> torch.Tensor:
-        """Augmented and normalised images (n, 3, R, R) on the device; `index` counts the split's examples."""
-        placed = self._place(name)
+        """Augmented and normalised images (n, C, R, R) on the device; `index` counts the split's examples."""
+        placed = self._place(structure.backbone)
         images = to_floats(self._inputs(split)[split.rows[index]], self.device)
+        images = as_input(images, structure.resolution, placed.channels)
         if draws is not None:
             images = augment(images, strength, draws)
         return ((images - placed.mean) / placed.std).contiguous(memory_format=self.numerics.memory_format)
@@ -129,8 +134,10 @@ class Prefixes:
             key,
             split.keys,
             lambda missing: self._compute(split, structure, cut, strength, view, missing),
-            # What follows from another block is computed again sooner than it is written.
-            to_disk=lambda: self._below(split, structure, cut, strength, view) is None,
+            # What follows from another block, or from nothing but pixels, is computed again sooner than it is written.
+            to_disk=lambda: (
+                needs_weights(structure.backbone) and self._below(split, structure, cut, strength, view) is None
+            ),
         )
         return rows if self.device.type == "cpu" else self._resident(key.digest, rows)
 
@@ -170,7 +177,7 @@ class Prefixes:
             else:
                 examples = index[chunk]
                 draws = view_draws([split.keys[i] for i in examples.tolist()], view) if strength else None
-                start, activations = 0, self.images(split, examples, strength, draws, structure.backbone)
+                start, activations = 0, self.images(split, examples, structure, strength, draws)
             out = self.forward(structure.backbone, activations, start, cut)
             results.append((out.permute(0, 2, 3, 1) if self._last(out) else out).contiguous().cpu())
         return torch.cat(results)
@@ -205,7 +212,7 @@ class Prefixes:
             freeze(stages, len(stages))
             self.numerics.place(stages, self.device)
             constants = [
-                torch.tensor(values, device=self.device).view(1, 3, 1, 1)
+                torch.tensor(values, device=self.device).view(1, -1, 1, 1)
                 for values in (backbone.preprocessing.mean, backbone.preprocessing.std)
             ]
             self._placed[name] = _Placed(replace(backbone, stages=tuple(stages)), quick, *constants)
@@ -215,7 +222,7 @@ class Prefixes:
         """Of one image's output at `cut`, found by running a grey one."""
         name, side = structure.backbone, structure.resolution
         if (name, side, cut) not in self._row_bytes:
-            activations = torch.zeros(1, 3, side, side, device=self.device)
+            activations = torch.zeros(1, self._place(name).channels, side, side, device=self.device)
             for stage in range(len(self._place(name).stages)):
                 activations = self.forward(name, activations, stage, stage + 1)
                 self._row_bytes[name, side, stage + 1] = activations.numel() * activations.element_size()

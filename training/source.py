@@ -71,7 +71,7 @@ class Pass:
         if self._strength and self._view is not None:
             keys = self.split.keys or self.split.names
             draws = view_draws([keys[i] for i in index.tolist()], self._view)
-        return self.prefixes.images(self.split, index, self._strength, draws, self.structure.backbone)
+        return self.prefixes.images(self.split, index, self.structure, self._strength, draws)
 
 
 class Batch:

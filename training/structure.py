@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from search_spaces import Choice, Config, InputError, Integer, SearchSpace
 
+from .backbones import scratch
+
 
 @dataclass(frozen=True)
 class Structure:
@@ -34,7 +36,14 @@ class Phase:
 
 
 def backbone_of(config: Config) -> str:
-    return str(config["backbone"])
+    """The backbone's name; of a network that begins with random weights, with what decides its shape."""
+    name = str(config["backbone"])
+    return scratch.name_of(name, config) if from_scratch(config) else name
+
+
+def from_scratch(config: Config) -> bool:
+    """Whether all of the network is trained, from random weights, in one phase."""
+    return str(config["backbone"]).startswith(scratch.CNN)
 
 
 def resolution_of(config: Config) -> int:
@@ -46,7 +55,7 @@ def structure_of(config: Config, stages: int) -> Structure:
 
     More unfrozen stages than the backbone has means all of them, as does `"all"`.
     """
-    unfrozen = config.get("unfrozen_stages", 0)
+    unfrozen = "all" if from_scratch(config) else config.get("unfrozen_stages", 0)
     if isinstance(unfrozen, str):
         if unfrozen != "all":
             raise InputError(f"unfrozen_stages is a whole number or 'all', not {unfrozen!r}")
@@ -68,6 +77,8 @@ def phases_of(config: Config, structure: Structure, stages: int, epochs: int) ->
     The second phase takes `fine_tune_share` of the epochs, rounded, and leaves at least one to the first; of a single
     epoch all belongs to the head.
     """
+    if from_scratch(config):
+        return (Phase(first=1, epochs=epochs, cut=structure.cut, rate_factor=1.0),)
     fine_tuned = 0
     if structure.cut < stages and epochs > 1:
         share = float(config.get("fine_tune_share", 0.5))
@@ -80,7 +91,10 @@ def phases_of(config: Config, structure: Structure, stages: int, epochs: int) ->
 
 
 # What `structure_of` reads.
-_PARTS = ("backbone", "unfrozen_stages", "resolution", "batch_size", "augmentation", "views")
+_PARTS = (
+    *("backbone", "unfrozen_stages", "resolution", "batch_size", "augmentation", "views"),
+    *("conv_blocks", "conv_channels", "conv_kernel", "conv_norm"),
+)
 
 
 def structure_part(config: Config) -> Config:

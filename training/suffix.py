@@ -13,12 +13,13 @@ from search_spaces import Config
 from .backbones import Backbone
 from .backbones.chains import chains_of
 from .backbones.quick import quickened
+from .backbones.scratch import begin_anew
 from .batches import number_of
 from .model import Classifier, Head
 from .numerics import Numerics
 from .optimisation import Update, loss_of, make_optimizer, schedule
 from .source import Batch
-from .structure import Phase
+from .structure import Phase, from_scratch
 
 
 class SuffixTrainer:
@@ -48,6 +49,11 @@ class SuffixTrainer:
         self._numerics = numerics
         self._device = device
         own = [copy.deepcopy(stage) for stage in backbone.stages[phase.cut :]]
+        if from_scratch(config):
+            with torch.random.fork_rng([device] if device.type == "cuda" else []):
+                torch.manual_seed(number_of(seed, 0, 5))
+                for stage in own:
+                    begin_anew(stage)
         if numerics.channels_last and device.type == "cpu":
             chains = chains_of(backbone)[phase.cut :]
             own = [quickened(stage, mine) for stage, mine in zip(own, chains, strict=True)]

@@ -19,7 +19,7 @@ import torch
 from search_spaces import InputError
 
 from . import vision
-from .backbones import TIMM, Backbone, Parts, assemble, check_name, divide, source_model
+from .backbones import TIMM, Backbone, Parts, assemble, build, check_name, divide, needs_weights, source_model
 from .backbones.backbone import COUNTER
 
 _SUFFIXES = (".safetensors", ".pth", ".pt")
@@ -48,6 +48,8 @@ def available(name: str, weights_dir: Path | None = None) -> bool:
     Raises:
         InputError: there is no such backbone, or `weights_dir` is no folder.
     """
+    if not needs_weights(name):
+        return True
     if name.startswith(TIMM) and not vision.has_timm():
         return False
     return find_weights(name, weights_dir) is not None
@@ -87,6 +89,8 @@ def load_backbone(name: str, *, weights_dir: Path | None = None, download: bool 
     Raises:
         InputError: no such backbone, no weights, or weights that are damaged or of another architecture.
     """
+    if not needs_weights(name):
+        return build(name)
     file = find_weights(name, weights_dir)
     if file is None:
         if not download:

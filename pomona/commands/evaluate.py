@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,6 +19,10 @@ def evaluate(
     ] = None,
     split: Annotated[str | None, typer.Option(metavar="NAME", help="train, valid or test. [default: valid]")] = None,
     device: Device = "auto",
+    figures: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Draw the confusion matrix, the worst mistakes and the training there."),
+    ] = None,
     skip_unreadable: SkipUnreadable = False,
     as_json: AsJson = False,
 ) -> None:
@@ -25,12 +30,15 @@ def evaluate(
 
     Example: [bold]pomona evaluate checkpoints/fruit-1 --data photos --json[/bold]
     """
+    from ..figures import EVALUATION_FILES
     from ..use import evaluate_checkpoint
 
     with counting("reading the photos") as progress:
-        result = evaluate_checkpoint(checkpoint, data, split, device, skip_unreadable, progress)
+        result = evaluate_checkpoint(checkpoint, data, split, device, skip_unreadable, progress, figures)
+    drawn = [] if figures is None else [str(figures / name) for name in EVALUATION_FILES]
     if as_json:
-        print_answer(json.dumps(result.to_json(), indent=2))
+        told = result.to_json() | ({"figures": drawn} if drawn else {})
+        print_answer(json.dumps(told, indent=2))
         return
     low, high = result.accuracy.ci95
     print_answer(
@@ -48,3 +56,5 @@ def evaluate(
     print_answer("\nrows: the true class; columns: what it was taken for")
     rows = [[name, *map(str, counts)] for name, counts in zip(result.classes, result.confusion, strict=True)]
     print_table(["", *result.classes], rows)
+    if drawn:
+        print_answer(f"\nwritten: {', '.join(drawn)}")

@@ -27,6 +27,9 @@ Set = Annotated[
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to train.")]
 Download = Annotated[bool, typer.Option("--download-weights", help="Fetch weights that are not at hand.")]
 SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="Leave out files that are no image.")]
+TrustSplit = Annotated[
+    bool, typer.Option("--trust-split", help="Keep a folder's split though it has copies of photos on both sides.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Checkpoint = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A folder that `pomona train` wrote.")]
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..console import print_answer, print_table
-from .options import AsJson, Checkpoint, Device
+from .options import AsJson, Device
 
 
 def predict(
-    checkpoint: Checkpoint,
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="MODEL", help="A folder that `pomona train` wrote, or a file that `pomona export` did."),
+    ],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...")],
     device: Device = "auto",
     as_json: AsJson = False,
@@ -23,11 +25,11 @@ def predict(
 
     Example: [bold]pomona predict checkpoints/fruit-1 apple.jpg banana.jpg[/bold]
     """
-    from ..use import predict_images
+    from ..use import answers_for
 
-    answers = predict_images(checkpoint, images, device)
+    answers = answers_for(model, images, device)
     if as_json:
-        print_answer(json.dumps([asdict(answer) for answer in answers], indent=2))
+        print_answer(json.dumps(answers, indent=2))
     else:
-        rows = [[answer.path, answer.label, f"{100 * answer.probability:.1f}"] for answer in answers]
+        rows = [[answer["path"], answer["label"], f"{100 * answer['probability']:.1f}"] for answer in answers]
         print_table(["image", "class", "probability %"], rows)

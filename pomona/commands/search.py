@@ -12,14 +12,27 @@ import typer
 from search_spaces import task_named
 
 from ..console import counting, notes, print_answer
-from .options import AsJson, Data, Device, Download, Set, SkipUnreadable, Storage, WeightsDir, seconds_of
+from .options import (
+    AsJson,
+    Data,
+    Device,
+    Download,
+    Set,
+    SkipUnreadable,
+    Storage,
+    TrustSplit,
+    WeightsDir,
+    seconds_of,
+)
 
 if TYPE_CHECKING:
     from studies import Search
 
 
 def search(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="A task of `pomona tasks`.")],
+    task: Annotated[
+        str, typer.Argument(metavar="TASK", help="A task of `pomona tasks`, or a file of your own that holds one.")
+    ],
     data: Data = None,
     weights_dir: WeightsDir = None,
     study: Annotated[str | None, typer.Option(metavar="NAME", help="[default: TASK-1, TASK-2, ...]")] = None,
@@ -36,6 +49,7 @@ def search(
     pruner: Annotated[str, typer.Option(metavar="hyperband|median|none")] = "hyperband",
     set_: Set = None,
     skip_unreadable: SkipUnreadable = False,
+    trust_split: TrustSplit = False,
     download_weights: Download = False,
     as_json: AsJson = False,
 ) -> None:
@@ -65,6 +79,7 @@ def search(
         pruner=pruner,
         fixed=fixed,
         skip_unreadable=skip_unreadable,
+        trust_split=trust_split,
         download=download_weights,
         command=shlex.join(["pomona", *sys.argv[1:]]),
     )
@@ -90,4 +105,6 @@ def run_and_show(prepared: Search, *, as_json: bool, storage: str | None) -> Non
         if stopped == STOPPED_BY_USER:
             raise typer.Exit(130)
     else:
-        notes().print(f"use it: pomona train {study.settings.task} --from-study {study.name}{where}")
+        notes().print(
+            f"use it: pomona train {shlex.quote(study.settings.task_argument)} --from-study {study.name}{where}"
+        )

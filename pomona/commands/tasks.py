@@ -3,27 +3,88 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from dataclasses import asdict
+from typing import Annotated, Any
 
-from search_spaces import TASKS, Choice, Dimension, Task
+import typer
 
-from ..console import print_answer, print_table
+from search_spaces import TASKS, Choice, Dimension, InputError, Task, task_named
+
+from ..console import notes, print_answer, print_table
+from ..recorded import Recorded, best_recorded
 from .options import AsJson
 
 
-def tasks(as_json: AsJson = False) -> None:
-    """List the tasks that can be searched, with their spaces.
+def tasks(
+    task: Annotated[str | None, typer.Argument(metavar="TASK", help="Show this one with its space.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the tasks that can be searched, or show one with its space: a task of the list, or a file of your own.
 
-    Example: [bold]pomona tasks --json[/bold]
+    The best results come from the leaderboards in results/leaderboards.
+
+    Example: [bold]pomona tasks fruit[/bold]
     """
+    chosen = TASKS if task is None else (task_named(task),)
+    results = {one.name: _recorded(one) for one in chosen}
     if as_json:
-        print_answer(json.dumps([_to_json(task) for task in TASKS], indent=2))
-        return
-    for task in TASKS:
-        target = f"target {task.metric} {task.target.value:g} ({task.target.origin})" if task.target else "no target"
-        print_answer(f"{task.name}: {task.title}\n  {target}\n  recipe: {task.recipe_origin}\n")
-        rows = [[name, _values(d), _condition(d), str(task.recipe.get(name, ""))] for name, d in _dimensions(task)]
-        print_table(["dimension", "values", "only where", "recipe"], rows, expendable=["only where"])
+        print_answer(json.dumps([_to_json(one, results[one.name]) for one in chosen], indent=2))
+    elif task is None:
+        _print_overview(results)
+    else:
+        _print_one(chosen[0], results[chosen[0].name])
+
+
+def _print_overview(results: dict[str, Recorded | None]) -> None:
+    rows = [
+        [
+            task.name,
+            task.title,
+            task.metric,
+            f"{task.target.value:g}" if task.target else "",
+            str(len(task.classes) or "the folder's"),
+            _result(task, results[task.name]),
+        ]
+        for task in TASKS
+    ]
+    headings = ["task", "what is learned", "metric", "target", "classes", "best recorded trial"]
+    print_table(headings, rows, expendable=["metric", "classes"])
+    notes().print("pomona tasks TASK shows a task with its space")
+
+
+def _print_one(task: Task, recorded: Recorded | None) -> None:
+    target = f"target {task.metric} {task.target.value:g} ({task.target.origin})" if task.target else "no target"
+    lines = [
+        f"{task.name}: {task.title}",
+        f"classes: {', '.join(task.classes) or 'the class folders of the data'}",
+        f"data: {', '.join(task.sources) or 'name a folder with --data'}",
+        target,
+        f"recipe: {task.recipe_origin}",
+    ]
+    if recorded is not None:
+        result = f"{_result(task, recorded)} in {recorded.file}"
+        lines.append(f"best recorded trial: {result}; the best of several, so a maximum and not an estimate")
+    print_answer("\n  ".join(lines) + "\n")
+    rows = [[name, _values(d), _condition(d), str(task.recipe.get(name, ""))] for name, d in _dimensions(task)]
+    print_table(["dimension", "values", "only where", "recipe"], rows, expendable=["only where"])
+
+
+def _recorded(task: Task) -> Recorded | None:
+    """A file that is no leaderboard is said, and does not keep anyone from the list."""
+    try:
+        return best_recorded(task)
+    except InputError as problem:
+        notes().print(f"left out: {problem}")
+        return None
+
+
+def _result(task: Task, recorded: Recorded | None) -> str:
+    if recorded is None:
+        return ""
+    if task.metric != "accuracy":
+        return f"{recorded.value:.4g} (n = {recorded.n})"
+    interval = f", {100 * recorded.ci95[0]:.1f} to {100 * recorded.ci95[1]:.1f}" if recorded.ci95 else ""
+    return f"{100 * recorded.value:.2f} % (n = {recorded.n}{interval})"
 
 
 def _dimensions(task: Task) -> list[tuple[str, Dimension]]:
@@ -42,7 +103,7 @@ def _condition(dimension: Dimension) -> str:
     return f"{dimension.condition.other} is {', '.join(str(value) for value in dimension.condition.is_in)}"
 
 
-def _to_json(task: Task) -> dict[str, Any]:
+def _to_json(task: Task, recorded: Recorded | None) -> dict[str, Any]:
     return {
         "name": task.name,
         "title": task.title,
@@ -50,11 +111,13 @@ def _to_json(task: Task) -> dict[str, Any]:
         "classes": list(task.classes),
         "sources": list(task.sources),
         "metric": task.metric,
+        "direction": task.direction,
         "target": task.target.value if task.target else None,
         "target_origin": task.target.origin if task.target else None,
         "recipe": task.recipe,
         "recipe_origin": task.recipe_origin,
         "space": {name: _dimension_to_json(dimension) for name, dimension in task.space.dimensions.items()},
+        "best": asdict(recorded) if recorded else None,
     }
 
 

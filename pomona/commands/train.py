@@ -11,14 +11,16 @@ import typer
 from search_spaces import Config, InputError, task_named
 
 from ..console import counting, notes, print_answer, stop_requests
-from .options import AsJson, Data, Device, Download, Set, SkipUnreadable, Storage, WeightsDir
+from .options import AsJson, Data, Device, Download, Set, SkipUnreadable, Storage, TrustSplit, WeightsDir
 
 if TYPE_CHECKING:
     from training import EpochResult
 
 
 def train(
-    task: Annotated[str, typer.Argument(metavar="TASK")],
+    task: Annotated[
+        str, typer.Argument(metavar="TASK", help="A task of `pomona tasks`, or a file of your own that holds one.")
+    ],
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="JSON, one value a dimension.")] = None,
     from_study: Annotated[str | None, typer.Option(metavar="STUDY", help="The best config of a study.")] = None,
     recipe: Annotated[bool, typer.Option("--recipe", help="The task's own setting; the default.")] = False,
@@ -32,6 +34,7 @@ def train(
     storage: Storage = None,
     device: Device = "auto",
     skip_unreadable: SkipUnreadable = False,
+    trust_split: TrustSplit = False,
     download_weights: Download = False,
     as_json: AsJson = False,
 ) -> None:
@@ -62,6 +65,7 @@ def train(
         out=out,
         device=device,
         skip_unreadable=skip_unreadable,
+        trust_split=trust_split,
         download=download_weights,
     )
     console = notes()

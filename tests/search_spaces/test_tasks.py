@@ -8,7 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from search_spaces import TASKS, InputError, Task, task_named
+from search_spaces import CATS_DOGS, CIFAR10, CLOTHING, FLOWERS, FRUIT, IMAGES, TASKS, InputError, Task, task_named
+
+from ..shared import SHARED_DATA, needs_data
 
 tasks = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 
@@ -41,6 +43,47 @@ def test_a_recipe_outside_the_space_cannot_be_built(task: Task) -> None:
 def test_a_direction_is_one_of_two(task: Task) -> None:
     with pytest.raises(InputError, match="direction"):
         replace(task, direction="up")
+
+
+@pytest.mark.parametrize("name", ["", "a b", "../up", "-x", "a/b", "a.b", "é"])
+def test_a_name_can_be_that_of_a_folder_and_of_a_study(name: str) -> None:
+    with pytest.raises(InputError, match="a task's name"):
+        replace(FRUIT, name=name)
+
+
+def test_the_space_of_fruit_is_that_of_the_studies_on_disk() -> None:
+    """Studies are resumed by this digest: where a change of the space is meant, the old ones can't go on."""
+    assert FRUIT.space.digest == "566848a941555dd3"
+
+
+def test_any_folder_is_searched_like_fruit() -> None:
+    assert IMAGES.space == FRUIT.space
+    assert (IMAGES.classes, IMAGES.target) == ((), None)
+
+
+@pytest.mark.parametrize(
+    ("task", "backbone", "head_width"),
+    [(CATS_DOGS, "resnet50", 0), (CIFAR10, "resnet152", 0), (FLOWERS, "resnet152", 0), (IMAGES, "mobilenet_v2", 0)],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_most_recipes_are_a_frozen_backbone_under_a_linear_layer(task: Task, backbone: str, head_width: int) -> None:
+    wanted = {"backbone": backbone, "head_width": head_width, "unfrozen_stages": 0}
+    assert wanted.items() <= task.recipe.items()
+
+
+def test_the_recipe_of_clothing() -> None:
+    wanted = {"backbone": "mobilenet_v2", "head_width": 100, "dropout": 0.2, "unfrozen_stages": 0}
+    assert wanted.items() <= CLOTHING.recipe.items()
+    assert CLOTHING.recipe["augmentation"] != 0
+
+
+@needs_data
+@tasks
+def test_the_classes_are_the_folders_of_the_real_data(task: Task) -> None:
+    folder = SHARED_DATA / task.name / "train"
+    if not folder.is_dir() or not task.classes:
+        pytest.skip("no class folders of its own")
+    assert list(task.classes) == sorted(path.name for path in folder.iterdir())
 
 
 @tasks

@@ -12,7 +12,7 @@ from torch import nn
 from search_spaces import InputError
 
 from .. import vision
-from . import convnext, efficientnet, mobilenet, resnet, squeezenet, timm_models, vgg
+from . import convnext, efficientnet, mobilenet, pixels, resnet, scratch, squeezenet, timm_models, vgg
 from .backbone import RANDOM
 from .backbone import Backbone as Backbone
 from .backbone import Parts as Parts
@@ -36,6 +36,7 @@ BACKBONES: Mapping[str, Callable[[Any], Parts]] = MappingProxyType(
     }
 )
 TIMM = "timm:"
+NOTHING = "nothing learnt before"
 
 
 def build(name: str) -> Backbone:
@@ -44,7 +45,16 @@ def build(name: str) -> Backbone:
     Raises:
         InputError: there is none of that name, or the stages of timm's model can't be followed.
     """
+    if (shape := pixels.shape_of(name)) is not None:
+        return assemble(name, pixels.parts(shape), NOTHING)
+    if (network := scratch.shape_of(name)) is not None:
+        return assemble(name, scratch.parts(network), NOTHING)
     return assemble(name, divide(name, source_model(name)), RANDOM)
+
+
+def needs_weights(name: str) -> bool:
+    """Whether the backbone is one that was trained before."""
+    return pixels.shape_of(name) is None and scratch.shape_of(name) is None
 
 
 def check_name(name: str) -> None:
@@ -54,11 +64,12 @@ def check_name(name: str) -> None:
     """
     if name.startswith(TIMM):
         timm_models.check_name(name.removeprefix(TIMM))
-    elif name not in BACKBONES:
+    elif name not in BACKBONES and needs_weights(name):
         close = difflib.get_close_matches(name, BACKBONES, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
         raise InputError(
-            f"no backbone {name!r}: {hint}there are {', '.join(BACKBONES)}, and timm:NAME for timm's models"
+            f"no backbone {name!r}: {hint}there are {', '.join(BACKBONES)}, timm:NAME for timm's models, "
+            "cnn:CxHxW for a small network without weights, and pixels:CxHxW for none"
         )
 
 

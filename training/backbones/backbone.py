@@ -22,8 +22,8 @@ COUNTER = "num_batches_tracked"
 class Preprocessing:
     """What images in 0..1 are shifted and divided by, per channel, before the first stage."""
 
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
 
 IMAGENET = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -34,7 +34,7 @@ class Parts:
     """A source model taken apart; the modules are the model's own, not copies.
 
     Attributes:
-        stages: in order; the first takes normalised images (N, 3, H, W). No stage changes its input in place, so
+        stages: in order; the first takes normalised images (N, C, H, W). No stage changes its input in place, so
             that what a stage gave can be kept and used again.
         widths: channels after each stage.
         preprocessing: how the source normalises images.

@@ -39,9 +39,12 @@ def chains_of(backbone: Backbone) -> tuple[tuple[Chain, ...], ...]:
     once its chains are folded keeps apart what does not belong together: it loses its activations first, then its
     chains. So does a stage that the picture is too small for.
     """
-    device = next(nn.ModuleList(backbone.stages).parameters()).device
-    picture = torch.rand(2, 3, _SIDE, _SIDE, generator=torch.Generator().manual_seed(0)) * 4 - 2
-    activations = picture.to(device)
+    parameter = next(nn.ModuleList(backbone.stages).parameters(), None)
+    if parameter is None:
+        return ((),) * len(backbone.stages)
+    channels = len(backbone.preprocessing.mean)
+    picture = torch.rand(2, channels, _SIDE, _SIDE, generator=torch.Generator().manual_seed(0)) * 4 - 2
+    activations = picture.to(parameter.device)
     found: list[tuple[Chain, ...]] = []
     with torch.no_grad():
         for stage in backbone.stages:

@@ -1,13 +1,16 @@
-"""What a folder of photos says about them by its layout and its manifest. Opens no photo."""
+"""What a folder of photos says about them by its layout, its manifest and their names. Opens no photo."""
 
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from search_spaces import InputError
+
+from .variants import groups_by_name, is_variant, leaks
 
 MANIFEST = "manifest.csv"
 SPLITS = ("train", "valid", "test")
@@ -22,6 +25,51 @@ class Found:
     label: str
     split: str
     group: str
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """The files of a folder, grouped; `note` says what has to be known of their split, in one line, or nothing.
+
+    `anew`: the folder's split can't be used, and is taken away here. `trusted`: it can't either, and is kept.
+    """
+
+    photos: list[Found]
+    anew: bool = False
+    trusted: bool = False
+    note: str = ""
+
+
+def arrange_photos(folder: Path, *, trust_split: bool = False) -> Arranged:
+    """As `find_photos`, and where there is no manifest altered copies are one group with their original, by name.
+
+    Where copies of one photo are in several splits, the split is taken away, or with `trust_split` kept: the groups
+    then end at its borders.
+
+    Raises:
+        InputError: as from `find_photos`.
+    """
+    found = find_photos(folder)
+    if (folder / MANIFEST).is_file():
+        return Arranged(found)
+    names, splits = [PurePosixPath(photo.path).name for photo in found], [photo.split for photo in found]
+    groups = groups_by_name(names, [photo.label for photo in found], splits)
+    photos = [replace(photo, group=group) for photo, group in zip(found, groups, strict=True)]
+    leaking = leaks(groups, splits, ("", *SPLITS))
+    if not leaking:
+        return Arranged(photos)
+    sizes = Counter(photo.split for photo in photos)
+    present = [split for split in SPLITS if sizes[split]]
+    cost = ", ".join(
+        f"{count} of {sizes[split]} {split} photos have a copy in {' or '.join(present[: present.index(split)])}"
+        for split, count in leaking.items()
+    )
+    if trust_split:
+        scoped = [replace(p, group=f"{p.split}/{p.group}" if p.group else "") for p in photos]
+        return Arranged(scoped, trusted=True, note=f"the folder's split is kept, though {cost}: figures are too good")
+    example = next(name for name, group in zip(names, groups, strict=True) if group and is_variant(name))
+    note = f"divided anew by original, as {cost} (altered, like {example!r}): --trust-split keeps the folder's split"
+    return Arranged([replace(photo, split="") for photo in photos], anew=True, note=note)
 
 
 def find_photos(folder: Path) -> list[Found]:

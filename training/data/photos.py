@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,9 +17,12 @@ from search_spaces import InputError
 from .contents import ContentIndex
 from .decode import DECODING, decoded, square
 from .dividing import divide
-from .layout import SPLITS, Found, find_photos
-from .splits import Split, Splits
+from .layout import SPLITS, Found, arrange_photos
+from .splits import Split, Splits, short_digest
 from .threads import Progress, in_threads
+
+TRUST_SPLIT = "trust-split"
+"""Before a folder, as in trust-split:DIR: the location of one whose own split is kept against advice."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Photo:
 class PhotoSet:
     """A folder of photos, split but not decoded. `skipped` names the files that could not be read.
 
-    `source` names it in tables, `location` is what opens it again.
+    `source` names it in tables, `location` is what opens it again. `note` says what has to be known of the split.
     """
 
     root: Path
@@ -48,11 +49,12 @@ class PhotoSet:
     source: str
     location: str
     skipped: tuple[str, ...]
+    note: str = ""
 
     @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change with contents, labels, groups and split, not with where the files lie."""
-        return _digest([list(self.classes), sorted([p.digest, p.label, p.split, p.group] for p in self.photos)])
+        return short_digest([list(self.classes), sorted([p.digest, p.label, p.split, p.group] for p in self.photos)])
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
@@ -70,7 +72,7 @@ class PhotoSet:
             parts.append(f"{len(groups)} groups")
         if self.skipped:
             parts.append(f"{len(self.skipped)} unreadable files left out, the first of them {self.skipped[0]!r}")
-        return ", ".join(parts) + f" (fingerprint {self.fingerprint})"
+        return ", ".join(parts) + f" (fingerprint {self.fingerprint})" + (f"; {self.note}" if self.note else "")
 
     def at(self, resolution: int, *, workers: int | None = None, progress: Progress | None = None) -> Splits:
         """The photos as uint8 squares of `resolution` pixels a side, decoded now or taken from the cache.
@@ -86,7 +88,7 @@ class PhotoSet:
             valid=splits["valid"],
             test=splits.get("test"),
             classes=self.classes,
-            fingerprint=_digest([self.fingerprint, DECODING, resolution]),
+            fingerprint=short_digest([self.fingerprint, DECODING, resolution]),
             source=self.source,
             location=self.location,
         )
@@ -97,6 +99,7 @@ def scan(
     *,
     seed: int = 0,
     skip_unreadable: bool = False,
+    trust_split: bool = False,
     source: str | None = None,
     location: str | None = None,
     workers: int | None = None,
@@ -105,18 +108,19 @@ def scan(
     """The photos of a folder, every one of them known to be readable, in train and valid and perhaps test.
 
     Where the folder has no `valid`, a fifth of its other photos becomes it: by group, stratified, by `seed`; equal
-    files count as one group. `source` names the data in tables, the folder's name unless given; `location` opens it
-    again, the folder's path unless given.
+    files count as one group, as do altered copies of a photo (see `variants`). Where such copies are in several splits
+    all photos are divided like that, unless `trust_split`. `source` names the data in tables, the folder's name unless
+    given; `location` opens it again, the folder's path unless given.
 
     Raises:
         InputError: the folder is missing or laid out wrongly, classes or groups do not fit the splits, or files can't
             be read and are not to be skipped.
     """
     root = folder.resolve()
-    found = find_photos(folder)
-    _check(found)
+    arranged = arrange_photos(folder, trust_split=trust_split)
+    _check(arranged.photos)
     index = ContentIndex(root)
-    photos, skipped = _readable(root, index, found, skip_unreadable, workers, progress)
+    photos, skipped = _readable(root, index, arranged.photos, skip_unreadable, workers, progress)
     if all(photo.split != "valid" for photo in photos):
         photos = _divided(photos, seed)
     if skipped:
@@ -127,8 +131,9 @@ def scan(
         photos=tuple(photos),
         classes=tuple(sorted({photo.label for photo in photos})),
         source=source or root.name,
-        location=location or str(root),
+        location=location or (f"{TRUST_SPLIT}:{root}" if arranged.trusted else str(root)),
         skipped=skipped,
+        note=arranged.note,
     )
 
 
@@ -139,18 +144,24 @@ def labelled_photos(
     resolution: int,
     *,
     skip_unreadable: bool = False,
+    trust_split: bool = False,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Split:
     """One split of a folder, or all of a folder without splits, labelled by position in `classes`.
 
-    `split` None is `valid` where there are splits. Classes may be absent from the folder.
+    `split` None is `valid` where there are splits. Classes may be absent from the folder. What `scan` divides anew is
+    divided here in the same way, so that nobody is examined on what `scan` gave to learn.
 
     Raises:
         InputError: as from `scan`, or the folder has a class that is not in `classes`, or not that split.
     """
     root = folder.resolve()
-    found = find_photos(folder)
+    arranged = arrange_photos(folder, trust_split=trust_split)
+    found = arranged.photos
+    if arranged.anew:
+        divided = scan(folder, skip_unreadable=skip_unreadable, workers=workers, progress=progress).photos
+        found = [Found(photo.path, photo.label, photo.split, photo.group) for photo in divided]
     present = [name for name in SPLITS if any(photo.split == name for photo in found)]
     if split is not None and not present:
         raise InputError(f"{str(folder)!r} has no splits: leave the split out to take all of it")
@@ -261,7 +272,3 @@ def _split(photos: Sequence[Photo], classes: Sequence[str], pool: Tensor, rows: 
         names=tuple(photo.path for photo in photos),
         keys=tuple(f"{photo.digest}.{DECODING}" for photo in photos),
     )
-
-
-def _digest(value: list[object]) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+
+def short_digest(value: list[object]) -> str:
+    """16 hexadecimal digits of what JSON can say."""
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +66,8 @@ class Splits:
 class Data(Protocol):
     """A data set that can be had at several resolutions.
 
-    `source` names it in tables, `location` opens it again, `summary` tells people what it holds.
+    `source` names it in tables, `location` opens it again, `summary` tells people what it holds; `counts` are examples
+    of each class in each split.
     """
 
     @property
@@ -70,6 +78,12 @@ class Data(Protocol):
 
     @property
     def location(self) -> str: ...
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]: ...
 
     def at(self, resolution: int) -> Splits: ...
 

@@ -1,0 +1,81 @@
+"""`pomona data`: the data of a task, or of a folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from search_spaces import InputError
+
+from ..console import counting, print_answer, print_table
+from .options import AsJson, Data, SkipUnreadable, TrustSplit
+
+if TYPE_CHECKING:
+    from ..data_view import DataView
+
+data = typer.Typer(name="data", help="Look at the data of a task, or of a folder.", no_args_is_help=True)
+
+
+@data.command()
+def show(
+    target: Annotated[str, typer.Argument(metavar="TASK|DIR", help="A task, or a folder of class folders.")],
+    data: Data = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Where the picture goes. [default: TASK-train.png, ...]")
+    ] = None,
+    count: Annotated[int, typer.Option(metavar="N", help="How many photos are shown.", min=1, max=128)] = 16,
+    resolution: Annotated[
+        int | None, typer.Option(metavar="R", help="Pixels a side. [default: the recipe's]", min=8, max=1024)
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="S", help="Another one, other photos.", min=0)] = 0,
+    split: Annotated[str, typer.Option(metavar="NAME", help="train, valid or test.")] = "train",
+    skip_unreadable: SkipUnreadable = False,
+    trust_split: TrustSplit = False,
+    as_json: AsJson = False,
+) -> None:
+    """Draw some photos as training sees them, with their classes, at every strength of augmentation.
+
+    Example: [bold]pomona data show fruit --data photos --out fruit.png[/bold]
+    """
+    if out is not None and (out.suffix.lower() != ".png" or out.is_dir()):
+        raise InputError(f"the picture is a PNG file: give --out a name that ends in .png, not {str(out)!r}")
+    from ..data_view import view_data
+    from ..figures import grid_figure, save
+
+    with counting("reading the photos") as progress:
+        view = view_data(
+            target,
+            data,
+            count=count,
+            resolution=resolution,
+            seed=seed,
+            split=split,
+            skip_unreadable=skip_unreadable,
+            trust_split=trust_split,
+            progress=progress,
+        )
+    file = out or Path(f"{view.name}-{split}.png")
+    save(grid_figure(view.grid), file)
+    if as_json:
+        print_answer(json.dumps(_to_json(view, file), indent=2))
+        return
+    print_answer(f"{view.summary}\n")
+    rows = [[label, *(str(counts[label]) for counts in view.counts.values())] for label in view.classes]
+    rows.append(["all", *(str(sum(counts.values())) for counts in view.counts.values())])
+    print_table(["class", *view.counts], rows)
+    print_answer(f"\nwritten: {file}")
+
+
+def _to_json(view: DataView, file: Path) -> dict[str, object]:
+    return {
+        "file": str(file),
+        "source": view.source,
+        "classes": list(view.classes),
+        "counts": view.counts,
+        "fingerprint": view.fingerprint,
+        "resolution": view.resolution,
+        "strengths": list(view.strengths),
+    }

@@ -1,0 +1,232 @@
+"""`pomona data show`: what is in the picture is what training sees."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+import pomona.data_view
+from pomona.data_view import batch_grid, seen_images, strengths_of, view_data
+from pomona.figures import Picture, grid_figure
+from search_spaces import FRUIT, Choice, Dimension, InputError, Integer, SearchSpace
+from training import Prefixes, Split, Structure
+from training.data import scan
+from training.source import training_pass
+
+from ..toys import CLASSES, RESOLUTION, toy_backbone, toy_splits
+from .conftest import Run
+from .photos import tiny_photos
+
+EVERY = (0, 1, 2, 3, 4)
+
+
+def as_bytes(picture: Picture) -> NDArray[np.uint8]:
+    return np.rint(picture.pixels * 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("strength", EVERY)
+def test_people_see_what_the_model_sees(strength: int) -> None:
+    split, seed = toy_splits().train, 3
+    structure = Structure("toy", 2, RESOLUTION, 8, strength, views=2 if strength else 1)
+    prefixes = Prefixes(backbones=toy_backbone)
+    first = next(training_pass(prefixes, structure, split, seed=seed, tick=1).batches())
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)))
+    torch.testing.assert_close(seen_images(split, first.index, RESOLUTION, strength), first.at(0) * std + mean)
+
+
+def test_strength_0_shows_the_photos_as_they_are(photos: Path) -> None:
+    view = view_data("fruit", str(photos), resolution=32, count=5)
+    train = scan(photos).at(32).train
+    shown = view.grid.rows[0].pictures
+    assert [row.heading for row in view.grid.rows] == ["as they are", *(f"strength {s}" for s in EVERY[1:])]
+    inputs, labels = train.take(torch.arange(len(train)))
+    for picture in shown:
+        same = [row for row, image in enumerate(inputs) if np.array_equal(image.numpy(), as_bytes(picture))]
+        assert len(same) == 1
+        assert picture.lines == (FRUIT.classes[int(labels[same[0]])],)
+    assert len({picture.pixels.tobytes() for picture in shown}) == 5
+
+
+def test_the_photos_are_the_first_that_training_sees(photos: Path) -> None:
+    train = scan(photos).at(32).train
+    structure = Structure("toy", 2, 32, 8, 2, views=2)
+    way = training_pass(Prefixes(backbones=toy_backbone), structure, train, seed=7, tick=1)
+    order = torch.cat([batch.index for batch in way.batches()])
+    for count in (1, 12):
+        view = view_data("fruit", str(photos), resolution=32, count=count, seed=7)
+        names = [picture.lines[0] for picture in view.grid.rows[0].pictures]
+        assert names == [FRUIT.classes[int(train.labels[i])] for i in order[:count]]
+    others = view_data("fruit", str(photos), resolution=32, count=12, seed=8).grid.rows[0].pictures
+    assert [p.pixels.tobytes() for p in others] != [p.pixels.tobytes() for p in view.grid.rows[0].pictures]
+
+
+def test_copies_of_one_photo_stand_below_each_other() -> None:
+    split, index = toy_splits().train, torch.arange(20)
+    grid = batch_grid(split, CLASSES, index, (0, 1, 4), RESOLUTION, "toys")
+    assert [len(row.pictures) for row in grid.rows] == [16] * 3 + [4] * 3
+    assert [row.heading for row in grid.rows[3:]] == ["as they are", "strength 1", "strength 4"]
+    below = [[*first.pictures, *second.pictures] for first, second in zip(grid.rows[:3], grid.rows[3:], strict=True)]
+    for strength, pictures in zip((0, 1, 4), below, strict=True):
+        expected = seen_images(split, index, RESOLUTION, strength).permute(0, 2, 3, 1).numpy()
+        np.testing.assert_array_equal([picture.pixels for picture in pictures], expected)
+    assert [picture.lines for picture in below[0]] == [(CLASSES[i % 3],) for i in range(20)]
+    assert all(picture.lines == () for picture in below[1] + below[2])
+    # A weak change is nearer to the photo than a strong one.
+    plain, weak, strong = ([picture.pixels for picture in pictures] for pictures in below)
+    assert 0 < np.abs(np.subtract(weak, plain)).mean() < np.abs(np.subtract(strong, plain)).mean()
+
+
+def test_grey_images_of_another_size() -> None:
+    pool = torch.randint(0, 256, (6, 28, 28, 1), dtype=torch.uint8)
+    split = Split(pool, torch.arange(6), torch.arange(6) % 3, (), tuple("abcdef"))
+    grid = batch_grid(split, CLASSES, torch.arange(6), (0, 3), 28, "grey")
+    for picture, image in zip(grid.rows[0].pictures, pool, strict=True):
+        np.testing.assert_array_equal(as_bytes(picture), np.repeat(image.numpy(), 3, axis=2))
+    enlarged = batch_grid(split, CLASSES, torch.arange(6), (0, 3), 40, "grey")
+    assert all(picture.pixels.shape == (40, 40, 3) for row in enlarged.rows for picture in row.pictures)
+    grid_figure(enlarged).canvas.draw()
+
+
+@pytest.mark.parametrize(
+    ("dimension", "strengths"),
+    [
+        (Integer(0, 4), EVERY),
+        (Integer(1, 2), (0, 1, 2)),
+        (Choice(0, 3), (0, 3)),
+        (Choice(2, on_request=(4,)), (0, 2, 4)),
+        (None, (0,)),
+    ],
+)
+def test_strengths_are_those_of_the_space(dimension: Dimension | None, strengths: tuple[int, ...]) -> None:
+    assert strengths_of(SearchSpace({"augmentation": dimension} if dimension else {})) == strengths
+
+
+def test_only_train_is_augmented(photos: Path) -> None:
+    view = view_data("fruit", str(photos), resolution=32, split="valid", count=99)
+    assert view.strengths == (0,)
+    assert [row.heading for row in view.grid.rows] == ["as they are", "as they are"]
+    assert [len(row.pictures) for row in view.grid.rows] == [16, 2]
+
+
+def test_the_answer_for_machines(run: Run, photos: Path, tmp_path: Path) -> None:
+    code, out, err = run("data", "show", "fruit", "--data", photos, "--resolution", 32, "--json")
+    assert code == 0, err
+    told = json.loads(out)
+    assert told == {
+        "file": "fruit-train.png",
+        "source": photos.name,
+        "classes": list(FRUIT.classes),
+        "counts": {"train": dict.fromkeys(FRUIT.classes, 4), "valid": dict.fromkeys(FRUIT.classes, 3)},
+        "fingerprint": scan(photos).fingerprint,
+        "resolution": 32,
+        "strengths": list(EVERY),
+    }
+    with Image.open(tmp_path / "fruit-train.png") as picture:
+        picture.load()
+        assert picture.format == "PNG"
+        assert 1900 < picture.width <= 2000
+        assert 400 < picture.height < 1200
+
+
+def test_the_answer_for_people(run: Run, photos: Path, tmp_path: Path) -> None:
+    options = ["--data", photos, "--resolution", 32, "--count", 3, "--out", "deep/look.png"]
+    code, out, err = run("data", "show", "fruit", *options)
+    assert code == 0, err
+    lines = [line.split() for line in out.splitlines()]
+    assert ["class", "train", "valid"] in lines
+    assert ["rottenbanana", "4", "3"] in lines
+    assert ["all", "24", "18"] in lines
+    assert "written: deep/look.png" in out
+    assert (tmp_path / "deep" / "look.png").stat().st_size > 1000
+
+
+def test_a_folder_of_any_classes(run: Run, tmp_path: Path) -> None:
+    folder = tiny_photos(tmp_path / "shed")
+    for split in ("train", "valid"):
+        (folder / split / "freshapples").rename(folder / split / "cost $5 $6")
+    code, out, err = run("data", "show", "shed", "--resolution", 32, "--split", "valid", "--json")
+    assert code == 0, err
+    told = json.loads(out)
+    assert told["file"] == "shed-valid.png"
+    assert told["classes"] == sorted({*FRUIT.classes, "cost $5 $6"} - {"freshapples"})
+    assert told["strengths"] == [0]
+    assert (tmp_path / "shed-valid.png").is_file()
+
+
+def test_a_bare_folder_is_split(run: Run, photos: Path) -> None:
+    code, out, err = run("data", "show", photos / "train", "--resolution", 32, "--out", "a.png", "--json")
+    assert code == 0, err
+    counts = json.loads(out)["counts"]
+    assert {name: counts["train"][name] + counts["valid"][name] for name in FRUIT.classes} == dict.fromkeys(
+        FRUIT.classes, 4
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "saying"),
+    [
+        (("vegetables",), "no folder 'vegetables', and unknown task"),
+        (("fruit", "--data", "nowhere"), "nowhere"),
+        (("fruit", "--data", "own", "--split", "exam"), "unknown split 'exam'"),
+        (("fruit", "--data", "own", "--split", "test"), "no split 'test'"),
+        (("fruit", "--data", "own", "--out", "look.jpg"), "ends in .png"),
+        (("own", "--data", "own"), "leave out --data"),
+        (("own",), "1.png"),
+    ],
+)
+def test_nothing_is_written_where_something_is_wrong(
+    run: Run, tmp_path: Path, arguments: tuple[str, ...], saying: str
+) -> None:
+    own = tiny_photos(tmp_path / "own")
+    if arguments == ("own",):
+        broken = own / "train" / "freshapples" / "1.png"
+        broken.write_bytes(broken.read_bytes()[:900])
+    before = sorted(tmp_path.rglob("*"))
+    code, out, err = run("data", "show", *arguments, "--resolution", 32)
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1].startswith("error: ")
+    assert saying in err.splitlines()[-1]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_broken_files_are_left_out_when_asked(run: Run, tmp_path: Path) -> None:
+    own = tiny_photos(tmp_path / "own")
+    (own / "train" / "freshapples" / "1.png").write_bytes(b"\x89PNG\r\n")
+    code, out, err = run("data", "show", "own", "--resolution", 32, "--skip-unreadable", "--json")
+    assert code == 0, err
+    assert json.loads(out)["counts"]["train"]["freshapples"] == 3
+
+
+def test_a_split_with_copies_on_both_sides_is_kept_when_asked(run: Run, tmp_path: Path) -> None:
+    own = tiny_photos(tmp_path / "own")
+    for split, name in (("train", "one.png"), ("valid", "rotated_by_15_one.png")):
+        Image.new("RGB", (40, 40), "red" if split == "train" else "blue").save(own / split / "freshapples" / name)
+    sizes = []
+    for options in ((), ("--trust-split",)):
+        code, out, err = run("data", "show", "own", "--resolution", 32, *options, "--json")
+        assert code == 0, err
+        sizes.append([sum(classes.values()) for classes in json.loads(out)["counts"].values()])
+    assert sizes[0] != sizes[1] == [25, 19]
+
+
+def test_data_without_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pomona.data_view, "task_named", lambda _: replace(FRUIT, name="letters", modality="text"))
+    with pytest.raises(InputError, match="task letters has no images"):
+        view_data("letters")
+
+
+def test_help(run: Run) -> None:
+    code, out, _ = run("data", "show", "--help")
+    assert code == 0
+    assert "Example" in out
+    code, out, _ = run("data", "--help")
+    assert code == 0
+    assert "show" in out
+    assert run("data", "show", "fruit", "--count", 0)[0] == 2

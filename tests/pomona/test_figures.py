@@ -1,0 +1,227 @@
+"""Figures of an evaluation: what stands in them, and that they are whole files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from sklearn.metrics import confusion_matrix
+
+from pomona.figures import (
+    EVALUATION_FILES,
+    Grid,
+    Picture,
+    Row,
+    check_folder,
+    confusion_figure,
+    curves_figure,
+    grid_figure,
+    mistakes_grid,
+    phase_changes,
+    save,
+    shortened,
+)
+from search_spaces import InputError
+from training import EpochResult, Evaluation, Split, wilson
+from training.evaluate import mistakes
+from training.intervals import accuracy
+
+from ..toys import CLASSES, toy_splits
+from .conftest import Run
+from .photos import tiny_photos
+
+
+def evaluation_of(labels: Sequence[int], logits: torch.Tensor, classes: tuple[str, ...] = CLASSES) -> Evaluation:
+    predicted = logits.argmax(1).tolist()
+    confusion = confusion_matrix(labels, predicted, labels=range(len(classes))).tolist()
+    correct = [a == b for a, b in zip(labels, predicted, strict=True)]
+    return Evaluation(accuracy(correct), None, {}, confusion, classes, logits)
+
+
+def curve(*stages: int) -> tuple[EpochResult, ...]:
+    return tuple(
+        EpochResult(epoch, len(stages), 1 / epoch, 2 / epoch, 1 - 0.5 / epoch, 1.0, 10, trained)
+        for epoch, trained in enumerate(stages, 1)
+    )
+
+
+def png(path: Path) -> tuple[int, int]:
+    with Image.open(path) as picture:
+        picture.load()
+        assert picture.format == "PNG"
+        assert len(picture.convert("L").getcolors(256) or []) > 1
+        return picture.size
+
+
+@given(st.data())
+def test_mistakes_are_the_wrong_answers_by_confidence(data: st.DataObject) -> None:
+    n = data.draw(st.integers(1, 24))
+    labels = data.draw(st.lists(st.integers(0, 2), min_size=n, max_size=n))
+    values = st.lists(st.integers(-3, 3).map(float), min_size=3, max_size=3)
+    logits = torch.tensor(data.draw(st.lists(values, min_size=n, max_size=n)))
+    split = Split(torch.zeros(n), torch.arange(n), torch.tensor(labels), (), tuple(f"{i}.png" for i in range(n)))
+    evaluation = evaluation_of(labels, logits)
+    found = mistakes(evaluation, split)
+    right = round(evaluation.accuracy.value * n)
+    assert len(found) == len({mistake.index for mistake in found}) == n - right
+    assert all(mistake.true != mistake.predicted for mistake in found)
+    assert all(mistake.name == f"{mistake.index}.png" for mistake in found)
+    assert all(mistake.true == CLASSES[labels[mistake.index]] for mistake in found)
+    confidence = [mistake.probability for mistake in found]
+    assert confidence == sorted(confidence, reverse=True)
+    assert confidence == [pytest.approx(float(logits.softmax(1)[mistake.index].max())) for mistake in found]
+
+
+def test_the_grid_shows_the_most_confident_mistakes() -> None:
+    split = toy_splits(train=0, valid=60).valid
+    logits = torch.zeros(60, 3)
+    logits[torch.arange(60), (split.labels + 1) % 3] = torch.linspace(1, 9, 60)
+    found = mistakes(evaluation_of(split.labels.tolist(), logits), split)
+    assert [mistake.index for mistake in found] == list(range(59, -1, -1))
+    grid = mistakes_grid(found, split, "toys")
+    assert "24 of 60 mistakes" in grid.title
+    pictures = [picture for row in grid.rows for picture in row.pictures]
+    assert [len(row.pictures) for row in grid.rows] == [8, 8, 8]
+    for picture, mistake in zip(pictures, found, strict=False):
+        np.testing.assert_array_equal(np.rint(picture.pixels * 255), split.inputs[split.rows[mistake.index]].numpy())
+        true, taken_for, name = picture.lines
+        assert true == mistake.true
+        assert taken_for == f"taken for {mistake.predicted}, {100 * mistake.probability:.1f} %"
+        assert name == f"{mistake.index}.png"
+
+
+def test_a_model_without_mistakes(tmp_path: Path) -> None:
+    split = toy_splits(train=0, valid=9).valid
+    found = mistakes(evaluation_of(split.labels.tolist(), torch.eye(3)[split.labels]), split)
+    grid = mistakes_grid(found, split, "toys")
+    assert (found, grid.rows) == ([], ())
+    assert "no mistakes, all 9 are right" in grid.title
+    save(grid_figure(grid), tmp_path / "none.png")
+    assert png(tmp_path / "none.png")[0] == 900
+
+
+def test_the_confusion_matrix() -> None:
+    labels = [0, 0, 0, 0, 2, 2]
+    logits = torch.eye(3)[[0, 0, 0, 2, 2, 2]]
+    classes = ("a $1 and $2", "nobody", "c")
+    figure = confusion_figure(evaluation_of(labels, logits, classes), "title $x$")
+    axes = figure.axes[0]
+    (shading,) = axes.images
+    np.testing.assert_allclose(np.asarray(shading.get_array()), [[0.75, 0, 0.25], [0, 0, 0], [0, 0, 1]])
+    assert {text.get_position(): text.get_text() for text in axes.texts} == {(0, 0): "3", (2, 0): "1", (2, 2): "2"}
+    assert [label.get_text() for label in axes.get_xticklabels()] == list(classes)
+    assert [label.get_text() for label in axes.get_yticklabels()] == [f"{classes[0]} (4)", "nobody (0)", "c (2)"]
+    assert axes.get_title() == "title $x$"
+    figure.canvas.draw()
+
+
+def test_a_confusion_matrix_of_many_classes_is_no_wall() -> None:
+    classes = tuple(f"class {i}" for i in range(120))
+    figure = confusion_figure(evaluation_of(list(range(120)), torch.eye(120), classes), "many")
+    assert figure.get_size_inches().max() * figure.dpi < 5000
+
+
+def test_the_curves() -> None:
+    epochs = curve(0, 0, 5, 5)
+    figure = curves_figure(epochs, 100, "curves")
+    losses, accuracies = figure.axes
+    drawn = {str(line.get_label()): line for line in losses.lines}
+    np.testing.assert_allclose(drawn["training"].get_xydata(), [[e.epoch, e.loss] for e in epochs])
+    np.testing.assert_allclose(drawn["validation"].get_xydata(), [[e.epoch, e.valid_loss] for e in epochs])
+    np.testing.assert_allclose(drawn["from epoch 3: 5 stages of the backbone too"].get_xdata(), [2.5, 2.5])
+    np.testing.assert_allclose(accuracies.lines[0].get_xydata(), [[e.epoch, 100 * e.value] for e in epochs])
+    bars = [segment[:, 1] for segment in accuracies.collections[0].get_segments()]
+    for bar, epoch in zip(bars, epochs, strict=True):
+        np.testing.assert_allclose(bar, 100 * np.array(wilson(epoch.value, 100).ci95))
+    figure.canvas.draw()
+
+
+@pytest.mark.parametrize(
+    ("stages", "changes"), [((0,), []), ((0, 0, 0), []), ((0, 5), [(2, 5)]), ((0, 2, 2, 4), [(2, 2), (4, 4)])]
+)
+def test_phase_changes(stages: tuple[int, ...], changes: list[tuple[int, int]], tmp_path: Path) -> None:
+    assert phase_changes(curve(*stages)) == changes
+    save(curves_figure(curve(*stages), 10, "curves"), tmp_path / "curves.png")
+    assert png(tmp_path / "curves.png") == (1300, 500)
+
+
+def test_names_are_no_formulas_and_may_be_in_any_script(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).random((8, 8, 3), dtype=np.float32)
+    picture = Picture(pixels, ("$x^{2 and $", "苹果", "a\\b_c"))
+    save(grid_figure(Grid("$ $$ {", (Row((picture, picture), "$"),))), tmp_path / "names.png")
+    assert png(tmp_path / "names.png")[0] >= 900
+    assert [path.name for path in tmp_path.iterdir()] == ["names.png"]
+
+
+def test_a_grid_of_different_rows_is_at_most_2000_pixels_wide() -> None:
+    picture = Picture(np.zeros((8, 8, 3), np.float32), ("line",))
+    for columns in (1, 2, 7, 16):
+        figure = grid_figure(Grid("title", (Row((picture,) * columns, "before"), Row((picture,)))))
+        width = figure.get_size_inches()[0] * figure.dpi
+        assert 900 <= round(width) <= 2000
+        right = max(image.get_extent()[1] for image in figure.axes[0].images)
+        assert right <= width
+        assert len(figure.axes[0].images) == columns + 1
+
+
+@given(st.text("abc. ", max_size=30), st.integers(1, 40))
+def test_shortened(text: str, length: int) -> None:
+    short = shortened(text, length)
+    assert len(short) == min(len(text), length)
+    before, mark, behind = short.partition("…")
+    assert (mark == "…") == (len(text) > length)
+    assert text.startswith(before)
+    assert text.endswith(behind)
+
+
+def test_the_folder_must_be_one(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    check_folder(tmp_path)
+    check_folder(tmp_path / "new")
+    with pytest.raises(InputError, match="is a file"):
+        check_folder(tmp_path / "file")
+
+
+def test_evaluate_draws_when_asked(run: Run, small: list[object], tmp_path: Path) -> None:
+    code, _, err = run("train", "fruit", "--recipe", *small, "--epochs", 2, "--out", "c")
+    assert code == 0, err
+    plain = json.loads(run("evaluate", "c", "--json")[1])
+    assert "figures" not in plain
+    code, out, err = run("evaluate", "c", "--figures", "figures", "--json")
+    assert code == 0, err
+    told = json.loads(out)
+    assert told.pop("figures") == [f"figures/{name}" for name in EVALUATION_FILES]
+    assert told == plain
+    folder = tmp_path / "figures"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(EVALUATION_FILES)
+    for name in EVALUATION_FILES[:3]:
+        width, height = png(folder / name)
+        assert 400 < width <= 2000
+        assert 50 < height < 2000
+    kept = json.loads((folder / "evaluation.json").read_text())
+    wrong = kept.pop("mistakes")
+    assert kept == plain
+    assert len(wrong) == plain["n"] - sum(plain["confusion"][i][i] for i in range(6))
+    assert all(mistake["true"] != mistake["predicted"] for mistake in wrong)
+    code, out, _ = run("evaluate", "c", "--figures", "figures")
+    assert code == 0
+    assert "written: figures/confusion.png, figures/mistakes.png" in out
+
+    own = tiny_photos(tmp_path / "own")
+    shutil.move(own / "valid" / "freshapples", own / "valid" / "pears")
+    (tmp_path / "file").write_text("kept")
+    before = sorted(tmp_path.rglob("*"))
+    for arguments in (("--data", own, "--figures", "new"), ("--figures", "file")):
+        code, out, err = run("evaluate", "c", *arguments)
+        assert (code, out) == (1, "")
+        assert err.splitlines()[-1].startswith("error: ")
+    assert sorted(tmp_path.rglob("*")) == before
+    assert (tmp_path / "file").read_text() == "kept"

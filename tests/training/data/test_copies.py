@@ -1,0 +1,146 @@
+"""Folders that hold altered copies of their photos, as Kaggle's fruit does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from search_spaces import FRUIT, InputError
+from training.data import open_data
+from training.data.photos import PhotoSet, labelled_photos, scan
+
+from ...shared import SHARED_DATA, needs_data
+from .folders import BARE, TWO_SPLITS, write_folder, write_photo
+
+CLASSES = ("apple", "pear")
+
+
+def _kaggle(root: Path, *, originals: int = 10, other: str = "test", classes: tuple[str, ...] = CLASSES) -> Path:
+    """Photos in three versions each: two in train and one in `other`, but every fifth photo is wholly in one."""
+    for label in classes:
+        for number in range(originals):
+            name = f"Screen Shot 2018-06-08 at 4.59.{number:02d} PM.png"
+            whole = {0: "train", 1: other}.get(number % 5)
+            for split, prefix in ((other, ""), ("train", "rotated_by_15_"), ("train", "saltandpepper_")):
+                write_photo(root / (whole or split) / label / f"{prefix}{name}", f"{label} {prefix}{name}")
+    return root
+
+
+def _groups(photos: PhotoSet, split: str) -> set[str]:
+    return {photo.group for photo in photos.photos if photo.split == split}
+
+
+@pytest.mark.parametrize("other", ["valid", "test"])
+def test_a_split_through_copies_is_not_used(tmp_path: Path, other: str) -> None:
+    photos = scan(_kaggle(tmp_path, other=other))
+    assert photos.counts == {"train": {"apple": 24, "pear": 24}, "valid": {"apple": 6, "pear": 6}}
+    assert not _groups(photos, "train") & _groups(photos, "valid")
+    assert len(_groups(photos, "train") | _groups(photos, "valid")) == 20
+    assert photos.location == str(tmp_path)
+    # Of 10 photos in a class 6 are torn apart, with one version in the other split, and 2 lie there with all three.
+    assert f"divided anew by original, as 12 of 24 {other} photos have a copy in train" in photos.summary()
+    assert "--trust-split" in photos.summary()
+    assert "\n" not in photos.summary()
+
+
+def test_the_new_split_follows_the_seed(tmp_path: Path) -> None:
+    _kaggle(tmp_path)
+    first, again, later = (scan(tmp_path, seed=seed) for seed in (0, 0, 1))
+    assert first == again
+    assert first.fingerprint != later.fingerprint
+
+
+@pytest.mark.parametrize("other", ["valid", "test"])
+def test_a_split_that_is_trusted_is_the_folders_and_says_its_cost(tmp_path: Path, other: str) -> None:
+    photos = scan(_kaggle(tmp_path, other=other), trust_split=True)
+    kept = {photo.path for photo in photos.photos if photo.split == other}
+    assert kept == {path.relative_to(tmp_path).as_posix() for path in (tmp_path / other).rglob("*.png")}
+    assert f"kept, though 12 of 24 {other} photos have a copy in train" in photos.summary()
+    assert photos.fingerprint != scan(tmp_path).fingerprint
+    assert len(photos.at(8).train.groups) == sum(photos.counts["train"].values())
+
+
+def test_validation_photos_taken_from_a_trusted_train_have_no_copy_there(tmp_path: Path) -> None:
+    photos = scan(_kaggle(tmp_path), trust_split=True)
+    assert not _groups(photos, "train") & _groups(photos, "valid")
+
+
+def test_the_location_of_a_trusted_folder_opens_it_as_it_was(tmp_path: Path) -> None:
+    classes = FRUIT.classes
+    _kaggle(tmp_path, classes=classes)
+    trusted = open_data(tmp_path, FRUIT, trust_split=True)
+    assert open_data(trusted.location, FRUIT) == trusted
+    assert open_data(str(tmp_path), FRUIT) == scan(tmp_path) != trusted
+
+
+def test_a_split_without_copies_across_it_stays(tmp_path: Path) -> None:
+    write_folder(tmp_path, TWO_SPLITS)
+    before = scan(tmp_path)
+    assert scan(tmp_path, trust_split=True) == before
+    (tmp_path / "train/apple/1.png").rename(tmp_path / "train/apple/translation_0.png")
+    photos = scan(tmp_path)
+    assert photos.counts == before.counts
+    assert photos.note == ""
+    assert {p.path for p in photos.photos if p.group} == {"train/apple/0.png", "train/apple/translation_0.png"}
+
+
+def test_what_is_numbered_in_each_split_anew_is_not_taken_for_one_photo(tmp_path: Path) -> None:
+    write_folder(tmp_path, TWO_SPLITS)
+    for number in range(4):
+        write_photo(tmp_path / f"train/apple/rotated_by_15_{number}.png")
+    photos = scan(tmp_path)
+    assert photos.note == ""
+    assert len(_groups(photos, "train")) == 5
+    assert _groups(photos, "valid") == {""}
+
+
+def test_equal_names_in_two_classes_are_two_photos(tmp_path: Path) -> None:
+    write_folder(tmp_path, TWO_SPLITS)
+    (tmp_path / "valid/pear/0.png").rename(tmp_path / "valid/pear/translation_3.png")
+    assert scan(tmp_path).note == ""
+
+
+def test_a_bare_folder_is_divided_by_original(tmp_path: Path) -> None:
+    for number in range(10):
+        for label in BARE:
+            write_photo(tmp_path / label / f"{number}.png", f"{label}{number}")
+            write_photo(tmp_path / label / f"vertical_flip_{number}.png", f"{label}{number} flipped")
+    photos = scan(tmp_path)
+    assert photos.counts["valid"] == {"apple": 4, "pear": 4}
+    assert not _groups(photos, "train") & _groups(photos, "valid")
+    assert photos.note == ""
+
+
+def test_a_manifest_knows_better_than_names(tmp_path: Path) -> None:
+    _kaggle(tmp_path)
+    path = next((tmp_path / "train/apple").iterdir()).relative_to(tmp_path).as_posix()
+    (tmp_path / "manifest.csv").write_text(f"path,group\n{path},mine\n")
+    photos = scan(tmp_path)
+    assert set(photos.counts) == {"train", "valid", "test"}
+    assert {photo.group for photo in photos.photos} == {"mine", ""}
+    assert photos.note == ""
+    assert scan(tmp_path, trust_split=True) == photos
+
+
+def test_labelled_photos_are_of_the_same_split(tmp_path: Path) -> None:
+    photos = scan(_kaggle(tmp_path))
+    for split in ("train", "valid"):
+        labelled = labelled_photos(tmp_path, CLASSES, split, 8)
+        assert set(labelled.names) == {photo.path for photo in photos.photos if photo.split == split}
+    with pytest.raises(InputError, match="no split 'test', it has train, valid"):
+        labelled_photos(tmp_path, CLASSES, "test", 8)
+    trusted = labelled_photos(tmp_path, CLASSES, "test", 8, trust_split=True)
+    assert all(name.startswith("test/") for name in trusted.names)
+    assert len(trusted) == 24
+
+
+# As tables and studies made before copies were looked for have it.
+FINGERPRINT = "6dc332a7e56ac714"
+
+
+@needs_data
+def test_real_fruit_is_what_studies_on_disk_know() -> None:
+    photos = scan(SHARED_DATA / "fruit")
+    assert photos.fingerprint == scan(SHARED_DATA / "fruit", trust_split=True).fingerprint == FINGERPRINT
+    assert photos.note == ""

@@ -1,0 +1,43 @@
+"""Opening the data of a task: with and without classes and sources of its own."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from search_spaces import CATS_DOGS, FLOWERS, IMAGES, InputError, Task
+from training.data import open_again, open_data
+
+from .folders import BARE, TWO_SPLITS, write_folder
+
+
+@pytest.mark.parametrize("task", [FLOWERS, IMAGES], ids=lambda task: task.name)
+def test_without_classes_of_its_own_a_task_takes_those_of_the_folder(task: Task, tmp_path: Path) -> None:
+    assert open_data(write_folder(tmp_path / "orchard", TWO_SPLITS), task).classes == ("apple", "pear")
+
+
+def test_a_task_without_a_source_asks_for_a_folder() -> None:
+    with pytest.raises(
+        InputError, match=r"^task flowers needs --data DIR: a folder of photos.*DIR/<class>/; pomona data get flowers"
+    ):
+        open_data(None, FLOWERS)
+    with pytest.raises(InputError, match=r"^task images needs --data DIR.*DIR/<class>/$"):
+        open_data(None, IMAGES)
+    with pytest.raises(InputError, match=r"^task cats_dogs needs --data DIR.* with the classes cat, dog$"):
+        open_data(None, CATS_DOGS)
+
+
+def test_a_source_may_be_a_folder(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "orchard", TWO_SPLITS)
+    assert open_data(None, replace(IMAGES, sources=(str(folder),))) == open_data(folder, IMAGES)
+
+
+def test_data_is_opened_again_as_it_was(tmp_path: Path) -> None:
+    data = open_data(write_folder(tmp_path / "orchard", BARE), IMAGES)
+    assert open_again(data.location, data.classes) == data
+    shutil.move(tmp_path / "orchard" / "pear", tmp_path / "orchard" / "plum")
+    with pytest.raises(InputError, match="had the classes apple, pear and now has apple, plum"):
+        open_again(data.location, data.classes)

@@ -1,0 +1,88 @@
+"""Small convolutional networks that begin with random weights: their shape is searched, not loaded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from search_spaces import Value
+
+from .backbone import Parts, Preprocessing
+
+CNN = "cnn:"
+_NAME = re.compile(rf"{CNN}(\d+)x(\d+)x(\d+)(?::b(\d+)c(\d+)k(\d+)n([01]))?")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Of images (channels, height, width), and of `blocks`: two convolutions with `kernel`, then half the pixels.
+
+    The first block has `channels` channels, each later one twice as many as the one before. With `norm` a batch-norm
+    follows each convolution.
+    """
+
+    image: tuple[int, int, int]
+    blocks: int = 2
+    channels: int = 32
+    kernel: int = 3
+    norm: bool = True
+
+
+def shape_of(name: str) -> Shape | None:
+    """The network of that name, `cnn:CxHxW` or what `name_of` makes of it; None where `name` is none."""
+    found = _NAME.fullmatch(name)
+    if found is None:
+        return None
+    image = (int(found[1]), int(found[2]), int(found[3]))
+    if found[4] is None:
+        return Shape(image)
+    return Shape(image, int(found[4]), int(found[5]), int(found[6]), found[7] == "1")
+
+
+def name_of(backbone: str, config: Mapping[str, Value]) -> str:
+    """`backbone`, `cnn:CxHxW`, with what `config` says of its blocks."""
+    plain = Shape((1, 1, 1))
+    blocks, channels = int(config.get("conv_blocks", plain.blocks)), int(config.get("conv_channels", plain.channels))
+    kernel, norm = int(config.get("conv_kernel", plain.kernel)), config.get("conv_norm", "batch") == "batch"
+    return f"{backbone}:b{blocks}c{channels}k{kernel}n{int(norm)}"
+
+
+def parts(shape: Shape) -> Parts:
+    """One stage a block; features are the last block's output, flat. Pixels are shifted to -1..1.
+
+    The weights are the same in every process; whoever trains them begins with others (`begin_anew`).
+    """
+    inputs, height, width = shape.image
+    stages: list[nn.Module] = []
+    widths: list[int] = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for block in range(shape.blocks):
+            channels = shape.channels * 2**block
+            stages.append(_block(inputs, channels, shape))
+            height, width, inputs = height // 2, width // 2, channels
+            widths.append(channels)
+    # What the head takes.
+    widths[-1] = inputs * height * width
+    halves = (0.5,) * shape.image[0]
+    return Parts(tuple(stages), tuple(widths), Preprocessing(halves, halves), nn.Flatten(), nn.Identity())
+
+
+def begin_anew(stage: nn.Module) -> None:
+    """Random weights from torch's random state, as the layers' own makers choose them."""
+    for module in stage.modules():
+        if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
+            module.reset_parameters()
+
+
+def _block(inputs: int, channels: int, shape: Shape) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for given in (inputs, channels):
+        layers.append(nn.Conv2d(given, channels, shape.kernel, padding=shape.kernel // 2, bias=not shape.norm))
+        layers += [nn.BatchNorm2d(channels)] if shape.norm else []
+        layers.append(nn.ReLU())
+    return nn.Sequential(*layers, nn.MaxPool2d(2))

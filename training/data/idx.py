@@ -1,0 +1,185 @@
+"""MNIST and its like: images in IDX files, as torchvision keeps them (LeCun et al. 1998; Xiao et al. 2017)."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from search_spaces import InputError
+
+from .. import vision
+from ..cache import cache_folder
+from .splits import Split, Splits, short_digest
+
+TORCHVISION = "torchvision:"
+_VALID = 5_000
+_KINDS = {
+    "MNIST": tuple("0123456789"),
+    "FashionMNIST": (
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    ),
+}
+_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+@dataclass(frozen=True, eq=False)
+class IdxSet:
+    """Grey images (n, R, R) with labels: the publisher's test images are `test`, 5,000 of the others `valid`.
+
+    The 5,000 are drawn by `seed`. Nothing that a search looks at is a test image.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+    tests: int
+    classes: tuple[str, ...]
+    seed: int
+    source: str
+    location: str
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """For each image, what stands for its contents."""
+        return tuple(hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest() for image in self.images)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that change with contents, labels and split."""
+        digest = hashlib.sha256(self.images.tobytes())
+        digest.update(self.labels.tobytes())
+        return short_digest([digest.hexdigest(), list(self.classes), self.tests, self.seed])
+
+    @cached_property
+    def rows(self) -> dict[str, NDArray[np.int64]]:
+        """The images of each split."""
+        trained = len(self.images) - self.tests
+        order = np.random.default_rng(self.seed).permutation(trained)
+        valid = min(_VALID, trained // 5)
+        return {
+            "train": np.sort(order[valid:]),
+            "valid": np.sort(order[:valid]),
+            "test": np.arange(trained, len(self.images)),
+        }
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Images of each class in each split."""
+        found = {}
+        for split, rows in self.rows.items():
+            numbers = np.bincount(self.labels[rows], minlength=len(self.classes)).tolist()
+            found[split] = dict(zip(self.classes, numbers, strict=True))
+        return found
+
+    def summary(self) -> str:
+        """One line for people."""
+        sizes = ", ".join(f"{split} {len(rows)}" for split, rows in self.rows.items())
+        return f"{self.source}: {sizes} images of {len(self.classes)} classes (fingerprint {self.fingerprint})"
+
+    def at(self, resolution: int) -> Splits:
+        """The images as they are; a model that wants larger ones enlarges them on its device."""
+        pool = torch.from_numpy(self.images)[..., None]
+        splits = {name: self._split(pool, rows) for name, rows in self.rows.items()}
+        return Splits(
+            train=splits["train"],
+            valid=splits["valid"],
+            test=splits["test"],
+            classes=self.classes,
+            fingerprint=short_digest([self.fingerprint, resolution]),
+            source=self.source,
+            location=self.location,
+        )
+
+    def _split(self, pool: torch.Tensor, rows: NDArray[np.int64]) -> Split:
+        return Split(
+            inputs=pool,
+            rows=torch.from_numpy(rows),
+            labels=torch.from_numpy(self.labels[rows].astype(np.int64)),
+            groups=(),
+            names=tuple(f"{self.source} {row}" for row in rows),
+            keys=tuple(self.keys[row] for row in rows),
+        )
+
+
+def is_idx(folder: Path) -> bool:
+    return any((folder / kind / "raw").is_dir() for kind in _KINDS)
+
+
+def read_idx(folder: Path, *, seed: int = 0) -> IdxSet:
+    """The images of a folder that torchvision filled: `FOLDER/MNIST/raw/*` or `FOLDER/FashionMNIST/raw/*`.
+
+    Raises:
+        InputError: both are there, or a file is missing or damaged.
+    """
+    kinds = [kind for kind in _KINDS if (folder / kind / "raw").is_dir()]
+    if len(kinds) != 1:
+        raise InputError(f"{str(folder)!r} holds {' and '.join(kinds) or 'no images'}: name a folder with one of them")
+    raw = folder / kinds[0] / "raw"
+    images, labels, test_images, test_labels = (_array(raw, name) for name in _FILES)
+    for some, named in ((images, labels), (test_images, test_labels)):
+        if some.ndim != 3 or named.ndim != 1 or len(some) != len(named):
+            raise InputError(f"{str(raw)!r}: {len(some)} images do not go with {len(named)} labels: fetch them again")
+    if max(labels.max(), test_labels.max()) >= len(_KINDS[kinds[0]]):
+        raise InputError(f"{str(raw)!r} has labels that {kinds[0]} does not: fetch it again")
+    return IdxSet(
+        images=np.concatenate([images, test_images]),
+        labels=np.concatenate([labels, test_labels]),
+        tests=len(test_images),
+        classes=_KINDS[kinds[0]],
+        seed=seed,
+        source=kinds[0],
+        location=str(folder.resolve()),
+    )
+
+
+def fetch_idx(source: str) -> Path:
+    """The folder of `torchvision:MNIST` or `torchvision:FashionMNIST`, filled by torchvision where it was not yet.
+
+    Raises:
+        InputError: there is no such source, or it can't be reached.
+    """
+    kind = source.removeprefix(TORCHVISION)
+    if kind not in _KINDS:
+        raise InputError(f"unknown source {source!r}: {', '.join(TORCHVISION + name for name in _KINDS)}")
+    folder = cache_folder("torchvision", kind)
+    fetch: Callable[..., object] = getattr(vision.torchvision().datasets, kind)
+    try:
+        for train in (True, False):
+            fetch(folder, train=train, download=True)
+    except (OSError, RuntimeError) as problem:
+        raise InputError(
+            f"{kind} can't be fetched ({problem}): put its IDX files into {folder / kind / 'raw'}, or name a folder "
+            "that holds them with --data"
+        ) from None
+    return folder
+
+
+def _array(folder: Path, name: str) -> NDArray[np.uint8]:
+    """An IDX file of bytes: 0, 0, 8, the number of axes, their lengths in 4 bytes each, then the bytes."""
+    for path, opens in ((folder / f"{name}.gz", gzip.open), (folder / name, open)):
+        if path.is_file():
+            try:
+                with opens(path, "rb") as file:
+                    data = file.read()
+                return _decoded(data)
+            except (OSError, EOFError, ValueError) as problem:
+                raise InputError(f"{str(path)!r} can't be read ({problem}): fetch it again") from None
+    raise InputError(f"{str(folder)!r} lacks {name}, packed or not: fetch it again")
+
+
+def _decoded(data: bytes) -> NDArray[np.uint8]:
+    if data[:3] != b"\x00\x00\x08" or len(data) < 4 + 4 * data[3]:
+        raise ValueError("no IDX file of bytes")
+    shape: Sequence[int] = np.frombuffer(data, ">u4", count=data[3], offset=4).tolist()
+    start = 4 + 4 * data[3]
+    if len(data) - start != int(np.prod(shape)):
+        raise ValueError("cut off")
+    return np.frombuffer(data, np.uint8, offset=start).reshape(tuple(shape)).copy()
