@@ -93,11 +93,11 @@ class Prefixes:
         return self._place(name).backbone
 
     def images(
-        self, split: Split, index: torch.Tensor, structure: Structure, strength: int, draws: torch.Tensor | None
+        self, pixels: torch.Tensor, structure: Structure, strength: int, draws: torch.Tensor | None
     ) -> torch.Tensor:
-        """Augmented and normalised images (n, C, R, R) on the device; `index` counts the split's examples."""
+        """Bytes (n, S, S, C) of a split's pool, as augmented and normalised images (n, C, R, R) on the device."""
         placed = self._place(structure.backbone)
-        images = to_floats(self._inputs(split)[split.rows[index]], self.device)
+        images = to_floats(pixels, self.device)
         images = as_input(images, structure.resolution, placed.channels)
         if draws is not None:
             images = augment(images, strength, draws)
@@ -177,7 +177,8 @@ class Prefixes:
             else:
                 examples = index[chunk]
                 draws = view_draws([split.keys[i] for i in examples.tolist()], view) if strength else None
-                start, activations = 0, self.images(split, examples, structure, strength, draws)
+                pixels = self.pool(split)[split.rows[examples]]
+                start, activations = 0, self.images(pixels, structure, strength, draws)
             out = self.forward(structure.backbone, activations, start, cut)
             results.append((out.permute(0, 2, 3, 1) if self._last(out) else out).contiguous().cpu())
         return torch.cat(results)
@@ -228,7 +229,7 @@ class Prefixes:
                 self._row_bytes[name, side, stage + 1] = activations.numel() * activations.element_size()
         return self._row_bytes[name, side, cut]
 
-    def _inputs(self, split: Split) -> torch.Tensor:
+    def pool(self, split: Split) -> torch.Tensor:
         """The pool of images, on the device where it has room for it."""
         if self.device.type == "cpu":
             return split.inputs

@@ -10,6 +10,7 @@ from .augment import DRAWS
 from .batches import EVALUATION_BATCH, generator_of, order_of
 from .data.splits import Split
 from .prefixes import Prefixes
+from .streaming import Stream
 from .structure import Structure
 from .views import view_at, view_draws
 
@@ -39,6 +40,7 @@ class Pass:
         self._view = view
         self._chance = chance
         self._blocks: dict[int, torch.Tensor | None] = {}
+        self._stream = Stream(order, prefixes.device)
 
     def __len__(self) -> int:
         return len(self.order)
@@ -67,11 +69,20 @@ class Pass:
             )
         return self._blocks[cut]
 
-    def images(self, index: torch.Tensor, draws: torch.Tensor | None) -> torch.Tensor:
+    def rows(self, source: torch.Tensor, batch: Batch, places: torch.Tensor | None = None) -> torch.Tensor:
+        """Rows of `source` for a batch, on the device: from there where it lies there, else streamed in blocks."""
+        device = self.prefixes.device
+        if source.device.type != device.type:
+            return self._stream.rows(source, batch.number, places)
+        index = batch.index if places is None else places[batch.index]
+        return source[index.to(source.device)]
+
+    def images(self, batch: Batch, draws: torch.Tensor | None) -> torch.Tensor:
         if self._strength and self._view is not None:
             keys = self.split.keys or self.split.names
-            draws = view_draws([keys[i] for i in index.tolist()], self._view)
-        return self.prefixes.images(self.split, index, self.structure, self._strength, draws)
+            draws = view_draws([keys[i] for i in batch.index.tolist()], self._view)
+        pixels = self.rows(self.prefixes.pool(self.split), batch, self.split.rows)
+        return self.prefixes.images(pixels, self.structure, self._strength, draws)
 
 
 class Batch:
@@ -98,10 +109,9 @@ class Batch:
         way = self._pass
         prefixes = way.prefixes
         if cut and (block := way.block(cut)) is not None:
-            rows = block[self.index.to(block.device)].to(prefixes.device, non_blocking=True)
-            return prefixes.as_activations(rows)
+            return prefixes.as_activations(way.rows(block, self))
         if cut == 0:
-            return way.images(self.index, self._draws)
+            return way.images(self, self._draws)
         # The nearest cut that this batch has already, or that is kept.
         start = next((c for c in range(cut - 1, 0, -1) if c in self._at or way.kept(c)), 0)
         return prefixes.forward(way.structure.backbone, self.at(start), start, cut)

@@ -21,6 +21,7 @@ import pomona
 from pomona import onnx_predict
 from pomona.cli import main
 from search_spaces import FRUIT
+from training import export_int8
 from training.data import decode
 
 from .conftest import Run
@@ -69,6 +70,11 @@ def images(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]
     coloured.convert("RGBA").rotate(30).save(folder / "see-through.webp", lossless=True)
     Image.fromarray(rng.integers(0, 2**16, (50, 70), dtype=np.uint16)).save(folder / "deep.png")
     return [*sorted(folder.iterdir()), photos / "valid" / "freshapples" / "0.png"]
+
+
+@pytest.fixture(autouse=True)
+def _timed_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export_int8, "_TIMED_SECONDS", 0)
 
 
 def same(found: list[dict[str, object]], expected: list[dict[str, object]]) -> None:

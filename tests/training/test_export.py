@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_spaces import InputError
-from training import Checkpoint, Numerics, Split, fit, load_checkpoint, vision
+from training import Checkpoint, Numerics, Split, export_int8, fit, load_checkpoint, vision
 from training import export as export_module
 from training.backbones import BACKBONES, Backbone, assemble, build, divide, needs_weights, source_model
 from training.backbones.backbone import RANDOM
@@ -56,7 +56,9 @@ def exported(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="module")
 def quantised(exported: Export) -> Quantised:
-    return quantise(exported, SPLITS.train, seconds=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export_int8, "_TIMED_SECONDS", 0)
+        return quantise(exported, SPLITS.train)
 
 
 def metadata_in(file: Path) -> dict[str, Any]:
