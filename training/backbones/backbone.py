@@ -138,7 +138,7 @@ class AveragePool(nn.Module):
             pooled = cast(torch.Tensor, _SpatialMean.apply(features))  # type: ignore[no-untyped-call]
         else:
             pooled = features.mean([axis for axis in range(1, features.ndim) if axis != channel])
-        return F.layer_norm(pooled, pooled.shape[1:], eps=1e-6) if self.normalise else pooled
+        return F.layer_norm(pooled, (int(pooled.shape[1]),), eps=1e-6) if self.normalise else pooled
 
 
 class _SpatialMean(torch.autograd.Function):
