@@ -25,7 +25,7 @@ STEPS = 5
 def test_each_head_moves_as_torch_would_move_it(
     monkeypatch: pytest.MonkeyPatch, way: str, optimizer: str, shape: tuple[int, ...]
 ) -> None:
-    monkeypatch.setattr(head_updates, "_LARGE", 0 if way == "one by one" and len(shape) == 2 else 10**9)
+    monkeypatch.setattr(head_updates, "LARGE", 0 if way == "one by one" and len(shape) == 2 else 10**9)
     monkeypatch.setattr(head_updates, "_CHUNK", 1 if way == "in pieces" else 10**9)
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(len(CONFIGS), *shape, generator=generator)
