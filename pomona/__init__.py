@@ -188,12 +188,25 @@ def load(checkpoint: str | Path) -> Checkpoint:
 
 
 def evaluate(
-    checkpoint: str | Path, data: str | Path | None = None, *, split: str | None = None, device: str = "auto"
+    checkpoint: str | Path,
+    data: str | Path | None = None,
+    *,
+    split: str | None = None,
+    device: str = "auto",
+    figures: str | Path | None = None,
+    trust_split: bool = False,
 ) -> Evaluation:
-    """Scores a checkpoint on labelled photos."""
+    """Scores a checkpoint on labelled photos; `figures` is a folder for pictures of the answers and mistakes."""
     from .use import evaluate_checkpoint
 
-    return evaluate_checkpoint(Path(checkpoint), None if data is None else str(data), split, device)
+    return evaluate_checkpoint(
+        Path(checkpoint),
+        None if data is None else str(data),
+        split,
+        device,
+        figures=None if figures is None else Path(figures),
+        trust_split=trust_split,
+    )
 
 
 def predict(checkpoint: str | Path, images: Sequence[str | Path], *, device: str = "auto") -> list[Prediction]:

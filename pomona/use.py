@@ -31,11 +31,16 @@ def evaluate_checkpoint(
     skip_unreadable: bool = False,
     progress: Callable[[int, int], None] | None = None,
     figures: Path | None = None,
+    *,
+    trust_split: bool = False,
+    notify: Callable[[str], None] | None = None,
 ) -> training.Evaluation:
     """Scores a checkpoint on a split of `data`, or on a bare folder of class folders as a whole.
 
     Args:
         figures: a folder that gets the `EVALUATION_FILES`; None draws nothing.
+        trust_split: keep a folder's split though copies of one photo are on both sides.
+        notify: told what has to be known of the folder's split.
 
     Raises:
         InputError: there is no checkpoint, no such split, a class that the checkpoint does not know, or the figures
@@ -48,7 +53,7 @@ def evaluate_checkpoint(
     if split is not None and split not in _SPLITS:
         raise InputError(f"unknown split {split!r}: {', '.join(_SPLITS)}")
     checkpoint = training.load_checkpoint(path)
-    chosen = _labelled(checkpoint, data, split, skip_unreadable, progress)
+    chosen = _labelled(checkpoint, data, split, skip_unreadable, progress, trust_split=trust_split, notify=notify)
     result = training.evaluate(checkpoint, chosen, training.resolve_device(device))
     if figures is not None:
         scored = checkpoint.record.source if data is None else data
@@ -62,13 +67,24 @@ def _labelled(
     split: str | None,
     skip_unreadable: bool,
     progress: Callable[[int, int], None] | None,
+    *,
+    trust_split: bool = False,
+    notify: Callable[[str], None] | None = None,
 ) -> training.Split:
-    from training.data import is_folder_of_photos, open_again
+    from training.data import is_folder_of_photos, open_again, split_note
 
     record = checkpoint.record
     if data is not None and is_folder_of_photos(data):
+        if notify is not None and (note := split_note(Path(data), trust_split=trust_split)):
+            notify(note)
         return training.labelled_photos(
-            Path(data), record.classes, split, record.resolution, skip_unreadable=skip_unreadable, progress=progress
+            Path(data),
+            record.classes,
+            split,
+            record.resolution,
+            skip_unreadable=skip_unreadable,
+            trust_split=trust_split,
+            progress=progress,
         )
     # As trained, so that a folder without splits is divided the same way again.
     photos = open_again(data or record.data, record.classes, skip_unreadable=skip_unreadable, progress=progress)

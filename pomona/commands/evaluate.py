@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from ..console import counting, print_answer, print_table
-from .options import AsJson, Checkpoint, Device, SkipUnreadable
+from ..console import counting, notes, print_answer, print_table
+from .options import AsJson, Checkpoint, Device, SkipUnreadable, TrustSplit
 
 
 def evaluate(
@@ -24,6 +24,7 @@ def evaluate(
         typer.Option(metavar="FOLDER", help="Draw the confusion matrix, the worst mistakes and the training there."),
     ] = None,
     skip_unreadable: SkipUnreadable = False,
+    trust_split: TrustSplit = False,
     as_json: AsJson = False,
 ) -> None:
     """Score a checkpoint on labelled photos: accuracy with its interval, precision and recall, the confusion matrix.
@@ -34,7 +35,17 @@ def evaluate(
     from ..use import evaluate_checkpoint
 
     with counting("reading the photos") as progress:
-        result = evaluate_checkpoint(checkpoint, data, split, device, skip_unreadable, progress, figures)
+        result = evaluate_checkpoint(
+            checkpoint,
+            data,
+            split,
+            device,
+            skip_unreadable,
+            progress,
+            figures,
+            trust_split=trust_split,
+            notify=lambda line: notes().print(line, markup=False),
+        )
     drawn = [] if figures is None else [str(figures / name) for name in EVALUATION_FILES]
     if as_json:
         told = result.to_json() | ({"figures": drawn} if drawn else {})

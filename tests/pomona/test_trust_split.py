@@ -43,3 +43,7 @@ def test_training_says_what_it_did_and_evaluation_does_the_same(
     code, out, err = run("evaluate", "made", "--json")
     assert code == 0, err
     assert json.loads(out)["accuracy"] == trained["value"]
+    code, out, err = run("evaluate", "made", "--data", torn, "--json", *flag)
+    assert code == 0, err
+    assert cost in err
+    assert json.loads(out)["n"] == trained["n"]

@@ -9,6 +9,7 @@ from search_spaces import Config, InputError, Task
 
 from ..structure import resolution_of
 from .idx import TORCHVISION, fetch_idx, is_idx, read_idx
+from .layout import arrange_photos
 from .photos import TRUST_SPLIT as TRUST_SPLIT
 from .photos import PhotoSet as PhotoSet
 from .photos import labelled_photos as labelled_photos
@@ -109,6 +110,15 @@ def _opened(
 def is_folder_of_photos(source: str) -> bool:
     """Whether `source` names a folder of photos, there or not, and none of the other data that `open_data` opens."""
     return not source.startswith((RENDERED, TORCHVISION)) and not is_idx(Path(source))
+
+
+def split_note(folder: Path, *, trust_split: bool = False) -> str:
+    """What has to be known of a folder's split, in a line for people; empty where there is nothing.
+
+    Raises:
+        InputError: the folder is missing or laid out wrongly.
+    """
+    return arrange_photos(folder, trust_split=trust_split).note
 
 
 def splits_for(data: Data, config: Config) -> Splits:
