@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from search_spaces import Config
 
-from .optimisation import ADAM_BETAS, ADAM_EPSILON, momentum_of
+from .optimisation import fused_adamw, fused_sgd, momentum_of
 
 # Numbers of one array that are updated at a time: the update goes over them a dozen times, so they had better stay in
 # a core's cache.
@@ -85,35 +85,12 @@ class StackedUpdate:
         for place, config in enumerate(self._configs):
             rate = float(self._plain_rates[number, place])
             decay = float(config.get("weight_decay", 0.0))
+            mine = [[values[place]] for values in (parameter, gradient, *moments)]
             if self._adam:
-                torch._fused_adamw_(
-                    [parameter[place]],
-                    [gradient[place]],
-                    [moments[0][place]],
-                    [moments[1][place]],
-                    [],
-                    [self._steps[number, place]],
-                    lr=rate,
-                    beta1=ADAM_BETAS[0],
-                    beta2=ADAM_BETAS[1],
-                    weight_decay=decay,
-                    eps=ADAM_EPSILON,
-                    amsgrad=False,
-                    maximize=False,
-                )
+                mine.append([self._steps[number, place]])
+                fused_adamw(*mine, rate=rate, decay=decay)
             else:
-                torch._fused_sgd_(
-                    [parameter[place]],
-                    [gradient[place]],
-                    [moments[0][place]],
-                    weight_decay=decay,
-                    momentum=momentum_of(config),
-                    lr=rate,
-                    dampening=0.0,
-                    nesterov=True,
-                    maximize=False,
-                    is_first_step=False,
-                )
+                fused_sgd(*mine, rate=rate, decay=decay, momentum=momentum_of(config))
 
     def _update(
         self,
@@ -149,21 +126,8 @@ class StackedUpdate:
         def pieces(values: torch.Tensor) -> list[torch.Tensor]:
             return [values[start:stop] for start, stop in self._alike]
 
-        torch._fused_adamw_(
-            pieces(direction),
-            pieces(gradient),
-            pieces(first),
-            pieces(second),
-            [],
-            [self._steps[number, start] for start, _ in self._alike],
-            lr=1.0,
-            beta1=ADAM_BETAS[0],
-            beta2=ADAM_BETAS[1],
-            weight_decay=1.0,
-            eps=ADAM_EPSILON,
-            amsgrad=False,
-            maximize=False,
-        )
+        steps = [self._steps[number, start] for start, _ in self._alike]
+        fused_adamw(pieces(direction), pieces(gradient), pieces(first), pieces(second), steps, rate=1.0, decay=1.0)
         rate = self._rates[number]
         if parameter.ndim == 3:
             parameter.mul_(self._decays[number])

@@ -48,12 +48,19 @@ class Update:
         self._optimizer = optimizer
         self._groups: list[tuple[dict[str, Any], list[torch.Tensor], list[list[torch.Tensor]]]] = []
 
+    @torch.no_grad()
     def __call__(self) -> None:
         """Updates the parameters and forgets their gradients."""
         if self._groups or self._collected():
             for settings, parameters, state in self._groups:
                 gradients = [cast(torch.Tensor, parameter.grad) for parameter in parameters]
-                _fused(settings, parameters, gradients, state)
+                rate, decay = float(settings["lr"]), float(settings["weight_decay"])
+                if len(state) == 1:
+                    momentum = float(settings["momentum"])
+                    fused_sgd(parameters, gradients, *state, rate=rate, decay=decay, momentum=momentum)
+                else:
+                    torch._foreach_add_(state[-1], 1)
+                    fused_adamw(parameters, gradients, *state, rate=rate, decay=decay)
         else:
             self._optimizer.step()  # makes the state
         for group in self._optimizer.param_groups:
@@ -70,30 +77,17 @@ class Update:
         return True
 
 
-@torch.no_grad()
-def _fused(
-    settings: dict[str, Any],
+def fused_adamw(
     parameters: list[torch.Tensor],
     gradients: list[torch.Tensor],
-    state: list[list[torch.Tensor]],
+    first: list[torch.Tensor],
+    second: list[torch.Tensor],
+    steps: list[torch.Tensor],
+    *,
+    rate: float,
+    decay: float,
 ) -> None:
-    rate, decay = float(settings["lr"]), float(settings["weight_decay"])
-    if len(state) == 1:
-        torch._fused_sgd_(
-            parameters,
-            gradients,
-            state[0],
-            weight_decay=decay,
-            momentum=settings["momentum"],
-            lr=rate,
-            dampening=0.0,
-            nesterov=True,
-            maximize=False,
-            is_first_step=False,
-        )
-        return
-    first, second, steps = state
-    torch._foreach_add_(steps, 1)
+    """torch's kernel for AdamW, in one pass; `steps` count the one that is taken."""
     torch._fused_adamw_(
         parameters,
         gradients,
@@ -108,6 +102,30 @@ def _fused(
         eps=ADAM_EPSILON,
         amsgrad=False,
         maximize=False,
+    )
+
+
+def fused_sgd(
+    parameters: list[torch.Tensor],
+    gradients: list[torch.Tensor],
+    buffers: list[torch.Tensor],
+    *,
+    rate: float,
+    decay: float,
+    momentum: float,
+) -> None:
+    """torch's kernel for SGD with Nesterov momentum, in one pass."""
+    torch._fused_sgd_(
+        parameters,
+        gradients,
+        buffers,
+        weight_decay=decay,
+        momentum=momentum,
+        lr=rate,
+        dampening=0.0,
+        nesterov=True,
+        maximize=False,
+        is_first_step=False,
     )
 
 
