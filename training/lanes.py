@@ -186,13 +186,13 @@ class LaneGroup:
         """What a lane needs to go on later, in this group or in another at the same tick."""
         lane = self._lanes[key]
         head, optimizer, trained = self._modules(lane)
-        tensors = {f"model.head.{name}": t.detach().cpu().clone() for name, t in head.state_dict().items()}
+        tensors = {f"model.head.{name}": _kept(tensor) for name, tensor in head.state_dict().items()}
         for number, stage in trained.items():
-            tensors |= {f"model.stages.{number}.{n}": t.detach().cpu().clone() for n, t in stage.state_dict().items()}
+            tensors |= {f"model.stages.{number}.{name}": _kept(tensor) for name, tensor in stage.state_dict().items()}
         if len(lane.curve) < self.epochs:  # nothing can need it after the last
             for number, state in optimizer.state_dict()["state"].items():
                 for name, tensor in state.items():
-                    tensors[f"optimizer.{number}.{name}"] = torch.as_tensor(tensor).detach().cpu().clone()
+                    tensors[f"optimizer.{number}.{name}"] = _kept(torch.as_tensor(tensor))
         return LaneState(tensors, tuple(lane.curve), lane.correct, lane.seconds)
 
     def model(self, key: int) -> Classifier:
@@ -327,3 +327,8 @@ class LaneGroup:
 
     def _cuda(self) -> list[torch.device]:
         return [self.prefixes.device] if self.prefixes.device.type == "cuda" else []
+
+
+def _kept(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy on the CPU in the plain layout: safetensors takes no channels_last."""
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)

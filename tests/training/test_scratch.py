@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 
 from search_spaces import Config, Task
 from search_spaces.fashion_cnn import FASHION_CNN
-from training import Stop, fit, fit_lanes, load_backbone, load_checkpoint, structure_of
+from training import (
+    LaneGroup,
+    Numerics,
+    Prefixes,
+    Stop,
+    fit,
+    fit_lanes,
+    load_backbone,
+    load_checkpoint,
+    load_lane,
+    save_lane,
+    structure_of,
+)
 from training.backbones import build, scratch
 from training.results import EpochResult
 from training.structure import backbone_of, phases_of, structure_part
@@ -71,17 +83,39 @@ def test_lanes_learn_what_each_would_alone() -> None:
         assert [epoch.loss for epoch in mine.curve] == [epoch.loss for epoch in alone.curve]
 
 
-def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
-    splits = grey_splits()
-    whole = fit(TASK, CONFIG, splits, epochs=3)
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path, channels_last: bool, optimizer: str) -> None:
+    splits, numerics = grey_splits(), Numerics(channels_last=channels_last)
+    config = CONFIG | {"conv_blocks": 1, "optimizer": optimizer}
+    config |= {"momentum": 0.9} if optimizer == "sgd" else {}
+    whole = fit(TASK, config, splits, epochs=3, numerics=numerics)
 
     def stop(result: EpochResult) -> None:
         if result.epoch == 1:
             raise Stop("enough")
 
-    fit(TASK, CONFIG, splits, epochs=3, checkpoint_to=tmp_path, on_epoch=stop)
-    resumed = fit(TASK, CONFIG, splits, epochs=3, checkpoint_to=tmp_path, resume_from=tmp_path)
+    fit(TASK, config, splits, epochs=3, numerics=numerics, on_epoch=stop, checkpoint_to=tmp_path)
+    resumed = fit(TASK, config, splits, epochs=3, numerics=numerics, checkpoint_to=tmp_path, resume_from=tmp_path)
     assert [epoch.loss for epoch in resumed.curve] == [epoch.loss for epoch in whole.curve]
     classifier = load_checkpoint(tmp_path).classifier()
-    assert classifier.resolution == 28
-    assert classifier.channels == 1
+    assert (classifier.resolution, classifier.channels) == (28, 1)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_lane_that_was_put_aside_goes_on_where_it_was(tmp_path: Path, channels_last: bool, optimizer: str) -> None:
+    prefixes = Prefixes(numerics=Numerics(channels_last=channels_last))
+    config = CONFIG | {"conv_blocks": 1, "optimizer": optimizer}
+    config |= {"momentum": 0.9} if optimizer == "sgd" else {}
+
+    def group(tick: int) -> LaneGroup:
+        return LaneGroup(TASK, grey_splits(), structure_of(config, 1), epochs=3, seed=0, prefixes=prefixes, tick=tick)
+
+    undisturbed, later = group(0), group(1)
+    undisturbed.add(0, config, seed=0)
+    undisturbed.train_epoch()
+    save_lane(tmp_path / "lane", undisturbed.state(0), {})
+    later.add(0, config, seed=0, resume=load_lane(tmp_path / "lane", {}))
+    for _ in range(2):
+        assert later.train_epoch()[0].loss == undisturbed.train_epoch()[0].loss
