@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from search_spaces import InputError
+from search_spaces import InputError, interval_text, value_text
 from training import EpochResult, Evaluation, Split, atomic_write_json, wilson
 from training.batches import to_floats
 from training.checkpoint import CheckpointRecord
@@ -223,9 +223,9 @@ def write_evaluation(folder: Path, evaluation: Evaluation, split: Split, record:
     Raises:
         InputError: there is no room or no permission.
     """
-    score = evaluation.accuracy
-    low, high = score.ci95
-    title = f"{data}: accuracy {100 * score.value:.2f} % ({100 * low:.1f} to {100 * high:.1f}), n = {score.n}"
+    metric, score = evaluation.metric, evaluation.score
+    interval = interval_text(metric, score.ci95)
+    title = f"{data}: {metric} {value_text(metric, score.value)} ({interval}), n = {score.n}"
     found = mistakes(evaluation, split)
     confusion, wrong, curves, summary = (folder / name for name in EVALUATION_FILES)
     save(confusion_figure(evaluation, title), confusion)

@@ -6,6 +6,7 @@ import time
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from search_spaces import interval_text, value_text
 from studies import Interrupted, Outcome, Search
 from studies import Progress as TrialProgress
 
@@ -46,7 +47,7 @@ def _run(search: Search) -> None:
                 bar.update(task, completed=completed, description=_description(search, progress.running, ended))
 
         for outcome in search.run(watch):
-            bar.console.print(_line(outcome))
+            bar.console.print(_line(outcome, study.settings.metric))
 
 
 def run_until_stopped(search: Search) -> str:
@@ -60,16 +61,18 @@ def run_until_stopped(search: Search) -> str:
 
 def _description(search: Search, running: int, ended: int) -> str:
     best = search.study.best()
-    best_text = f"best {100 * best.value:.2f} %" if best is not None and best.value is not None else "no result yet"
+    metric = search.study.settings.metric
+    best_text = (
+        f"best {value_text(metric, best.value)}" if best is not None and best.value is not None else "no result yet"
+    )
     pruned = search.study.counts().get("pruned", 0)
     return f"{ended} of {search.plan.trials} trials done, {running} under way, {best_text}, {pruned} pruned"
 
 
-def _line(outcome: Outcome) -> str:
+def _line(outcome: Outcome, metric: str) -> str:
     result = outcome.result
     value = ""
-    if result.value is not None and result.n:
-        low, high = result.accuracy.ci95
-        value = f" {100 * result.value:.2f} % ({100 * low:.1f} to {100 * high:.1f})"
+    if result.value is not None and result.estimate is not None:
+        value = f" {value_text(metric, result.value)} ({interval_text(metric, result.estimate.ci95)})"
     reason = f", {result.reason}" if result.reason else ""
     return f"trial {outcome.number}: {result.state}{value}, {len(result.curve)} epochs, {result.seconds:.1f} s{reason}"

@@ -74,7 +74,7 @@ def _labelled(
     from training.data import is_folder_of_photos, open_again, split_note
 
     record = checkpoint.record
-    if data is not None and is_folder_of_photos(data):
+    if data is not None and record.modality == "image" and is_folder_of_photos(data):
         if notify is not None and (note := split_note(Path(data), trust_split=trust_split)):
             notify(note)
         return training.labelled_photos(
@@ -87,7 +87,9 @@ def _labelled(
             progress=progress,
         )
     # As trained, so that a folder without splits is divided the same way again.
-    photos = open_again(data or record.data, record.classes, skip_unreadable=skip_unreadable, progress=progress)
+    photos = open_again(
+        data or record.data, record.classes, record.kind, skip_unreadable=skip_unreadable, progress=progress
+    )
     splits = photos.at(record.resolution)
     chosen = {"train": splits.train, "valid": splits.valid, "test": splits.test}[split or "valid"]
     if chosen is None:

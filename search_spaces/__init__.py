@@ -1,5 +1,6 @@
 """What can be searched: plain data, one file a task. Imports nothing of ours and no torch."""
 
+from .bonus import BONUS as BONUS
 from .cats_dogs import CATS_DOGS as CATS_DOGS
 from .cifar10 import CIFAR10 as CIFAR10
 from .clothing import CLOTHING as CLOTHING
@@ -18,7 +19,12 @@ from .fashion_transfer import FASHION_TRANSFER as FASHION_TRANSFER
 from .flowers import FLOWERS as FLOWERS
 from .fruit import FRUIT as FRUIT
 from .images import IMAGES as IMAGES
+from .metrics import interval_text as interval_text
+from .metrics import is_numeric as is_numeric
+from .metrics import positive_class as positive_class
+from .metrics import value_text as value_text
 from .mnist_mlp import MNIST_MLP as MNIST_MLP
+from .sms_spam import SMS_SPAM as SMS_SPAM
 from .space import SearchSpace as SearchSpace
 from .task import Target as Target
 from .task import Task as Task
@@ -38,6 +44,8 @@ TASKS: tuple[Task, ...] = (
     FASHION_MLP,
     FASHION_CNN,
     FASHION_TRANSFER,
+    BONUS,
+    SMS_SPAM,
 )
 
 

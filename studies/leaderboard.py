@@ -8,14 +8,17 @@ from typing import Any
 
 import pandas as pd
 
+from search_spaces import interval_text, is_numeric, value_text
+
 from .records import STATE_ORDER, TrialRecord
 
 
 def leaderboard(records: Sequence[TrialRecord], *, direction: str = "maximize") -> pd.DataFrame:
     """One row a trial, best first; only trials that ran to their end have a rank.
 
-    Columns: rank, number, state, value, n, ci95_low, ci95_high, the same on groups, one for each dimension (named
-    `params.<name>`), epochs, seconds, images_per_second, parameters, seed, engine, weights, note, reason, data.
+    Columns: rank, number, state, value, n, ci95_low, ci95_high, the same on groups, one for each other metric
+    (`beside.<name>`) and for each dimension (`params.<name>`), epochs, seconds, images_per_second, parameters, seed,
+    engine, weights, note, reason, data.
     """
     sign = -1.0 if direction == "maximize" else 1.0
 
@@ -24,6 +27,7 @@ def leaderboard(records: Sequence[TrialRecord], *, direction: str = "maximize") 
         return STATE_ORDER.index(record.state), value, record.number
 
     names = list(dict.fromkeys(name for record in records for name in record.config))
+    others = list(dict.fromkeys(name for record in records for name in record.beside))
     rows = []
     for position, record in enumerate(sorted(records, key=order), start=1):
         row: dict[str, Any] = {
@@ -38,6 +42,7 @@ def leaderboard(records: Sequence[TrialRecord], *, direction: str = "maximize") 
             "n_groups": record.n_groups,
             "groups_ci95_low": record.groups_ci95[0] if record.groups_ci95 else None,
             "groups_ci95_high": record.groups_ci95[1] if record.groups_ci95 else None,
+            **{f"beside.{name}": record.beside.get(name) for name in others},
             **{f"params.{name}": record.config.get(name) for name in names},
             "epochs": record.epochs,
             "seconds": record.seconds,
@@ -66,8 +71,10 @@ def to_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     rows = []
     for raw in frame.to_dict("records"):
         row = {str(key): _plain(value) for key, value in raw.items()}
-        params = {key.removeprefix("params."): row.pop(key) for key in list(row) if key.startswith("params.")}
-        row["params"] = {name: value for name, value in params.items() if value is not None}
+        for gathered in ("beside", "params"):
+            prefix = f"{gathered}."
+            values = {key.removeprefix(prefix): row.pop(key) for key in list(row) if key.startswith(prefix)}
+            row[gathered] = {name: value for name, value in values.items() if value is not None}
         for name in ("ci95", "groups_ci95"):
             low, high = row.pop(f"{name}_low"), row.pop(f"{name}_high")
             row[name] = None if low is None else [low, high]
@@ -83,20 +90,24 @@ def to_csv(frame: pd.DataFrame) -> str:
     return str(frame.to_csv(index=False))
 
 
-def to_cells(frame: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """Headings and cells for people: the dimensions that differ, accuracy in percent with its intervals."""
+def to_cells(frame: pd.DataFrame, metric: str) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells for people: the dimensions that differ, values of `metric` with their intervals."""
     rows = to_rows(frame)
     differing = differing_params(rows)
     grouped = any(row["groups_ci95"] for row in rows)
-    headings = ["rank", "trial", "state", "value %", "n", "95 %"]
+    others = list(dict.fromkeys(name for row in rows for name in row["beside"]))
+    headings = ["rank", "trial", "state", "value" if is_numeric(metric) else "value %", "n", "95 %"]
     headings += ["groups %", "groups", "groups 95 %"] if grouped else []
+    headings += [name if is_numeric(name) else f"{name} %" for name in others]
     headings += [*differing, "epochs", "s", "img/s", "M params", "seed", "note"]
     cells = []
     for row in rows:
-        line = [_text(row["rank"]), str(row["number"]), row["state"], _percent(row["value"])]
-        line += [_text(row["n"] or None), _interval(row["ci95"])]
+        line = [_text(row["rank"]), str(row["number"]), row["state"], _value(metric, row["value"])]
+        line += [_text(row["n"] or None), _interval(metric, row["ci95"])]
         if grouped:
-            line += [_percent(row["group_value"]), _text(row["n_groups"] or None), _interval(row["groups_ci95"])]
+            line += [_value(metric, row["group_value"]), _text(row["n_groups"] or None)]
+            line += [_interval(metric, row["groups_ci95"])]
+        line += [_value(name, row["beside"].get(name)) for name in others]
         line += [_number(row["params"].get(name)) for name in differing]
         line += [str(row["epochs"]), f"{row['seconds']:.1f}", f"{row['images_per_second']:.0f}"]
         line += [f"{row['parameters'] / 1e6:.2f}" if row["parameters"] else "", str(row["seed"])]
@@ -127,12 +138,13 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.2f}"
+def _value(metric: str, value: float | None) -> str:
+    """Without the sign of percent, which stands above it."""
+    return "" if value is None else value_text(metric, value).removesuffix(" %")
 
 
-def _interval(bounds: list[float] | None) -> str:
-    return "" if bounds is None else f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f}"
+def _interval(metric: str, bounds: list[float] | None) -> str:
+    return "" if bounds is None else interval_text(metric, (bounds[0], bounds[1]))
 
 
 def _number(value: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -21,6 +21,8 @@ _STATES = {
 FEASIBLE = "feasible"
 # Names of what a trial keeps about its lanes.
 GROUP, START = "group", "start"
+# Before the names of other metrics than the study's.
+BESIDE = "beside_"
 STATE_ORDER = ("complete", "running", "pruned", "infeasible", "failed")
 
 
@@ -29,6 +31,7 @@ class TrialRecord:
     """One trial of a study. Intervals are 95 %; `value` is that of the last epoch; `seconds` are of this trial alone.
 
     `curve` holds (epoch, value) pairs; `start` is the tick at which the trial joined its lanes.
+    `beside` holds what other metrics say.
     `ci95` counts every example as a witness, `groups_ci95` every group of examples (None where the data has none).
     """
 
@@ -53,6 +56,7 @@ class TrialRecord:
     weights: str
     note: str
     start: int = 1
+    beside: dict[str, float] = field(default_factory=dict)
     curve: tuple[tuple[int, float], ...] = ()
 
 
@@ -71,12 +75,12 @@ def attributes_of(result: FitResult, engine: str) -> dict[str, Any]:
         "numerics": result.environment.get("numerics", ""),
         "commit": result.environment.get("commit", ""),
     }
-    if result.n:
-        interval = result.accuracy
-        attributes |= {"n": interval.n, "ci95_low": interval.low, "ci95_high": interval.high}
+    if (estimate := result.estimate) is not None:
+        attributes |= {"n": estimate.n, "ci95_low": estimate.low, "ci95_high": estimate.high}
+        attributes |= {f"{BESIDE}{name}": value for name, value in result.beside.items()}
         if (grouped := result.grouped) is not None:
             attributes |= {
-                "group_accuracy": grouped.value,
+                "group_value": grouped.value,
                 "n_groups": grouped.n,
                 "groups_ci95_low": grouped.low,
                 "groups_ci95_high": grouped.high,
@@ -102,7 +106,7 @@ def record_of(trial: FrozenTrial, study: str, data: str) -> TrialRecord:
         value=trial.value if trial.state == TrialState.COMPLETE else last,
         n=int(kept.get("n", 0)),
         ci95=_interval(kept, "ci95"),
-        group_value=kept.get("group_accuracy"),
+        group_value=kept.get("group_value", kept.get("group_accuracy")),
         n_groups=int(kept.get("n_groups", 0)),
         groups_ci95=_interval(kept, "groups_ci95"),
         epochs=int(kept.get("epochs", len(trial.intermediate_values))),
@@ -113,6 +117,7 @@ def record_of(trial: FrozenTrial, study: str, data: str) -> TrialRecord:
         engine=str(kept.get("engine", "")),
         weights=str(kept.get("weights", "")),
         note=str(kept.get("note", "")),
+        beside={name.removeprefix(BESIDE): float(value) for name, value in kept.items() if name.startswith(BESIDE)},
         start=int(kept.get(START, 1)),
         curve=tuple(sorted(trial.intermediate_values.items())),
     )

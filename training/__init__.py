@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from .fit import fit_lanes as fit_lanes
     from .fit import free_memory as free_memory
     from .fit import is_out_of_memory as is_out_of_memory
-    from .intervals import Proportion as Proportion
+    from .intervals import Estimate as Estimate
     from .intervals import grouped_accuracy as grouped_accuracy
     from .intervals import wilson as wilson
     from .lane_state import LaneState as LaneState
@@ -83,7 +83,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "evaluate": ("Evaluation", "Prediction", "evaluate", "predict"),
     "files": ("atomic_write_bytes", "atomic_write_json"),
     "fit": ("diverged", "fit", "fit_lanes", "free_memory", "is_out_of_memory"),
-    "intervals": ("Proportion", "grouped_accuracy", "wilson"),
+    "intervals": ("Estimate", "grouped_accuracy", "wilson"),
     "lane_state": ("LaneState", "load_lane", "save_lane"),
     "lanes": ("LaneGroup",),
     "numerics": ("Measured", "Numerics", "measure_numerics", "resolve_device"),

@@ -34,11 +34,11 @@ def order_of(examples: int, batch_size: int, *, seed: int, epoch: int) -> tuple[
     return order.tensor_split(batch_count(examples, batch_size))
 
 
-def evaluation_batches(split: Split, device: torch.device, resolution: int, channels: int) -> Iterator[torch.Tensor]:
-    """The images in their own order, as floats (n, channels, resolution, resolution) in 0..1."""
+def evaluation_batches(split: Split, device: torch.device) -> Iterator[torch.Tensor]:
+    """The inputs in their own order, as they are stored."""
     for start in range(0, len(split), EVALUATION_BATCH):
         index = torch.arange(start, min(start + EVALUATION_BATCH, len(split)))
-        yield as_input(to_floats(split.take(index)[0], device), resolution, channels)
+        yield split.take(index)[0].to(device, non_blocking=True)
 
 
 def batch_count(examples: int, batch_size: int) -> int:

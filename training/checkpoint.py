@@ -22,9 +22,11 @@ from .backbones import build
 from .backbones.chains import chains_of
 from .backbones.folding import folded_stages
 from .backbones.quick import quickened
+from .data import Kind
 from .files import atomic_write_bytes, atomic_write_json
 from .model import Classifier, Head
 from .numerics import Numerics
+from .objectives import Objective, objective_of
 from .structure import backbone_of, structure_of
 
 FORMAT = 1
@@ -35,7 +37,7 @@ RECORD = "checkpoint.json"
 class CheckpointRecord:
     """Everything about a checkpoint but its tensors. `epoch` of `epochs` are done; `data` opens its data again.
 
-    `start` is the tick of the first epoch, as in `fit`.
+    `start` is the tick of the first epoch, as in `fit`; `modality`, `columns` and `metric` are the task's.
     """
 
     task: str
@@ -58,6 +60,13 @@ class CheckpointRecord:
     groups_ci95: tuple[float, float] | None = None
     n_groups: int = 0
     start: int = 1
+    modality: str = "image"
+    columns: tuple[str, ...] = ()
+    metric: str = "accuracy"
+
+    @property
+    def kind(self) -> Kind:
+        return Kind(self.modality, self.columns, self.metric)
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,10 @@ class Checkpoint:
     record: CheckpointRecord
     tensors: dict[str, torch.Tensor]
 
+    @property
+    def objective(self) -> Objective:
+        return objective_of(self.record.metric, self.record.classes)
+
     def classifier(self, *, as_trained: bool = False) -> Classifier:
         """The model with its weights, in evaluation mode on the CPU.
 
@@ -76,7 +89,7 @@ class Checkpoint:
         """
         record = self.record
         backbone = build(backbone_of(record.config))
-        head = Head(backbone.widths[-1], len(record.classes), record.config)
+        head = Head(backbone.widths[-1], self.objective.outputs, record.config)
         model = Classifier(backbone, record.config, head)
         restore_model(model, self.tensors, self.folder)
         if as_trained:
@@ -128,10 +141,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         numerics = Numerics(**raw.pop("numerics"))
         classes, interval, groups = tuple(raw.pop("classes")), raw.pop("ci95"), raw.pop("groups_ci95")
+        columns = raw.pop("columns", ())
         record = CheckpointRecord(
             **raw,
             numerics=numerics,
             classes=classes,
+            columns=tuple(columns),
             ci95=tuple(interval) if interval else None,
             groups_ci95=tuple(groups) if groups else None,
         )

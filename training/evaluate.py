@@ -1,4 +1,4 @@
-"""A checkpoint against labelled images, and its answers for images without labels."""
+"""A checkpoint against labelled examples, and its answers for examples without labels."""
 
 from __future__ import annotations
 
@@ -12,39 +12,47 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from .batches import evaluation_batches
 from .checkpoint import Checkpoint
-from .data import read_photos
+from .data import unlabelled
 from .data.splits import Split
-from .intervals import Proportion, accuracy, grouped_accuracy
+from .intervals import Estimate, accuracy
 from .model import Classifier
 from .numerics import Numerics
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a checkpoint is worth on a split. `confusion[i][j]` counts images of class i taken for class j.
+    """What a checkpoint is worth on a split, by its task's metric.
 
-    `logits` (n, classes) are what it answered, in the split's order, on the CPU; no part of the JSON.
+    `score` is the metric's value, `grouped` the same with groups as witnesses, `beside` what other metrics say.
+    `accuracy`, `per_class` and `confusion` are of classes, and None or empty where labels are numbers:
+    `confusion[i][j]` counts examples of class i taken for class j.
+    `outputs` are what the model answered, in the split's order and on the CPU: logits (n, classes) or numbers (n, 1).
+    They are no part of the JSON.
     """
 
-    accuracy: Proportion
-    grouped: Proportion | None
+    metric: str
+    score: Estimate
+    grouped: Estimate | None
+    beside: dict[str, float]
+    accuracy: Estimate | None
     per_class: dict[str, dict[str, float]]
     confusion: list[list[int]]
     classes: tuple[str, ...]
-    logits: torch.Tensor = field(repr=False, compare=False)
+    outputs: torch.Tensor = field(repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
-        answer: dict[str, Any] = {
-            "accuracy": self.accuracy.value,
-            "n": self.accuracy.n,
-            "ci95": list(self.accuracy.ci95),
-            "per_class": self.per_class,
-            "confusion": self.confusion,
-            "classes": list(self.classes),
-        }
+        answer: dict[str, Any] = {"metric": self.metric, "value": self.score.value, "n": self.score.n}
+        answer |= {"ci95": list(self.score.ci95), **self.beside}
+        if self.accuracy is not None:
+            answer |= {
+                "accuracy": self.accuracy.value,
+                "per_class": self.per_class,
+                "confusion": self.confusion,
+                "classes": list(self.classes),
+            }
         if self.grouped is not None:
             answer |= {
-                "group_accuracy": self.grouped.value,
+                f"group_{self.metric}": self.grouped.value,
                 "n_groups": self.grouped.n,
                 "groups_ci95": list(self.grouped.ci95),
             }
@@ -53,18 +61,32 @@ class Evaluation:
 
 def evaluate(checkpoint: Checkpoint, split: Split, device: torch.device) -> Evaluation:
     """Scores `split`, whose labels count in the checkpoint's own order of classes."""
-    classes = checkpoint.record.classes
-    logits = predict_logits(
-        checkpoint.classifier(as_trained=device.type == "cpu").to(device), split, device, checkpoint.record.numerics
+    record, metric = checkpoint.record, checkpoint.objective.metric
+    outputs = predict_outputs(
+        checkpoint.classifier(as_trained=device.type == "cpu").to(device), split, device, record.numerics
     )
-    predicted, labels = logits.argmax(1).numpy(), split.labels.numpy()
+    answers = metric.answers(outputs)
+    classes = _of_classes(answers, split, record.classes) if record.classes else {}
+    return Evaluation(
+        metric=record.metric,
+        score=metric.estimate(answers, split.labels),
+        grouped=metric.grouped(answers, split.labels, split.groups),
+        beside=metric.beside(answers, split.labels),
+        accuracy=classes.get("accuracy"),
+        per_class=classes.get("per_class", {}),
+        confusion=classes.get("confusion", []),
+        classes=record.classes,
+        outputs=outputs,
+    )
+
+
+def _of_classes(answers: torch.Tensor, split: Split, classes: tuple[str, ...]) -> dict[str, Any]:
+    predicted, labels = answers.numpy(), split.labels.numpy()
     numbers = list(range(len(classes)))
     precision, recall, f1, support = precision_recall_fscore_support(labels, predicted, labels=numbers, zero_division=0)
-    correct = [bool(right) for right in predicted == labels]
-    return Evaluation(
-        accuracy=accuracy(correct),
-        grouped=grouped_accuracy(correct, split.groups) if split.groups else None,
-        per_class={
+    return {
+        "accuracy": accuracy((answers == split.labels).tolist()),
+        "per_class": {
             name: {
                 "precision": float(precision[i]),
                 "recall": float(recall[i]),
@@ -73,10 +95,8 @@ def evaluate(checkpoint: Checkpoint, split: Split, device: torch.device) -> Eval
             }
             for i, name in enumerate(classes)
         },
-        confusion=confusion_matrix(labels, predicted, labels=numbers).tolist(),
-        classes=classes,
-        logits=logits,
-    )
+        "confusion": confusion_matrix(labels, predicted, labels=numbers).tolist(),
+    }
 
 
 @dataclass(frozen=True)
@@ -91,8 +111,8 @@ class Mistake:
 
 
 def mistakes(evaluation: Evaluation, split: Split) -> list[Mistake]:
-    """Every wrong answer, the most confident first; `split` is the one that was scored."""
-    answers, predicted = evaluation.logits.softmax(1), evaluation.logits.argmax(1)
+    """Every wrong answer, the most confident first; `split` is the one that was scored, and has classes."""
+    answers, predicted = evaluation.outputs.softmax(1), evaluation.outputs.argmax(1)
     wrong = (predicted != split.labels).nonzero().flatten()
     confidence = answers[wrong, predicted[wrong]]
     return [
@@ -108,43 +128,72 @@ def mistakes(evaluation: Evaluation, split: Split) -> list[Mistake]:
 
 
 @dataclass(frozen=True)
+class Residual:
+    """An example whose number was missed by `predicted - true`; `index` is its place in the split."""
+
+    index: int
+    name: str
+    true: float
+    predicted: float
+
+
+def residuals(evaluation: Evaluation, split: Split) -> list[Residual]:
+    """Every example, the worst missed first; `split` is the one that was scored, and its labels are numbers."""
+    predicted = evaluation.outputs[:, 0]
+    order = (predicted - split.labels).abs().argsort(descending=True, stable=True)
+    return [
+        Residual(index, split.names[index], float(split.labels[index]), float(predicted[index]))
+        for index in order.tolist()
+    ]
+
+
+@dataclass(frozen=True)
 class Prediction:
-    """The answer for one image: the likeliest class, its probability, and that of every class."""
+    """The answer for one example; `path` says where it comes from.
+
+    Of classes the likeliest one as `label`, its probability, and that of every class; else a number as `value`.
+    """
 
     path: str
-    label: str
-    probability: float
-    probabilities: dict[str, float]
+    label: str = ""
+    probability: float = 0.0
+    probabilities: dict[str, float] = field(default_factory=dict)
+    value: float | None = None
 
 
 def predict(checkpoint: Checkpoint, paths: Sequence[Path], device: torch.device) -> list[Prediction]:
-    """The answers for image files.
+    """The answers for image files, for the lines of text files, or for the rows of CSV files.
 
     Raises:
-        InputError: a file is not there or not an image.
+        InputError: a file is not there, or not what the checkpoint was trained on.
     """
-    images = read_photos(paths, checkpoint.record.resolution)
-    rows = torch.arange(len(images))
-    split = Split(images, rows, torch.zeros(len(images), dtype=torch.int64), (), tuple(str(path) for path in paths))
-    logits = predict_logits(
-        checkpoint.classifier(as_trained=device.type == "cpu").to(device), split, device, checkpoint.record.numerics
+    record = checkpoint.record
+    inputs, names = unlabelled(record.kind, paths, record.resolution)
+    split = Split(inputs, torch.arange(len(inputs)), torch.zeros(len(inputs), dtype=torch.int64), (), names)
+    outputs = predict_outputs(
+        checkpoint.classifier(as_trained=device.type == "cpu").to(device), split, device, record.numerics
     )
+    if not record.classes:
+        return [Prediction(name, value=value) for name, value in zip(names, outputs[:, 0].tolist(), strict=True)]
     answers = []
-    for path, row in zip(paths, logits.softmax(1).tolist(), strict=True):
+    for name, row in zip(names, outputs.softmax(1).tolist(), strict=True):
         best = max(range(len(row)), key=row.__getitem__)
-        named = dict(zip(checkpoint.record.classes, row, strict=True))
-        answers.append(Prediction(str(path), checkpoint.record.classes[best], row[best], named))
+        named = dict(zip(record.classes, row, strict=True))
+        answers.append(Prediction(name, record.classes[best], row[best], named))
     return answers
 
 
 @torch.inference_mode()
-def predict_logits(model: Classifier, split: Split, device: torch.device, numerics: Numerics) -> torch.Tensor:
-    """Logits (n, classes) of a split in its order, on the CPU; the model is left in evaluation mode."""
+def predict_outputs(model: Classifier, split: Split, device: torch.device, numerics: Numerics) -> torch.Tensor:
+    """Logits (n, classes), or numbers (n, 1), of a split in its order, on the CPU.
+
+    The model is left in evaluation mode.
+    """
     model.eval()
     parts = []
-    for images in evaluation_batches(split, device, model.resolution, model.channels):
-        normalised = model.normalise(images).contiguous(memory_format=numerics.memory_format)
+    for stored in evaluation_batches(split, device):
+        inputs = model.prepared(stored, numerics.memory_format)
         with numerics.autocast(device):
-            features = model.suffix(normalised, 0)
+            features = model.suffix(inputs, 0)
         parts.append(model.head(features).cpu())
     return torch.cat(parts)

@@ -28,9 +28,9 @@ from .checkpoint import Checkpoint
 from .data.decode import DECODING
 from .data.splits import Split
 from .environment import versions
-from .evaluate import predict_logits
+from .evaluate import predict_outputs
 from .files import atomic_path
-from .intervals import Proportion, accuracy
+from .intervals import Estimate, accuracy
 from .model import Classifier
 from .numerics import Numerics
 
@@ -73,7 +73,7 @@ class Export:
     correct: tuple[bool, ...]
 
     @property
-    def accuracy(self) -> Proportion:
+    def accuracy(self) -> Estimate:
         return accuracy(self.correct)
 
     def to_json(self) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def export_onnx(checkpoint: Checkpoint, file: Path, split: Split) -> Export:
         raise InputError(f"an ONNX file is named {file.stem}{SUFFIX}, not {file.name!r}")
     record, model = checkpoint.record, checkpoint.classifier()
     seen = photos_of(split, record.resolution, most=MOST_IMAGES)
-    expected = predict_logits(model, seen, torch.device("cpu"), Numerics()).numpy()
+    expected = predict_outputs(model, seen, torch.device("cpu"), Numerics()).numpy()
     tolerance = _TOLERANCE * max(1.0, float(np.abs(expected).max()))
     with atomic_path(file) as temporary:
         try:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from .data.splits import Split
 from .export import INPUT, SUFFIX, Export, answers, describe, library, open_session, photos_of, right
 from .files import atomic_path
-from .intervals import Proportion, accuracy
+from .intervals import Estimate, accuracy
 
 CALIBRATION_IMAGES = 128
 BATCHES = (1, 32)
@@ -62,7 +62,7 @@ class Quantised:
     latency: dict[str, dict[int, Latency]]
 
     @property
-    def accuracy(self) -> Proportion:
+    def accuracy(self) -> Estimate:
         return accuracy(self.correct)
 
     def to_json(self) -> dict[str, Any]:

@@ -78,6 +78,7 @@ def fit(
     saved = None if resume_from is None else load_checkpoint(resume_from)
     if prefixes is None:
         prefixes = Prefixes(backbones=backbones, numerics=numerics, device=device)
+    prefixes = prefixes.fitted_to(splits)
     backbone = prefixes.backbone(backbone_of(config))
     about: dict[str, Any] = {
         "task": task.name,
@@ -98,9 +99,7 @@ def fit(
                     "resume with the same settings, or start in a new folder"
                 )
         if saved.record.numerics != prefixes.numerics:
-            prefixes = Prefixes(
-                backbones=backbones, numerics=saved.record.numerics, device=prefixes.device, store=prefixes.store
-            )
+            prefixes = prefixes.with_numerics(saved.record.numerics)
         resume = LaneState(saved.tensors, curve_from_json(saved.record.curve), None, 0.0)
         before = sum(epoch.seconds for epoch in resume.curve)
     done = len(resume.curve) if resume else 0
@@ -223,8 +222,11 @@ def _record(group: LaneGroup, about: dict[str, Any], prefixes: Prefixes, splits:
         source=splits.source,
         data=splits.location,
         environment=environment(prefixes.device),
+        modality=group.task.modality,
+        columns=group.task.columns,
+        metric=group.task.metric,
         value=result.value,
-        ci95=result.accuracy.ci95,
+        ci95=result.estimate.ci95 if result.estimate else None,
         n=result.n,
         groups_ci95=grouped.ci95 if grouped else None,
         n_groups=grouped.n if grouped else 0,

@@ -22,6 +22,7 @@ from .batches import number_of
 from .head_updates import LARGE, StackedUpdate
 from .model import Head, hidden_widths
 from .numerics import Numerics
+from .objectives import CrossEntropy, Loss
 from .optimisation import schedule
 from .source import Batch
 from .structure import Phase
@@ -36,12 +37,12 @@ class HeadShape:
 
     width: int
     hidden: tuple[int, ...]
-    classes: int
+    outputs: int
     optimizer: str
 
     @staticmethod
-    def of(config: Config, width: int, classes: int) -> HeadShape:
-        return HeadShape(width, hidden_widths(config), classes, str(config.get("optimizer", "adamw")))
+    def of(config: Config, width: int, outputs: int) -> HeadShape:
+        return HeadShape(width, hidden_widths(config), outputs, str(config.get("optimizer", "adamw")))
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,19 +73,30 @@ class HeadStack:
     first layers are one product of matrices.
     """
 
-    def __init__(self, shape: HeadShape, device: torch.device, cut: int = 0, numerics: Numerics | None = None) -> None:
-        """`cut` is where a batch holds the features. Large heads multiply in the precision of `numerics`."""
+    def __init__(
+        self,
+        shape: HeadShape,
+        device: torch.device,
+        cut: int = 0,
+        numerics: Numerics | None = None,
+        loss: Loss | None = None,
+    ) -> None:
+        """`cut` is where a batch holds the features. Large heads multiply in the precision of `numerics`.
+
+        `loss` is the cross-entropy unless another is given.
+        """
         self.shape = shape
+        self._loss = CrossEntropy(shape.outputs) if loss is None else loss
         # Head by head, then: with more columns oneDNN may sum in another order, and in bf16 a trial among others would
         # not be the trial alone.
-        large = shape.width * (*shape.hidden, shape.classes)[0] >= LARGE
+        large = shape.width * (*shape.hidden, shape.outputs)[0] >= LARGE
         reduced = large and numerics is not None and numerics.precision == "bf16"
         self._dtype = torch.bfloat16 if reduced else torch.float32
         self._cut = cut
         self._device = device
         self._heads: list[StackedHead] = []
         self._entering: list[tuple[StackedHead, Head, torch.optim.Optimizer]] = []
-        widths = (shape.width, *shape.hidden, shape.classes)
+        widths = (shape.width, *shape.hidden, shape.outputs)
         self._names = StackedUpdate.moment_names(shape.optimizer)
         # For each of weight, bias, ...: the parameter, then its moments.
         self._arrays = [
@@ -92,7 +104,6 @@ class HeadStack:
             for columns, rows in itertools.pairwise(widths)
             for size in ((rows, columns), (rows,))
         ]
-        self._one_hot = torch.eye(shape.classes, device=device)
 
     def __len__(self) -> int:
         return len(self._heads) + len(self._entering)
@@ -164,8 +175,7 @@ class HeadStack:
         rates = np.stack([head.rates[head.steps : head.steps + batches] for head in heads], 1)
         configs = [head.config for head in heads]
         self._update = StackedUpdate(self.shape.optimizer, configs, rates, taken, self._device)
-        smoothing = self._column([float(config.get("label_smoothing", 0.0)) for config in configs])
-        self._floor, self._peak = smoothing / self.shape.classes, 1 - smoothing
+        self._loss_of_all = self._loss.stacked(configs, self._device)
         dropouts = [(head.seed, head.threshold, head.scale) for head in heads]
         self._alike = _runs(dropouts) if self._dtype == torch.float32 else _singles(dropouts)
         self._scales = self._column([head.scale for head in heads])[:, None]
@@ -220,7 +230,8 @@ class HeadStack:
             (weight, *_), (bias, *_) = self._arrays[2 * layer], self._arrays[2 * layer + 1]
             product = torch.bmm(shown[-1].to(self._dtype), weight.transpose(1, 2).to(self._dtype))
             inner = product.float().add_(bias[:, None]).transpose(0, 1)
-        error = self._loss_and_error(inner, labels)
+        losses, error = self._loss_of_all(inner, labels)
+        self._losses += losses
         gradients: list[torch.Tensor] = []
         for layer in range(len(shown), 0, -1):
             seen_here, error = shown[layer - 1], error.transpose(0, 1)
@@ -255,13 +266,6 @@ class HeadStack:
         gradient = gradients[0] if len(gradients) == 1 else torch.cat(gradients)
         return gradient.float().view(count, out, -1)
 
-    def _loss_and_error(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Adds each head's summed cross-entropy to its losses; returns d(mean loss) / d(logits), (n, K, classes)."""
-        target = torch.addcmul(self._floor, self._one_hot[labels][:, None], self._peak)
-        logs = logits.log_softmax(2)
-        self._losses -= (target * logs).sum((0, 2))
-        return logs.exp_().sub_(target).div_(len(labels))
-
     def end(self, examples: int) -> list[float]:
         """Ends the epoch: each head's mean loss over it."""
         batches = len(self._noise[0])
@@ -269,12 +273,12 @@ class HeadStack:
         return [loss / examples for loss in self._losses.tolist()]
 
     def logits(self, batch: Batch) -> torch.Tensor:
-        """(K, n, classes)."""
+        """(K, n, outputs)."""
         return self.answers(batch.at(self._cut))
 
     @torch.no_grad()
     def answers(self, features: torch.Tensor) -> torch.Tensor:
-        """(n, width) -> (K, n, classes), without dropout."""
+        """(n, width) -> (K, n, outputs), without dropout."""
         self.settle()
         weight, bias = self._arrays[0][0], self._arrays[1][0]
         count, out, _ = weight.shape

@@ -1,4 +1,4 @@
-"""Intervals that stand beside every accuracy."""
+"""Intervals that stand beside every value."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 Z95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
-class Proportion:
-    """A share of n witnesses with its 95 % Wilson interval; `value` and the bounds lie in 0..1."""
+class Estimate:
+    """The value of a metric on n witnesses, with its 95 % interval."""
 
     value: float
     n: int
@@ -24,7 +27,7 @@ class Proportion:
         return self.low, self.high
 
 
-def wilson(value: float, n: int, z: float = Z95) -> Proportion:
+def wilson(value: float, n: int, z: float = Z95) -> Estimate:
     """The Wilson score interval of a share `value` seen in `n` independent witnesses.
 
     Source: E. B. Wilson (1927), J. Am. Stat. Assoc. 22, 209-212. With n = 0 nothing is known: [0, 1].
@@ -35,20 +38,20 @@ def wilson(value: float, n: int, z: float = Z95) -> Proportion:
     if n < 0 or not 0.0 <= value <= 1.0:
         raise ValueError(f"not a share of a count: {value} of {n}")
     if n == 0:
-        return Proportion(value, 0, 0.0, 1.0)
+        return Estimate(value, 0, 0.0, 1.0)
     weight = z * z / n
     centre = (value + weight / 2) / (1 + weight)
     half = z * math.sqrt(value * (1 - value) / n + weight / (4 * n)) / (1 + weight)
-    return Proportion(value, n, max(0.0, min(centre - half, value)), min(1.0, max(centre + half, value)))
+    return Estimate(value, n, max(0.0, min(centre - half, value)), min(1.0, max(centre + half, value)))
 
 
-def accuracy(correct: Sequence[bool]) -> Proportion:
+def accuracy(correct: Sequence[bool]) -> Estimate:
     """The share of right answers, each example a witness of its own."""
     n = len(correct)
     return wilson(sum(map(bool, correct)) / n if n else 0.0, n)
 
 
-def grouped_accuracy(correct: Sequence[bool], groups: Sequence[str]) -> Proportion:
+def grouped_accuracy(correct: Sequence[bool], groups: Sequence[str]) -> Estimate:
     """The mean of the groups' accuracies with the groups as witnesses: a series of one object counts once.
 
     The interval is Wilson's with the number of groups as n, which is exact where every group is all right or all
@@ -62,3 +65,15 @@ def grouped_accuracy(correct: Sequence[bool], groups: Sequence[str]) -> Proporti
     shares = [sum(answers) / len(answers) for answers in by_group.values()]
     # math.fsum: groups of thirds must not sum to a hair above their number.
     return wilson(min(1.0, math.fsum(shares) / len(shares)) if shares else 0.0, len(shares))
+
+
+def resampled(value: float, n: int, draws: NDArray[np.float64]) -> Estimate:
+    """The percentile interval of `draws`, values of a metric on resamples of the n witnesses.
+
+    Source: B. Efron (1979), Bootstrap methods: another look at the jackknife, Ann. Stat. 7, 1-26.
+    """
+    finite = draws[np.isfinite(draws)]
+    if not (len(finite) and math.isfinite(value)):
+        return Estimate(value, n, -math.inf, math.inf)
+    low, high = np.quantile(finite, [0.025, 0.975])
+    return Estimate(value, n, min(float(low), value), max(float(high), value))

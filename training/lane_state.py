@@ -15,19 +15,19 @@ from torch import nn
 from .files import atomic_write_bytes
 from .results import EpochResult, curve_from_json, curve_to_json
 
-_FORMAT = "1"
+_FORMAT = "2"
 
 
 @dataclass(frozen=True, eq=False)
 class LaneState:
     """A lane after a whole epoch. `tensors` are named `model.head...`, `model.stages.N...` and `optimizer...`.
 
-    `correct` (n,) says which validation examples it got right; None where that is to be found out again.
+    `answers` (n,) are what it says of the validation examples; None where that is to be found out again.
     """
 
     tensors: dict[str, torch.Tensor]
     curve: tuple[EpochResult, ...]
-    correct: torch.Tensor | None
+    answers: torch.Tensor | None
     seconds: float
 
     def restore(self, head: nn.Module, optimizer: torch.optim.Optimizer, stages: dict[int, nn.Module]) -> None:
@@ -64,8 +64,8 @@ def save_lane(path: Path, state: LaneState, about: dict[str, Any]) -> None:
     """
     described = {"format": _FORMAT, "about": about, "curve": curve_to_json(state.curve), "seconds": state.seconds}
     tensors = dict(state.tensors)
-    if state.correct is not None:
-        tensors["correct"] = state.correct.to(torch.uint8)
+    if state.answers is not None:
+        tensors["answers"] = state.answers.contiguous()
     atomic_write_bytes(path, safetensors.torch.save(tensors, {"lane": json.dumps(described)}))
 
 
@@ -77,11 +77,11 @@ def load_lane(path: Path, about: dict[str, Any]) -> LaneState | None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if described["format"] != _FORMAT or described["about"] != json.loads(json.dumps(about)):
             return None
-        correct = tensors.pop("correct", None)
+        answers = tensors.pop("answers", None)
         return LaneState(
             tensors,
             curve_from_json(described["curve"]),
-            None if correct is None else correct.bool(),
+            answers,
             float(described["seconds"]),
         )
     except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError):

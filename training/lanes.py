@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 
 from search_spaces import Config, InputError, Task
 
@@ -24,6 +23,7 @@ from .environment import environment
 from .heads import HeadShape, HeadStack, stacked
 from .lane_state import LaneState
 from .model import Classifier, Head
+from .objectives import objective_of
 from .optimisation import make_optimizer
 from .prefixes import Prefixes
 from .results import EpochResult, FitResult, State
@@ -36,7 +36,7 @@ OnBatch = Callable[[int, int], None]
 
 @dataclass(eq=False)
 class Lane:
-    """One trial of a group. `start` is the tick of its first epoch; `curve` and `correct` are of its whole epochs."""
+    """One trial of a group. `start` is the tick of its first epoch; `curve` and `answers` are of its whole epochs."""
 
     key: int
     config: Config
@@ -47,7 +47,7 @@ class Lane:
     optimizer: torch.optim.Optimizer
     parameters: int
     curve: list[EpochResult] = field(default_factory=list)
-    correct: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
+    answers: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
     seconds: float = 0.0
 
     def phase_of(self, epoch: int) -> Phase:
@@ -78,7 +78,8 @@ class LaneGroup:
         self.structure = structure
         self.epochs = epochs
         self.tick = tick
-        self.prefixes = prefixes
+        self.prefixes = prefixes = prefixes.fitted_to(splits)
+        self.objective = objective_of(task.metric, splits.classes)
         self._seed = seed
         self._rewindable = rewindable
         self._backbone: Backbone = prefixes.backbone(structure.backbone)
@@ -107,7 +108,7 @@ class LaneGroup:
             raise InputError(f"a lane of {self.structure} can't have the config {config}")
         with torch.random.fork_rng(self._cuda()):
             torch.manual_seed(number_of(seed, 0, 2))
-            head = Head(self._backbone.widths[-1], len(self.splits.classes), config).to(self.prefixes.device)
+            head = Head(self._backbone.widths[-1], self.objective.outputs, config).to(self.prefixes.device)
         lane = Lane(
             key=key,
             config=config,
@@ -122,13 +123,13 @@ class LaneGroup:
         if resume is not None:
             lane.start = self.tick + 1 - len(resume.curve)
             lane.curve = list(resume.curve)
-            lane.correct = lane.correct if resume.correct is None else resume.correct
+            lane.answers = lane.answers if resume.answers is None else resume.answers
             lane.seconds = resume.seconds
         done = len(lane.curve)
         self._place(lane, lane.phase_of(min(done + 1, self.epochs)), resume)
-        if done and len(lane.correct) == 0:
+        if done and len(lane.answers) == 0:
             runner = next(runner for runner in self._runners() if key in runner.keys)
-            lane.correct = self._score([runner])[key][1]
+            lane.answers = self._score([runner])[key][1]
 
     def drop(self, keys: Sequence[int]) -> None:
         """Lanes leave; they cost nothing from then on."""
@@ -193,7 +194,7 @@ class LaneGroup:
             for number, state in optimizer.state_dict()["state"].items():
                 for name, tensor in state.items():
                     tensors[f"optimizer.{number}.{name}"] = _kept(torch.as_tensor(tensor))
-        return LaneState(tensors, tuple(lane.curve), lane.correct, lane.seconds)
+        return LaneState(tensors, tuple(lane.curve), lane.answers, lane.seconds)
 
     def model(self, key: int) -> Classifier:
         """A lane's model as it is now. It shares its frozen stages, and may share the others: not to be trained."""
@@ -203,7 +204,8 @@ class LaneGroup:
         return Classifier(self._backbone, self._lanes[key].config, head)
 
     def result(self, key: int, state: State, reason: str = "") -> FitResult:
-        lane = self._lanes[key]
+        lane, valid, metric = self._lanes[key], self.splits.valid, self.objective.metric
+        scored = len(lane.answers) > 0
         return FitResult(
             state=state,
             reason=reason,
@@ -211,8 +213,10 @@ class LaneGroup:
             curve=tuple(lane.curve),
             seconds=lane.seconds,
             seed=lane.seed,
-            correct=tuple(lane.correct.tolist()),
-            groups=self.splits.valid.groups,
+            estimate=metric.estimate(lane.answers, valid.labels) if scored else None,
+            grouped=metric.grouped(lane.answers, valid.labels, valid.groups) if scored else None,
+            beside=metric.beside(lane.answers, valid.labels) if scored else {},
+            answers=tuple(lane.answers.tolist()),
             parameters=lane.parameters,
             environment=environment(self.prefixes.device)
             | {
@@ -246,12 +250,11 @@ class LaneGroup:
         labels = split.labels.to(self.prefixes.device)
         scores = {}
         for runner, logits in zip(runners, parts, strict=True):
-            answers = torch.cat(logits, 1)
-            wide = labels.expand(len(answers), -1)
-            losses = F.cross_entropy(answers.transpose(1, 2), wide, reduction="none").mean(1).tolist()
-            correct = (answers.argmax(2) == labels).cpu()
+            outputs = torch.cat(logits, 1)
+            losses = self.objective.loss.each(outputs, labels).mean(1).tolist()
+            answers = self.objective.metric.answers(outputs).cpu()
             for place, key in enumerate(runner.keys):
-                scores[key] = (losses[place], correct[place])
+                scores[key] = (losses[place], answers[place])
         return scores
 
     def _record(
@@ -264,13 +267,13 @@ class LaneGroup:
     ) -> EpochResult:
         epoch = len(lane.curve) + 1
         phase = lane.phase_of(epoch)
-        valid_loss, lane.correct = scores[lane.key]
+        valid_loss, lane.answers = scores[lane.key]
         result = EpochResult(
             epoch=epoch,
             epochs=self.epochs,
             loss=losses[lane.key],
             valid_loss=valid_loss,
-            value=int(lane.correct.sum()) / len(lane.correct),
+            value=self.objective.metric.value(lane.answers, self.splits.valid.labels),
             seconds=seconds[lane.key],
             images=len(self.splits.train),
             trained_stages=self._stages - phase.cut,
@@ -284,11 +287,11 @@ class LaneGroup:
     def _place(self, lane: Lane, phase: Phase, resume: LaneState | None) -> None:
         """Puts a lane where `phase` trains it: into the stack of its head's shape, or beside it with its own stages."""
         done = max(len(lane.curve) + 1 - phase.first, 0)
-        shape = HeadShape.of(lane.config, self._backbone.widths[-1], len(self.splits.classes))
+        shape = HeadShape.of(lane.config, self._backbone.widths[-1], self.objective.outputs)
         if phase.cut == self._stages:
             if resume is not None:
                 resume.restore(lane.head, lane.optimizer, {})
-            new = HeadStack(shape, self.prefixes.device, self._stages, self.prefixes.numerics)
+            new = HeadStack(shape, self.prefixes.device, self._stages, self.prefixes.numerics, loss=self.objective.loss)
             stack = self._stacks.setdefault(shape, new)
             place = stacked(lane.key, lane.config, phase, self._batches, seed=lane.seed, done=done)
             stack.add(place, lane.head, lane.optimizer)
@@ -309,6 +312,7 @@ class LaneGroup:
             done=done,
             numerics=self.prefixes.numerics,
             device=self.prefixes.device,
+            loss=self.objective.loss,
         )
         if resume is not None:
             own = dict(list(enumerate(suffix.model.stages))[phase.cut :])

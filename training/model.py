@@ -10,6 +10,7 @@ from torch import nn
 from search_spaces import Config
 
 from .backbones.backbone import Backbone, freeze
+from .batches import as_input, to_floats
 from .structure import from_scratch, resolution_of
 
 
@@ -20,23 +21,23 @@ def hidden_widths(config: Config) -> tuple[int, ...]:
 
 
 class Head(nn.Module):
-    """The new classifier: pooled features (N, width) -> dropout -> [hidden layers] -> logits (N, classes)."""
+    """The new classifier: pooled features (N, width) -> dropout -> [hidden layers] -> (N, outputs)."""
 
-    def __init__(self, width: int, classes: int, config: Config) -> None:
+    def __init__(self, width: int, outputs: int, config: Config) -> None:
         super().__init__()
         dropout = float(config.get("dropout", 0.0))
         layers: list[nn.Module] = [nn.Dropout(dropout)]
         for hidden in hidden_widths(config):
             layers += [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout)]
             width = hidden
-        self.layers = nn.Sequential(*layers, nn.Linear(width, classes))
+        self.layers = nn.Sequential(*layers, nn.Linear(width, outputs))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         return cast(torch.Tensor, self.layers(features))
 
 
 class Classifier(nn.Module):
-    """Normalised images (N, C, R, R) -> logits (N, classes)."""
+    """What the first stage takes, normalised images (N, C, R, R) for one, -> logits (N, classes) or a number (N, 1)."""
 
     def __init__(self, backbone: Backbone, config: Config, head: Head) -> None:
         super().__init__()
@@ -45,8 +46,10 @@ class Classifier(nn.Module):
         self.keeps_statistics = config.get("batch_norm", "pretrained") == "pretrained" and not from_scratch(config)
         self.head = head
         self.resolution = resolution_of(config)
-        self.register_buffer("mean", torch.tensor(backbone.preprocessing.mean).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(backbone.preprocessing.std).view(1, -1, 1, 1), persistent=False)
+        self.takes_images = backbone.preprocessing is not None
+        if backbone.preprocessing is not None:
+            for name, values in (("mean", backbone.preprocessing.mean), ("std", backbone.preprocessing.std)):
+                self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
 
     @property
     def channels(self) -> int:
@@ -56,6 +59,13 @@ class Classifier(nn.Module):
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """Floats in 0..1 as the backbone was trained to see them."""
         return (images - cast(torch.Tensor, self.mean)) / cast(torch.Tensor, self.std)
+
+    def prepared(self, stored: torch.Tensor, memory_format: torch.memory_format) -> torch.Tensor:
+        """Inputs as a split holds them, on the model's device, as its first stage takes them."""
+        if not self.takes_images:
+            return stored
+        images = as_input(to_floats(stored, stored.device), self.resolution, self.channels)
+        return self.normalise(images).contiguous(memory_format=memory_format)
 
     def prefix(self, images: torch.Tensor, cut: int) -> torch.Tensor:
         """The output of the first `cut` stages."""

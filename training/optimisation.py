@@ -1,4 +1,4 @@
-"""Optimizers, the learning-rate schedule, and the loss."""
+"""Optimizers, and the learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from search_spaces import Config, InputError
@@ -31,7 +30,8 @@ def make_optimizer(config: Config, parameters: Iterable[nn.Parameter]) -> torch.
     rate = float(config["learning_rate"])
     name = config.get("optimizer", "adamw")
     if name == "sgd":
-        return torch.optim.SGD(groups, lr=rate, momentum=momentum_of(config), nesterov=True, fused=True)
+        momentum = momentum_of(config)
+        return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=momentum > 0, fused=True)
     if name == "adamw":
         return torch.optim.AdamW(groups, lr=rate, betas=ADAM_BETAS, eps=ADAM_EPSILON, fused=True)
     raise InputError(f"unknown optimizer {name!r}: sgd or adamw")
@@ -142,8 +142,3 @@ def schedule(step: int, steps: int) -> float:
     if step < warm_up:
         return (step + 1) / (warm_up + 1)
     return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / (steps - warm_up)))
-
-
-def loss_of(logits: torch.Tensor, labels: torch.Tensor, config: Config) -> torch.Tensor:
-    """Mean cross-entropy in nats, with the config's label smoothing."""
-    return F.cross_entropy(logits, labels, label_smoothing=float(config.get("label_smoothing", 0.0)))

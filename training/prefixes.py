@@ -15,10 +15,10 @@ from torch import nn
 
 from .augment import augment
 from .backbones import Backbone, needs_weights
-from .backbones.backbone import freeze
+from .backbones.backbone import digest_of, freeze
 from .backbones.folding import folded_stages
 from .batches import as_input, to_floats
-from .data.splits import Split
+from .data.splits import Split, Splits
 from .numerics import Numerics
 from .prefix_store import BlockKey, PrefixStore
 from .structure import Structure
@@ -26,6 +26,7 @@ from .views import view_draws
 from .weights import load_backbone
 
 CPU = torch.device("cpu")
+FITTED = "fitted on the training split"
 # Images that go through the frozen stages at once. On a CPU more fall out of its caches.
 _CHUNK = {"cpu": 32, "cuda": 256}
 # Of the store's room on disk, what the views of one split may take at one cut.
@@ -34,20 +35,18 @@ _SHARE = 0.25
 
 @dataclass(frozen=True, eq=False)
 class _Placed:
-    """A backbone on its device, frozen; `mean` and `std` are (1, C, 1, 1). `quick` are its stages for `forward`."""
+    """A backbone on its device, frozen. `quick` are its stages for `forward`.
+
+    `constants` are mean and std (1, C, 1, 1) of images, None where the backbone takes none.
+    """
 
     backbone: Backbone
     quick: nn.ModuleList
-    mean: torch.Tensor
-    std: torch.Tensor
+    constants: tuple[torch.Tensor, torch.Tensor] | None
 
     @property
     def stages(self) -> tuple[nn.Module, ...]:
         return self.backbone.stages
-
-    @property
-    def channels(self) -> int:
-        return self.mean.shape[1]
 
 
 class Prefixes:
@@ -88,20 +87,45 @@ class Prefixes:
             unfrozen=self._unfrozen,
         )
 
+    def fitted_to(self, splits: Splits) -> Prefixes:
+        """These, or others whose backbones begin with what was fitted on the training split of `splits`."""
+        fitted = splits.fitted
+        if fitted is None:
+            return self
+
+        def backbones(name: str) -> Backbone:
+            backbone = self._backbones(name)
+            backbone.stages[0].load_state_dict(dict(fitted))
+            return replace(backbone, weights_digest=digest_of(backbone.stages), origin=FITTED)
+
+        return Prefixes(
+            backbones=backbones,
+            numerics=self.numerics,
+            device=self.device,
+            store=self.store,
+            unfrozen=self._unfrozen,
+        )
+
     def backbone(self, name: str) -> Backbone:
         """The backbone on the device, all of it frozen. Its modules are shared: copy what is to be trained."""
         return self._place(name).backbone
 
-    def images(
-        self, pixels: torch.Tensor, structure: Structure, strength: int, draws: torch.Tensor | None
+    def inputs(
+        self, stored: torch.Tensor, structure: Structure, strength: int, draws: torch.Tensor | None
     ) -> torch.Tensor:
-        """Bytes (n, S, S, C) of a split's pool, as augmented and normalised images (n, C, R, R) on the device."""
-        placed = self._place(structure.backbone)
-        images = to_floats(pixels, self.device)
-        images = as_input(images, structure.resolution, placed.channels)
+        """Rows of a split's pool on the device, as the first stage takes them.
+
+        Bytes of photos (n, S, S, C) become augmented and normalised images (n, C, R, R).
+        """
+        constants = self._place(structure.backbone).constants
+        if constants is None:
+            return stored.to(self.device, non_blocking=True)
+        mean, std = constants
+        images = to_floats(stored, self.device)
+        images = as_input(images, structure.resolution, mean.shape[1])
         if draws is not None:
             images = augment(images, strength, draws)
-        return ((images - placed.mean) / placed.std).contiguous(memory_format=self.numerics.memory_format)
+        return ((images - mean) / std).contiguous(memory_format=self.numerics.memory_format)
 
     @torch.no_grad()
     def forward(self, name: str, activations: torch.Tensor, first: int, last: int) -> torch.Tensor:
@@ -120,7 +144,7 @@ class Prefixes:
             return False
         if cut == len(self._place(structure.backbone).stages):
             return True
-        needed = self._bytes_at(structure, cut) * len(split) * (structure.views if augmented else 1)
+        needed = self._bytes_at(split, structure, cut) * len(split) * (structure.views if augmented else 1)
         return needed <= _SHARE * self.store.disk_limit
 
     def block(self, split: Split, structure: Structure, cut: int, *, strength: int, view: int) -> torch.Tensor:
@@ -178,7 +202,7 @@ class Prefixes:
                 examples = index[chunk]
                 draws = view_draws([split.keys[i] for i in examples.tolist()], view) if strength else None
                 pixels = self.pool(split)[split.rows[examples]]
-                start, activations = 0, self.images(pixels, structure, strength, draws)
+                start, activations = 0, self.inputs(pixels, structure, strength, draws)
             out = self.forward(structure.backbone, activations, start, cut)
             results.append((out.permute(0, 2, 3, 1) if self._last(out) else out).contiguous().cpu())
         return torch.cat(results)
@@ -212,18 +236,21 @@ class Prefixes:
             stages = nn.ModuleList(backbone.stages)
             freeze(stages, len(stages))
             self.numerics.place(stages, self.device)
-            constants = [
-                torch.tensor(values, device=self.device).view(1, -1, 1, 1)
-                for values in (backbone.preprocessing.mean, backbone.preprocessing.std)
-            ]
-            self._placed[name] = _Placed(replace(backbone, stages=tuple(stages)), quick, *constants)
+            constants = None
+            if (preprocessing := backbone.preprocessing) is not None:
+                mean, std = (
+                    torch.tensor(values, device=self.device).view(1, -1, 1, 1)
+                    for values in (preprocessing.mean, preprocessing.std)
+                )
+                constants = mean, std
+            self._placed[name] = _Placed(replace(backbone, stages=tuple(stages)), quick, constants)
         return self._placed[name]
 
-    def _bytes_at(self, structure: Structure, cut: int) -> int:
-        """Of one image's output at `cut`, found by running a grey one."""
+    def _bytes_at(self, split: Split, structure: Structure, cut: int) -> int:
+        """Of one example's output at `cut`, found by running the first."""
         name, side = structure.backbone, structure.resolution
         if (name, side, cut) not in self._row_bytes:
-            activations = torch.zeros(1, self._place(name).channels, side, side, device=self.device)
+            activations = self.inputs(split.inputs[split.rows[:1]], structure, 0, None)
             for stage in range(len(self._place(name).stages)):
                 activations = self.forward(name, activations, stage, stage + 1)
                 self._row_bytes[name, side, stage + 1] = activations.numel() * activations.element_size()

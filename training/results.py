@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .intervals import Proportion, accuracy, grouped_accuracy
+from .intervals import Estimate
 
 
 class State(enum.StrEnum):
@@ -21,7 +21,10 @@ class State(enum.StrEnum):
 
 @dataclass(frozen=True)
 class EpochResult:
-    """One epoch: mean losses in nats, `value` on the validation split, seconds of training, images trained on."""
+    """One epoch: `value` of the metric on the validation split, seconds of training, and images trained on.
+
+    Losses are means, in nats or in squared units of the target.
+    """
 
     epoch: int
     epochs: int
@@ -37,8 +40,10 @@ class EpochResult:
 class FitResult:
     """One config trained once. `value` is that of the last epoch, `seconds` all of it with evaluation.
 
-    `correct` and `groups` have an entry for each validation example, in the split's order. `start` is the tick of the
-    first epoch: with the seed, what decides the order in which the data was seen.
+    `estimate` is the value with its interval on the validation split, `grouped` the same with groups as witnesses, and
+    `beside` what other metrics say. `answers` has an entry for each validation example, in the split's order: the
+    number of a class, or a number. `start` is the tick of the first epoch: with the seed, what decides the order in
+    which the data was seen.
     """
 
     state: State
@@ -47,8 +52,10 @@ class FitResult:
     curve: tuple[EpochResult, ...]
     seconds: float
     seed: int
-    correct: tuple[bool, ...] = ()
-    groups: tuple[str, ...] = ()
+    estimate: Estimate | None = None
+    grouped: Estimate | None = None
+    beside: dict[str, float] = field(default_factory=dict)
+    answers: tuple[float, ...] = ()
     parameters: int = 0
     checkpoint: Path | None = None
     environment: dict[str, Any] = field(default_factory=dict)
@@ -56,15 +63,8 @@ class FitResult:
 
     @property
     def n(self) -> int:
-        return len(self.correct)
-
-    @property
-    def accuracy(self) -> Proportion:
-        return accuracy(self.correct)
-
-    @property
-    def grouped(self) -> Proportion | None:
-        return grouped_accuracy(self.correct, self.groups) if self.groups else None
+        """Examples that the value was measured on."""
+        return self.estimate.n if self.estimate else 0
 
     @property
     def images(self) -> int:

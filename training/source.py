@@ -82,7 +82,7 @@ class Pass:
             keys = self.split.keys or self.split.names
             draws = view_draws([keys[i] for i in batch.index.tolist()], self._view)
         pixels = self.rows(self.prefixes.pool(self.split), batch, self.split.rows)
-        return self.prefixes.images(pixels, self.structure, self._strength, draws)
+        return self.prefixes.inputs(pixels, self.structure, self._strength, draws)
 
 
 class Batch:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from search_spaces import Choice, Config, InputError, Integer, SearchSpace
 
-from .backbones import scratch
+from .backbones import family_of
+
+_IMAGES = re.compile(r":\d+x(\d+)x\d+")
 
 
 @dataclass(frozen=True)
@@ -38,16 +41,21 @@ class Phase:
 def backbone_of(config: Config) -> str:
     """The backbone's name; of a network that begins with random weights, with what decides its shape."""
     name = str(config["backbone"])
-    return scratch.name_of(name, config) if from_scratch(config) else name
+    family = family_of(name)
+    return name if family is None else family.name_of(name, config)
 
 
 def from_scratch(config: Config) -> bool:
-    """Whether all of the network is trained, from random weights, in one phase."""
-    return str(config["backbone"]).startswith(scratch.CNN)
+    """Whether all of the network that can be is trained, from random weights, in one phase."""
+    return family_of(str(config["backbone"])) is not None
 
 
 def resolution_of(config: Config) -> int:
-    return int(config["resolution"])
+    """In pixels a side: what the config says, or the backbone's name, as in `residual:3x32x32`; 0 of what is no image."""
+    if "resolution" in config:
+        return int(config["resolution"])
+    named = _IMAGES.search(str(config["backbone"]))
+    return int(named[1]) if named else 0
 
 
 def structure_of(config: Config, stages: int) -> Structure:
@@ -55,19 +63,22 @@ def structure_of(config: Config, stages: int) -> Structure:
 
     More unfrozen stages than the backbone has means all of them, as does `"all"`.
     """
-    unfrozen = "all" if from_scratch(config) else config.get("unfrozen_stages", 0)
+    family = family_of(str(config["backbone"]))
+    unfrozen = config.get("unfrozen_stages", 0) if family is None else stages - family.FROZEN
     if isinstance(unfrozen, str):
         if unfrozen != "all":
             raise InputError(f"unfrozen_stages is a whole number or 'all', not {unfrozen!r}")
         unfrozen = stages
     augmentation = int(config.get("augmentation", 0))
+    # Of what is trained whole nothing could be shared: its views are new ones in every epoch.
+    views = int(config.get("views", 0)) if family is None else 0
     return Structure(
         backbone=backbone_of(config),
         cut=stages - min(int(unfrozen), stages),
         resolution=resolution_of(config),
         batch_size=int(config.get("batch_size", 32)),
         augmentation=augmentation,
-        views=int(config.get("views", 0)) if augmentation else 1,
+        views=views if augmentation else 1,
     )
 
 
@@ -93,7 +104,8 @@ def phases_of(config: Config, structure: Structure, stages: int, epochs: int) ->
 # What `structure_of` reads.
 _PARTS = (
     *("backbone", "unfrozen_stages", "resolution", "batch_size", "augmentation", "views"),
-    *("conv_blocks", "conv_channels", "conv_kernel", "conv_norm"),
+    *("conv_blocks", "conv_channels", "conv_kernel", "conv_norm", "residual_blocks", "residual_width"),
+    *("ngram_words", "ngram_chars", "encoder_layers", "buckets", "embedding_width"),
 )
 
 

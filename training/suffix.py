@@ -13,11 +13,12 @@ from search_spaces import Config
 from .backbones import Backbone
 from .backbones.chains import chains_of
 from .backbones.quick import quickened
-from .backbones.scratch import begin_anew
+from .backbones.texts import begin_anew
 from .batches import number_of
 from .model import Classifier, Head
 from .numerics import Numerics
-from .optimisation import Update, loss_of, make_optimizer, schedule
+from .objectives import Loss
+from .optimisation import Update, make_optimizer, schedule
 from .source import Batch
 from .structure import Phase, from_scratch
 
@@ -38,10 +39,12 @@ class SuffixTrainer:
         done: int,
         numerics: Numerics,
         device: torch.device,
+        loss: Loss,
     ) -> None:
         """`backbone` is shared and stays as it is; `head` is trained on. `done` epochs of the phase are behind it."""
         self.keys = [key]
         self._config = config
+        self._loss = loss
         self._phase = phase
         self._batches = batches
         self._seed = seed
@@ -78,7 +81,7 @@ class SuffixTrainer:
         activations = batch.at(self._phase.cut)
         with self._numerics.autocast(self._device):
             features = self.model.suffix(activations, self._phase.cut)
-        loss = loss_of(self.model.head(features), batch.labels, self._config)
+        loss = self._loss.mean(self.model.head(features), batch.labels, self._config)
         loss.backward()  # type: ignore[no-untyped-call]
         self._update()
         self._losses += loss.detach() * len(batch)
@@ -90,7 +93,7 @@ class SuffixTrainer:
 
     @torch.no_grad()
     def logits(self, batch: Batch) -> torch.Tensor:
-        """(1, n, classes), in evaluation mode."""
+        """(1, n, outputs), in evaluation mode."""
         self.model.eval()
         activations = batch.at(self._phase.cut)
         with self._numerics.autocast(self._device):

@@ -15,7 +15,8 @@ from training.backbones.folding import folded_stages
 from training.backbones.quick import quickened
 from training.batches import to_floats
 from training.model import Classifier, Head
-from training.optimisation import loss_of, make_optimizer
+from training.objectives import CrossEntropy
+from training.optimisation import make_optimizer
 from training.structure import structure_of
 
 from .cases import CLASSES, INFERENCE, Case, Variant
@@ -77,7 +78,7 @@ class Core:
             with torch.no_grad():
                 activations = self.model.prefix(images, self.cut)
             features = self.model.suffix(activations, self.cut)
-        return loss_of(self.model.head(features), labels, self.config)
+        return CrossEntropy(CLASSES).mean(self.model.head(features), labels, self.config)
 
     def logits(self, pixels: Tensor) -> Tensor:
         """From bytes (N, R, R, 3), not augmented, to logits (N, CLASSES)."""

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from search_spaces import interval_text, value_text
+
 from ..console import counting, notes, print_answer, print_table
 from .options import AsJson, Checkpoint, Device, SkipUnreadable, TrustSplit
+
+if TYPE_CHECKING:
+    from training import Evaluation
 
 
 def evaluate(
@@ -27,7 +32,7 @@ def evaluate(
     trust_split: TrustSplit = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score a checkpoint on labelled photos: accuracy with its interval, precision and recall, the confusion matrix.
+    """Score a checkpoint on labelled data: its metric with the interval, precision and recall, the confusion matrix.
 
     Example: [bold]pomona evaluate checkpoints/fruit-1 --data photos --json[/bold]
     """
@@ -51,14 +56,20 @@ def evaluate(
         told = result.to_json() | ({"figures": drawn} if drawn else {})
         print_answer(json.dumps(told, indent=2))
         return
-    low, high = result.accuracy.ci95
-    print_answer(
-        f"accuracy {100 * result.accuracy.value:.2f} %, n = {result.accuracy.n}, {100 * low:.1f} to {100 * high:.1f}"
-    )
+    metric, score = result.metric, result.score
+    others = "".join(f", {name} {value_text(name, value)}" for name, value in result.beside.items())
+    value, interval = value_text(metric, score.value), interval_text(metric, score.ci95)
+    print_answer(f"{metric} {value}, n = {score.n}, {interval}{others}")
     if result.grouped is not None:
-        low, high = result.grouped.ci95
-        value, n = 100 * result.grouped.value, result.grouped.n
-        print_answer(f"by groups {value:.2f} %, {n} groups, {100 * low:.1f} to {100 * high:.1f}")
+        value, interval = value_text(metric, result.grouped.value), interval_text(metric, result.grouped.ci95)
+        print_answer(f"by groups {value}, {result.grouped.n} groups, {interval}")
+    if result.classes:
+        _print_classes(result)
+    if drawn:
+        print_answer(f"\nwritten: {', '.join(drawn)}")
+
+
+def _print_classes(result: Evaluation) -> None:
     rows = [
         [name, *(f"{100 * scores[key]:.1f}" for key in ("precision", "recall", "f1")), str(scores["support"])]
         for name, scores in result.per_class.items()
@@ -67,5 +78,3 @@ def evaluate(
     print_answer("\nrows: the true class; columns: what it was taken for")
     rows = [[name, *map(str, counts)] for name, counts in zip(result.classes, result.confusion, strict=True)]
     print_table(["", *result.classes], rows)
-    if drawn:
-        print_answer(f"\nwritten: {', '.join(drawn)}")

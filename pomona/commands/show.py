@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
+from search_spaces import interval_text, is_numeric, value_text
+
 from ..console import notes, print_answer, print_table
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ def print_leaderboard(study: Study, top: int | None) -> None:
     from studies import to_cells
 
     print_answer("\n".join(_title(study)) + "\n")
-    headings, cells = to_cells(frame_of(study, top))
+    headings, cells = to_cells(frame_of(study, top), study.settings.metric)
     names = {name for record in study.records() for name in record.config}
     differing = [heading for heading in headings if heading in names]
     left_out = print_table(headings, cells, expendable=[*_EXPENDABLE, *reversed(differing)])
@@ -33,7 +35,7 @@ def markdown_leaderboard(study: Study, top: int | None) -> str:
     """The table with its provenance: command, versions, commit, machine, data fingerprint."""
     from studies import to_cells
 
-    headings, cells = to_cells(frame_of(study, top))
+    headings, cells = to_cells(frame_of(study, top), study.settings.metric)
     title, *lines = _title(study)
     table = tabulate(cells, headings, tablefmt="github", disable_numparse=True)
     provenance = "\n".join(f"- {name}: {value}" for name, value in _provenance(study))
@@ -50,15 +52,15 @@ def _title(study: Study) -> list[str]:
     best = study.best()
     if best is None:
         return [*lines, "No trial has run to its end yet."]
-    value = f"{100 * best.value:.2f} %" if best.value is not None else ""
-    interval = (
-        f", 95 % interval {100 * best.ci95[0]:.1f} to {100 * best.ci95[1]:.1f} on n = {best.n}" if best.ci95 else ""
-    )
+    metric = settings.metric
+    value = value_text(metric, best.value) if best.value is not None else ""
+    interval = f", 95 % interval {interval_text(metric, best.ci95)} on n = {best.n}" if best.ci95 else ""
     grouped = ""
     if best.groups_ci95 is not None and best.group_value is not None:
-        low, high = best.groups_ci95
-        grouped = f"; {100 * best.group_value:.2f} %, {100 * low:.1f} to {100 * high:.1f} on {best.n_groups} groups"
-    lines.append(f"Best: trial {best.number}, {settings.metric} {value}{interval}{grouped}.")
+        on_groups = f"{value_text(metric, best.group_value)}, {interval_text(metric, best.groups_ci95)}"
+        grouped = f"; {on_groups} on {best.n_groups} groups"
+    others = "".join(f"; {name} {value_text(name, value)}" for name, value in best.beside.items())
+    lines.append(f"Best: trial {best.number}, {metric} {value}{interval}{grouped}{others}.")
     lines.append(
         f"It is the largest of {sum(counts.values())} and so flatters itself: a maximum, not an estimate. "
         "It is not confirmed on fresh seeds."
@@ -66,7 +68,8 @@ def _title(study: Study) -> list[str]:
     if settings.target is not None and best.ci95 is not None and best.value is not None:
         point = "reached" if best.value >= settings.target else "missed"
         bound = "reached" if best.ci95[0] >= settings.target else "missed"
-        lines.append(f"Target {100 * settings.target:g} %: {point} by the value, {bound} by its lower bound.")
+        target = f"{settings.target:g}" if is_numeric(metric) else f"{100 * settings.target:g} %"
+        lines.append(f"Target {target}: {point} by the value, {bound} by its lower bound.")
     if same := same_params(to_rows(frame_of(study, None))):
         lines.append("The same in all trials: " + ", ".join(f"{name} {value}" for name, value in same.items()) + ".")
     return lines

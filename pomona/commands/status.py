@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from search_spaces import interval_text, value_text
+
 from ..console import print_answer
 from .options import AsJson, Storage
 
@@ -33,8 +35,9 @@ def status(
         + (", ".join(f"{count} {name}" for name, count in told["states"].items()) or "none"),
     ]
     if (best := told["best"]) is not None:
-        interval = f" ({100 * best['ci95'][0]:.1f} to {100 * best['ci95'][1]:.1f})" if best["ci95"] else ""
-        lines.append(f"  best: trial {best['number']}, {told['metric']} {100 * best['value']:.2f} %{interval}")
+        metric = told["metric"]
+        interval = f" ({interval_text(metric, best['ci95'])})" if best["ci95"] else ""
+        lines.append(f"  best: trial {best['number']}, {metric} {value_text(metric, best['value'])}{interval}")
     if state == "stopped":
         lines.append(f"  go on: pomona resume {told['study']}")
     print_answer("\n".join(lines))

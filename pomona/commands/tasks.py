@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from search_spaces import TASKS, Choice, Dimension, InputError, Task, task_named
+from search_spaces import TASKS, Choice, Dimension, InputError, Task, interval_text, is_numeric, task_named, value_text
 
 from ..console import notes, print_answer, print_table
 from ..recorded import Recorded, best_recorded
@@ -42,7 +42,7 @@ def _print_overview(results: dict[str, Recorded | None]) -> None:
             task.title,
             task.metric,
             f"{task.target.value:g}" if task.target else "",
-            str(len(task.classes) or "the folder's"),
+            "a number" if is_numeric(task.metric) else str(len(task.classes) or "the folder's"),
             _result(task, results[task.name]),
         ]
         for task in TASKS
@@ -56,7 +56,7 @@ def _print_one(task: Task, recorded: Recorded | None) -> None:
     target = f"target {task.metric} {task.target.value:g} ({task.target.origin})" if task.target else "no target"
     lines = [
         f"{task.name}: {task.title}",
-        f"classes: {', '.join(task.classes) or 'the class folders of the data'}",
+        _answers(task),
         f"data: {', '.join(task.sources) or 'name a folder with --data'}",
         target,
         f"recipe: {task.recipe_origin}",
@@ -67,6 +67,12 @@ def _print_one(task: Task, recorded: Recorded | None) -> None:
     print_answer("\n  ".join(lines) + "\n")
     rows = [[name, _values(d), _condition(d), str(task.recipe.get(name, ""))] for name, d in _dimensions(task)]
     print_table(["dimension", "values", "only where", "recipe"], rows, expendable=["only where"])
+
+
+def _answers(task: Task) -> str:
+    if is_numeric(task.metric):
+        return f"number: {task.columns[-1]}, from {', '.join(task.columns[:-1])}"
+    return f"classes: {', '.join(task.classes) or 'the class folders of the data'}"
 
 
 def _recorded(task: Task) -> Recorded | None:
@@ -81,10 +87,8 @@ def _recorded(task: Task) -> Recorded | None:
 def _result(task: Task, recorded: Recorded | None) -> str:
     if recorded is None:
         return ""
-    if task.metric != "accuracy":
-        return f"{recorded.value:.4g} (n = {recorded.n})"
-    interval = f", {100 * recorded.ci95[0]:.1f} to {100 * recorded.ci95[1]:.1f}" if recorded.ci95 else ""
-    return f"{100 * recorded.value:.2f} % (n = {recorded.n}{interval})"
+    interval = f", {interval_text(task.metric, recorded.ci95)}" if recorded.ci95 else ""
+    return f"{value_text(task.metric, recorded.value)} (n = {recorded.n}{interval})"
 
 
 def _dimensions(task: Task) -> list[tuple[str, Dimension]]:

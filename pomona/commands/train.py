@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from search_spaces import Config, InputError, task_named
+from search_spaces import Config, InputError, interval_text, task_named, value_text
 
 from ..console import counting, notes, print_answer, stop_requests
 from .options import AsJson, Data, Device, Download, Set, SkipUnreadable, Storage, TrustSplit, WeightsDir
@@ -71,6 +71,7 @@ def train(
     console = notes()
     with counting("reading the data") as progress:
         run = prepare_training(request, console.print, progress)
+    metric, examples = run.task.metric, "images" if run.task.modality == "image" else "examples"
     if run.resumes:
         console.print(f"going on from the checkpoint in {run.out}")
 
@@ -85,7 +86,7 @@ def train(
         def on_epoch(epoch: EpochResult) -> None:
             bar.console.print(
                 f"epoch {epoch.epoch} of {epoch.epochs}: loss {epoch.loss:.6f}, validation {epoch.valid_loss:.6f}, "
-                f"{run.task.metric} {100 * epoch.value:.2f} %, {epoch.images / epoch.seconds:.0f} images/s"
+                f"{metric} {value_text(metric, epoch.value)}, {epoch.images / epoch.seconds:.0f} {examples}/s"
             )
 
         try:
@@ -98,11 +99,11 @@ def train(
     told = describe(run, result)
     if as_json:
         print_answer(json.dumps(told, indent=2))
-    else:
-        low, high = result.accuracy.ci95
+    elif result.value is not None and result.estimate is not None:
+        others = "".join(f", {name} {value_text(name, value)}" for name, value in result.beside.items())
         print_answer(
-            f"{run.out}: {run.task.metric} {100 * (result.value or 0):.2f} % on n = {result.n} "
-            f"(95 % interval {100 * low:.1f} to {100 * high:.1f}), {result.seconds:.1f} s"
+            f"{run.out}: {metric} {value_text(metric, result.value)} on n = {result.n} "
+            f"(95 % interval {interval_text(metric, result.estimate.ci95)}){others}, {result.seconds:.1f} s"
         )
 
 

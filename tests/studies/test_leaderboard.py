@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -92,7 +93,7 @@ def test_smaller_is_better_where_the_task_says_so() -> None:
 
 
 def test_only_the_dimensions_that_differ_are_columns_for_people() -> None:
-    headings, cells = to_cells(leaderboard([a_record(0, rate=0.1), a_record(2, rate=0.2)]))
+    headings, cells = to_cells(leaderboard([a_record(0, rate=0.1), a_record(2, rate=0.2)]), "accuracy")
     assert "rate" in headings
     assert "kind" not in headings
     assert all(len(row) == len(headings) for row in cells)
@@ -100,7 +101,7 @@ def test_only_the_dimensions_that_differ_are_columns_for_people() -> None:
 
 
 def test_reasons_are_shown() -> None:
-    _, cells = to_cells(leaderboard([a_record(0), a_record(1, "infeasible"), a_record(2, "failed")]))
+    _, cells = to_cells(leaderboard([a_record(0), a_record(1, "infeasible"), a_record(2, "failed")]), "accuracy")
     assert [row[-1] for row in cells] == ["", "it was infeasible", "it was failed"]
 
 
@@ -111,3 +112,11 @@ def test_curves_have_a_row_an_epoch() -> None:
 @pytest.mark.parametrize("form", [to_csv, to_json])
 def test_no_trials_give_an_empty_table(form: object) -> None:
     assert form(leaderboard([])) is not None  # type: ignore[operator]
+
+
+def test_numbers_are_not_in_percent_and_other_metrics_stand_beside() -> None:
+    record = replace(a_record(0), value=0.99991, ci95=(0.9998, 1.0), groups_ci95=None, beside={"rmse": 0.25})
+    headings, cells = to_cells(leaderboard([record]), "r2")
+    row = dict(zip(headings, cells[0], strict=True))
+    assert (row["value"], row["95 %"], row["rmse"]) == ("0.999910", "0.999800 to 1.000000", "0.25")
+    assert to_rows(leaderboard([record]))[0]["beside"] == {"rmse": 0.25}

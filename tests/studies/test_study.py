@@ -22,7 +22,7 @@ from studies import Study, open_storage
 from studies.edges.optuna import distribution_of
 from studies.records import TrialRecord
 from studies.sampling import Brackets
-from training import FitResult, State
+from training import FitResult, State, wilson
 
 from ..toys import TOY
 from .settings import settings_for
@@ -38,7 +38,7 @@ def a_study(url: str, **options: object) -> Study:
 
 
 def result(state: State = State.COMPLETE, reason: str = "", right: int = 8) -> FitResult:
-    return FitResult(state, reason, right / 10, (), 1.0, 0, correct=(True,) * right + (False,) * (10 - right))
+    return FitResult(state, reason, right / 10, (), 1.0, 0, estimate=wilson(right / 10, 10))
 
 
 def optuna_trials(url: str) -> list[optuna.trial.FrozenTrial]:

@@ -10,7 +10,7 @@ from search_spaces import InputError
 from training import FitResult, Numerics, fit, load_checkpoint
 from training import files as files_module
 from training.checkpoint import RECORD
-from training.evaluate import predict_logits
+from training.evaluate import predict_outputs
 from training.files import atomic_path, atomic_write_json
 from training.weights import load_backbone
 
@@ -37,11 +37,11 @@ def test_a_loaded_checkpoint_answers_as_the_trained_model_did(trained: tuple[Pat
     checkpoint = load_checkpoint(path)
     assert load_checkpoint(path / RECORD).record == checkpoint.record
     splits = toy_splits(resolution=32)
-    logits = predict_logits(checkpoint.classifier(), splits.valid, torch.device("cpu"), Numerics())
-    assert tuple((logits.argmax(1) == splits.valid.labels).tolist()) == result.correct
+    logits = predict_outputs(checkpoint.classifier(), splits.valid, torch.device("cpu"), Numerics())
+    assert tuple(logits.argmax(1).tolist()) == result.answers
     record = checkpoint.record
     assert (record.value, record.n, record.epoch, record.epochs) == (result.value, 24, 2, 2)
-    assert record.ci95 == result.accuracy.ci95
+    assert record.ci95 == result.estimate.ci95  # type: ignore[union-attr]
     assert len(list(path.glob("*.safetensors"))) == 1
 
 

@@ -17,7 +17,7 @@ from training import export as export_module
 from training.backbones import BACKBONES, Backbone, assemble, build, divide, needs_weights, source_model
 from training.backbones.backbone import RANDOM
 from training.batches import as_input, to_floats
-from training.evaluate import predict_logits
+from training.evaluate import predict_outputs
 from training.export import INPUT, OPSET, OUTPUT, Deployed, Export, export_onnx, open_session, photos_of, write_graph
 from training.export_int8 import Quantised, quantise
 from training.model import Classifier, Head
@@ -69,7 +69,7 @@ def metadata_in(file: Path) -> dict[str, Any]:
 
 
 def test_the_file_answers_as_the_checkpoint_does(checkpoint: Checkpoint, exported: Export) -> None:
-    logits = predict_logits(checkpoint.classifier(), SPLITS.valid, torch.device("cpu"), Numerics())
+    logits = predict_outputs(checkpoint.classifier(), SPLITS.valid, torch.device("cpu"), Numerics())
     assert exported.correct == tuple((logits.argmax(1) == SPLITS.valid.labels).tolist())
     assert exported.accuracy.value == checkpoint.record.value
     assert 0 <= exported.max_difference <= exported.tolerance
@@ -123,9 +123,9 @@ def test_a_file_that_answers_differently_is_not_written(
         file.write_bytes(before)
 
     def otherwise(*arguments: Any) -> torch.Tensor:
-        return predict_logits(*arguments) + wrong
+        return predict_outputs(*arguments) + wrong
 
-    monkeypatch.setattr(export_module, "predict_logits", otherwise)
+    monkeypatch.setattr(export_module, "predict_outputs", otherwise)
     with pytest.raises(InputError, match="is not written"):
         export_onnx(checkpoint, file, SPLITS.valid)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == ({file.name: before} if before else {})

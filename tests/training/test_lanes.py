@@ -113,7 +113,7 @@ def counting(shared: Prefixes, monkeypatch: pytest.MonkeyPatch) -> Callable[[], 
             seen += len(activations)
         return forward(self, name, activations, first, last)
 
-    shared._bytes_at(structure_of(HEADS[0], 3), 1)  # its own grey image is not counted
+    shared._bytes_at(toy_splits(48, 24).train, structure_of(HEADS[0], 3), 1)  # its own image is not counted
     monkeypatch.setattr(Prefixes, "forward", count)
     return lambda: seen
 

@@ -65,7 +65,8 @@ def test_lanes_of_perceptrons_learn_what_each_would_alone(layers: int, tmp_path:
 def test_a_stacked_perceptron_takes_the_steps_of_torchs_modules() -> None:
     from training.heads import HeadShape, HeadStack, stacked
     from training.model import Head
-    from training.optimisation import loss_of, make_optimizer
+    from training.objectives import CrossEntropy
+    from training.optimisation import make_optimizer
     from training.structure import Phase
 
     config = CONFIG | {"dropout": 0.0, "optimizer": "sgd", "momentum": 0.9}
@@ -81,7 +82,7 @@ def test_a_stacked_perceptron_takes_the_steps_of_torchs_modules() -> None:
     for number in range(4):
         features, labels = torch.randn(8, 784), torch.randint(0, 3, (8,))
         stack.train(number, features, labels)
-        loss = loss_of(head(features), labels, config)
+        loss = CrossEntropy(3).mean(head(features), labels, config)
         optimizer.param_groups[0]["lr"] = optimizer.param_groups[1]["lr"] = float(place.rates[number])
         optimizer.zero_grad()
         loss.backward()

@@ -5,14 +5,27 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
 
-from search_spaces import InputError
+from search_spaces import Config, InputError
 
 from .. import vision
-from . import convnext, efficientnet, mobilenet, pixels, resnet, scratch, squeezenet, timm_models, vgg
+from . import (
+    convnext,
+    efficientnet,
+    mobilenet,
+    pixels,
+    residual,
+    resnet,
+    scratch,
+    squeezenet,
+    table,
+    texts,
+    timm_models,
+    vgg,
+)
 from .backbone import RANDOM
 from .backbone import Backbone as Backbone
 from .backbone import Parts as Parts
@@ -39,22 +52,52 @@ TIMM = "timm:"
 NOTHING = "nothing learnt before"
 
 
+class Own(Protocol):
+    """Backbones of one kind that need no weights, as a module of this package."""
+
+    def shape_of(self, name: str, /) -> Any:
+        """What `parts` takes, of the kind's own type; None where `name` is none of this kind."""
+
+    def parts(self, shape: Any, /) -> Parts: ...
+
+
+class Family(Own, Protocol):
+    """Networks of one kind that begin with random weights. `FROZEN` of their first stages have nothing to train."""
+
+    FROZEN: int
+
+    def name_of(self, backbone: str, config: Config, /) -> str:
+        """The backbone's name with everything that `config` says of its stages."""
+
+
+# By what their names begin with.
+FAMILIES: Mapping[str, Family] = MappingProxyType(
+    {"cnn:": scratch, "residual:": residual, "bag:": texts, "encoder:": texts}
+)
+_KINDS: tuple[Own, ...] = (pixels, table, scratch, residual, texts)
+
+
+def family_of(name: str) -> Family | None:
+    """The kind of network that begins with random weights and has this name; None where it is another backbone."""
+    beginning, colon, _ = name.partition(":")
+    return FAMILIES.get(beginning + colon)
+
+
 def build(name: str) -> Backbone:
     """The backbone `name` with random weights, from torch's own random state; nothing is downloaded.
 
     Raises:
         InputError: there is none of that name, or the stages of timm's model can't be followed.
     """
-    if (shape := pixels.shape_of(name)) is not None:
-        return assemble(name, pixels.parts(shape), NOTHING)
-    if (network := scratch.shape_of(name)) is not None:
-        return assemble(name, scratch.parts(network), NOTHING)
+    for kind in _KINDS:
+        if (shape := kind.shape_of(name)) is not None:
+            return assemble(name, kind.parts(shape), NOTHING)
     return assemble(name, divide(name, source_model(name)), RANDOM)
 
 
 def needs_weights(name: str) -> bool:
     """Whether the backbone is one that was trained before."""
-    return pixels.shape_of(name) is None and scratch.shape_of(name) is None
+    return all(kind.shape_of(name) is None for kind in _KINDS)
 
 
 def check_name(name: str) -> None:
@@ -69,7 +112,8 @@ def check_name(name: str) -> None:
         hint = f"did you mean {close[0]}? " if close else ""
         raise InputError(
             f"no backbone {name!r}: {hint}there are {', '.join(BACKBONES)}, timm:NAME for timm's models, "
-            "cnn:CxHxW for a small network without weights, and pixels:CxHxW for none"
+            "cnn:CxHxW and residual:CxHxW for small networks without weights, pixels:CxHxW for none, bag:BYTES and "
+            "encoder:BYTES for texts, table:COLUMNS for tables"
         )
 
 

@@ -37,7 +37,7 @@ class Parts:
         stages: in order; the first takes normalised images (N, C, H, W). No stage changes its input in place, so
             that what a stage gave can be kept and used again.
         widths: channels after each stage.
-        preprocessing: how the source normalises images.
+        preprocessing: how the source normalises images; None where the first stage takes inputs as they are stored.
         pool: features after the last stage -> (N, widths[-1]); holds no parameters. Where the source normalises its
             pooled features (ConvNeXt, some ViTs), so does this, without the learnt scale and shift.
         source_head: features after the last stage -> the source's own logits.
@@ -45,7 +45,7 @@ class Parts:
 
     stages: tuple[nn.Module, ...]
     widths: tuple[int, ...]
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | None
     pool: nn.Module
     source_head: nn.Module
 

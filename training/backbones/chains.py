@@ -40,7 +40,7 @@ def chains_of(backbone: Backbone) -> tuple[tuple[Chain, ...], ...]:
     chains. So does a stage that the picture is too small for.
     """
     parameter = next(nn.ModuleList(backbone.stages).parameters(), None)
-    if parameter is None:
+    if parameter is None or backbone.preprocessing is None:
         return ((),) * len(backbone.stages)
     channels = len(backbone.preprocessing.mean)
     picture = torch.rand(2, channels, _SIDE, _SIDE, generator=torch.Generator().manual_seed(0)) * 4 - 2

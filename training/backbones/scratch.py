@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from search_spaces import Value
+from search_spaces import Config
 
 from .backbone import Parts, Preprocessing
 
 CNN = "cnn:"
+FROZEN = 0
 _NAME = re.compile(rf"{CNN}(\d+)x(\d+)x(\d+)(?::b(\d+)c(\d+)k(\d+)n([01]))?")
 
 
@@ -43,7 +43,7 @@ def shape_of(name: str) -> Shape | None:
     return Shape(image, int(found[4]), int(found[5]), int(found[6]), found[7] == "1")
 
 
-def name_of(backbone: str, config: Mapping[str, Value]) -> str:
+def name_of(backbone: str, config: Config) -> str:
     """`backbone`, `cnn:CxHxW`, with what `config` says of its blocks."""
     plain = Shape((1, 1, 1))
     blocks, channels = int(config.get("conv_blocks", plain.blocks)), int(config.get("conv_channels", plain.channels))
@@ -70,13 +70,6 @@ def parts(shape: Shape) -> Parts:
     widths[-1] = inputs * height * width
     halves = (0.5,) * shape.image[0]
     return Parts(tuple(stages), tuple(widths), Preprocessing(halves, halves), nn.Flatten(), nn.Identity())
-
-
-def begin_anew(stage: nn.Module) -> None:
-    """Random weights from torch's random state, as the layers' own makers choose them."""
-    for module in stage.modules():
-        if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
-            module.reset_parameters()
 
 
 def _block(inputs: int, channels: int, shape: Shape) -> nn.Sequential:

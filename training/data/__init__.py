@@ -1,11 +1,15 @@
-"""Data: folders of photos or drawn ones, decoded once, as splits of tensors."""
+"""Data of every modality, as splits of tensors: photos, small images, tables, texts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from search_spaces import Config, InputError, Task
+import torch
+from torch import Tensor
+
+from search_spaces import Config, InputError, Task, is_numeric
 
 from ..structure import resolution_of
 from .idx import TORCHVISION, fetch_idx, is_idx, read_idx
@@ -19,9 +23,25 @@ from .rendered import rendered_folder as rendered_folder
 from .splits import Data as Data
 from .splits import Split as Split
 from .splits import Splits as Splits
+from .tables import GENERATED as GENERATED
+from .tables import generate_bonus, read_features, read_table
+from .texts import encode_texts, read_texts
 from .threads import Progress
 
 RENDERED = "rendered"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What has to be known of a task to open its data: `modality`, `columns` and `metric` as in `Task`."""
+
+    modality: str = "image"
+    columns: tuple[str, ...] = ()
+    metric: str = "accuracy"
+
+    @staticmethod
+    def of(task: Task) -> Kind:
+        return Kind(task.modality, task.columns, task.metric)
 
 
 def open_data(
@@ -33,8 +53,9 @@ def open_data(
     trust_split: bool = False,
     progress: Progress | None = None,
 ) -> Data:
-    """The data of a task: a folder, `rendered` or `rendered:SEED`, `torchvision:NAME`, or the task's own first source.
+    """The data of a task: a folder or file, or one of its sources, the first where `source` is None.
 
+    A source is `rendered` or `rendered:SEED`, `torchvision:NAME`, or `generated` or `generated:SEED` for a table.
     `seed` decides the split of a folder that has none, or one that can't be used; `trust_split` keeps that one, and so
     does `trust-split:DIR`. `progress` counts what is drawn, then what is read.
 
@@ -46,30 +67,35 @@ def open_data(
         if not task.sources:
             raise InputError(_folder_wanted(task))
         source = task.sources[0]
-    photos = _opened(source, seed, skip_unreadable, progress, trust_split)
-    if task.classes and photos.classes != task.classes:
+    data = _opened(source, Kind.of(task), seed, skip_unreadable, progress, trust_split)
+    if task.classes and data.classes != task.classes:
         raise InputError(
-            f"task {task.name} has the classes {', '.join(task.classes)}, but {photos.source} has "
-            f"{', '.join(photos.classes)}: rename the folders, or choose another task"
+            f"task {task.name} has the classes {', '.join(task.classes)}, but {data.source} has "
+            f"{', '.join(data.classes)}: rename them, or choose another task"
         )
-    return photos
+    return data
 
 
 def open_again(
-    location: str, classes: Sequence[str], *, skip_unreadable: bool = False, progress: Progress | None = None
+    location: str,
+    classes: Sequence[str],
+    kind: Kind | None = None,
+    *,
+    skip_unreadable: bool = False,
+    progress: Progress | None = None,
 ) -> Data:
-    """Data that was opened before, by its `location`; `classes` are those that it had.
+    """Data that was opened before, by its `location`; `classes` are those that it had. Images unless `kind` says else.
 
     Raises:
         InputError: as from `scan`, or the classes have changed.
     """
-    photos = _opened(location, 0, skip_unreadable, progress)
-    if photos.classes != tuple(classes):
+    data = _opened(location, kind or Kind(), 0, skip_unreadable, progress)
+    if data.classes != tuple(classes):
         raise InputError(
-            f"{photos.source} had the classes {', '.join(classes)} and now has {', '.join(photos.classes)}: "
+            f"{data.source} had the classes {', '.join(classes)} and now has {', '.join(data.classes)}: "
             "put them back, or name other data"
         )
-    return photos
+    return data
 
 
 def _folder_wanted(task: Task) -> str:
@@ -77,14 +103,45 @@ def _folder_wanted(task: Task) -> str:
 
     named = f" with the classes {', '.join(task.classes)}" if task.classes else ""
     fetched = f"; pomona data get {task.name} fetches one" if task.name in SOURCES else ""
+    if task.modality == "text":
+        return f"task {task.name} needs --data FILE: one label, a tab and a text a line{named}{fetched}"
+    if task.modality == "tabular":
+        return f"task {task.name} needs --data FILE: a CSV file with the columns {', '.join(task.columns)}{fetched}"
     return (
         f"task {task.name} needs --data DIR: a folder of photos, DIR/<split>/<class>/ or DIR/<class>/{named}{fetched}"
     )
 
 
 def _opened(
-    source: str | Path, seed: int, skip_unreadable: bool, progress: Progress | None, trust_split: bool = False
+    source: str | Path,
+    kind: Kind,
+    seed: int,
+    skip_unreadable: bool,
+    progress: Progress | None,
+    trust_split: bool = False,
 ) -> Data:
+    match kind.modality:
+        case "tabular":
+            return _table(source, kind, seed)
+        case "text":
+            return read_texts(Path(source), seed=seed)
+    return _photos(source, seed, skip_unreadable, progress, trust_split)
+
+
+def _table(source: str | Path, kind: Kind, seed: int) -> Data:
+    name, _, drawn_seed = str(source).partition(":")
+    if name == GENERATED and not isinstance(source, Path):
+        return generate_bonus(seed=_seed_in(GENERATED, drawn_seed))
+    return read_table(Path(source), kind.columns, numeric=is_numeric(kind.metric), seed=seed)
+
+
+def _seed_in(source: str, written: str) -> int:
+    if written and not (written.isascii() and written.isdecimal()):
+        raise InputError(f"{source} data has a whole number as its seed, as in {source}:1, not {written!r}")
+    return int(written or 0)
+
+
+def _photos(source: str | Path, seed: int, skip_unreadable: bool, progress: Progress | None, trust_split: bool) -> Data:
     if str(source).startswith(TORCHVISION):
         return read_idx(fetch_idx(str(source)), seed=seed)
     if is_idx(Path(source)):
@@ -96,9 +153,7 @@ def _opened(
         return scan(
             Path(source), seed=seed, skip_unreadable=skip_unreadable, trust_split=trust_split, progress=progress
         )
-    if drawn_seed and not (drawn_seed.isascii() and drawn_seed.isdecimal()):
-        raise InputError(f"rendered data has a whole number as its seed, as in rendered:1, not {drawn_seed!r}")
-    number = int(drawn_seed or 0)
+    number = _seed_in(RENDERED, drawn_seed)
     return scan(
         rendered_folder(number, progress=progress),
         source=f"{RENDERED} (seed {number})",
@@ -124,3 +179,36 @@ def split_note(folder: Path, *, trust_split: bool = False) -> str:
 def splits_for(data: Data, config: Config) -> Splits:
     """`data` at the resolution that `config` asks for."""
     return data.at(resolution_of(config))
+
+
+def unlabelled(kind: Kind, paths: Sequence[Path], resolution: int) -> tuple[Tensor, tuple[str, ...]]:
+    """Examples to be answered, as a pool of inputs, and what to call each: image files, or what is in other files.
+
+    Those are the lines of text files, the rows of CSV files.
+
+    Raises:
+        InputError: a file is missing, or no such file.
+    """
+    match kind.modality:
+        case "tabular":
+            tables = [read_features(path, kind.columns[:-1]) for path in paths]
+            names = [
+                f"{path} row {row}" for path, rows in zip(paths, tables, strict=True) for row in range(1, 1 + len(rows))
+            ]
+            return torch.cat(tables), tuple(names)
+        case "text":
+            lines = [(f"{path} line {n}", line) for path in paths for n, line in enumerate(_lines(path), 1)]
+            return encode_texts([line for _, line in lines]), tuple(name for name, _ in lines)
+    return read_photos(paths, resolution), tuple(str(path) for path in paths)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as problem:
+        raise InputError(f"{path} can't be read: {problem.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is no UTF-8 text: one text a line") from None
+    if not lines:
+        raise InputError(f"{path} is empty: one text a line")
+    return lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,9 +22,10 @@ class Split:
     """Some rows of a pool of inputs, with a label each.
 
     `inputs` (pool, ...) is shared by all splits of one data set, usually memory-mapped, never copied here: photos are
-    uint8 (pool, R, R, 3). `rows` and `labels` are int64 and equally long, `names` says where each example comes from,
-    and `groups` which examples show one thing (empty where the data does not say). `keys` stand for the contents of the
-    inputs: equal keys, equal inputs, in whatever data set; empty where nothing is to be remembered about them.
+    uint8 (pool, R, R, 3), tables float32 (pool, features), texts uint8 (pool, bytes). `rows` are int64, and `labels` as
+    many classes (int64) or numbers (float32). `names` says where each example comes from, and `groups` which examples
+    show one thing (empty where the data does not say). `keys` stand for the contents of the inputs: equal keys, equal
+    inputs, in whatever data set; empty where nothing is to be remembered about them.
     """
 
     inputs: Tensor
@@ -34,7 +36,8 @@ class Split:
     keys: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        assert self.rows.dtype == self.labels.dtype == torch.int64
+        assert self.rows.dtype == torch.int64
+        assert self.labels.dtype in (torch.int64, torch.float32)
         assert len(self.rows) == len(self.labels) == len(self.names)
         assert len(self.groups) in (0, len(self.rows))
         assert len(self.keys) in (0, len(self.rows))
@@ -51,7 +54,8 @@ class Split:
 class Splits:
     """One data set, split; `fingerprint` changes with content, labels, groups, split and resolution.
 
-    `source` names it in tables, `location` is what opens it again.
+    `source` names it in tables, `location` is what opens it again. `classes` are empty where labels are numbers.
+    `fitted` are tensors of the backbone's first stage that were fitted on the training split, by their names in it.
     """
 
     train: Split
@@ -61,6 +65,7 @@ class Splits:
     fingerprint: str
     source: str
     location: str = ""
+    fitted: Mapping[str, Tensor] | None = None
 
 
 class Data(Protocol):

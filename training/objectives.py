@@ -1,0 +1,236 @@
+"""What classification and regression differ in: the loss that is trained on, and the metric that is reported."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from search_spaces import Config, InputError, is_numeric, positive_class
+
+from .intervals import Estimate, accuracy, grouped_accuracy, resampled
+
+_RESAMPLES = 1000
+
+StackedLoss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Outputs (n, K, out) of K models and labels (n,) -> each model's summed loss (K,), and the gradient of its mean loss
+with respect to the outputs."""
+
+
+class Loss(Protocol):
+    """A loss of outputs (..., n, out) and labels (n,)."""
+
+    def each(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """(..., n): of every example, as it is reported for the validation split."""
+
+    def mean(self, outputs: Tensor, labels: Tensor, config: Config) -> Tensor:
+        """What a config trains on, to be differentiated; outputs (n, out)."""
+
+    def stacked(self, configs: Sequence[Config], device: torch.device) -> StackedLoss:
+        """What several configs train on, with the gradient written out."""
+
+
+class Metric(Protocol):
+    """A metric of answers (n,), which are what a model says of each example, and labels (n,)."""
+
+    def answers(self, outputs: Tensor) -> Tensor:
+        """Outputs (..., n, out) -> (..., n)."""
+
+    def value(self, answers: Tensor, labels: Tensor) -> float: ...
+
+    def estimate(self, answers: Tensor, labels: Tensor) -> Estimate:
+        """The value with its 95 % interval."""
+
+    def grouped(self, answers: Tensor, labels: Tensor, groups: Sequence[str]) -> Estimate | None:
+        """The same with the groups as witnesses; None where that is not defined, or there are no groups."""
+
+    def beside(self, answers: Tensor, labels: Tensor) -> dict[str, float]:
+        """What else is told about the answers, by its name."""
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """In nats, with the config's label smoothing where it is trained on."""
+
+    classes: int
+
+    def each(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        wide = labels.expand(outputs.shape[:-1])
+        return F.cross_entropy(outputs.flatten(0, -2), wide.flatten(), reduction="none").view(wide.shape)
+
+    def mean(self, outputs: Tensor, labels: Tensor, config: Config) -> Tensor:
+        return F.cross_entropy(outputs, labels, label_smoothing=float(config.get("label_smoothing", 0.0)))
+
+    def stacked(self, configs: Sequence[Config], device: torch.device) -> StackedLoss:
+        one_hot = torch.eye(self.classes, device=device)
+        smoothing = torch.tensor(
+            [float(config.get("label_smoothing", 0.0)) for config in configs], dtype=torch.float32, device=device
+        )[:, None]
+        floor, peak = smoothing / self.classes, 1 - smoothing
+
+        def loss(outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+            target = torch.addcmul(floor, one_hot[labels][:, None], peak)
+            logs = outputs.log_softmax(2)
+            losses = -(target * logs).sum((0, 2))
+            return losses, logs.exp_().sub_(target).div_(len(labels))
+
+        return loss
+
+
+@dataclass(frozen=True)
+class SquaredError:
+    """In the square of the target's unit; one output a model."""
+
+    def each(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        return (outputs.squeeze(-1) - labels).square()
+
+    def mean(self, outputs: Tensor, labels: Tensor, config: Config) -> Tensor:
+        return self.each(outputs, labels).mean()
+
+    def stacked(self, configs: Sequence[Config], device: torch.device) -> StackedLoss:
+        def loss(outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+            apart = outputs - labels[:, None, None]
+            return apart.square().sum((0, 2)), apart.mul_(2 / len(labels))
+
+        return loss
+
+
+class _OfClasses:
+    """Answers are the numbers of classes."""
+
+    def answers(self, outputs: Tensor) -> Tensor:
+        return outputs.argmax(-1)
+
+
+@dataclass(frozen=True)
+class Accuracy(_OfClasses):
+    """The share of right answers, with Wilson's interval."""
+
+    def value(self, answers: Tensor, labels: Tensor) -> float:
+        return int((answers == labels).sum()) / len(labels)
+
+    def estimate(self, answers: Tensor, labels: Tensor) -> Estimate:
+        return accuracy((answers == labels).tolist())
+
+    def grouped(self, answers: Tensor, labels: Tensor, groups: Sequence[str]) -> Estimate | None:
+        return grouped_accuracy((answers == labels).tolist(), groups) if groups else None
+
+    def beside(self, answers: Tensor, labels: Tensor) -> dict[str, float]:
+        return {}
+
+
+@dataclass(frozen=True)
+class F1(_OfClasses):
+    """The harmonic mean of precision and recall of one class; 0 where nothing is, or is said to be, of it."""
+
+    positive: int
+
+    def value(self, answers: Tensor, labels: Tensor) -> float:
+        return float(_f1(*self._counts(answers, labels)[:3]))
+
+    def estimate(self, answers: Tensor, labels: Tensor) -> Estimate:
+        counts = self._counts(answers, labels)
+        chance = np.random.default_rng(0)
+        drawn = chance.multinomial(len(labels), np.array(counts) / len(labels), size=_RESAMPLES).T
+        return resampled(float(_f1(*counts[:3])), len(labels), _f1(drawn[0], drawn[1], drawn[2]))
+
+    def grouped(self, answers: Tensor, labels: Tensor, groups: Sequence[str]) -> Estimate | None:
+        return None
+
+    def beside(self, answers: Tensor, labels: Tensor) -> dict[str, float]:
+        return {"accuracy": Accuracy().value(answers, labels)}
+
+    def _counts(self, answers: Tensor, labels: Tensor) -> tuple[int, int, int, int]:
+        """True positives, false ones, false negatives, and the rest."""
+        said, true = answers == self.positive, labels == self.positive
+        both = int((said & true).sum())
+        false, missed = int(said.sum()) - both, int(true.sum()) - both
+        return both, false, missed, len(labels) - both - false - missed
+
+
+def _f1(both: ArrayLike, false: ArrayLike, missed: ArrayLike) -> NDArray[np.float64]:
+    doubled = 2 * np.asarray(both, dtype=np.float64)
+    return np.asarray(doubled / np.maximum(doubled + np.asarray(false) + np.asarray(missed), 1))
+
+
+class _OfNumbers:
+    """Answers are numbers; there is one output."""
+
+    def answers(self, outputs: Tensor) -> Tensor:
+        return outputs.squeeze(-1)
+
+    def value(self, answers: Tensor, labels: Tensor) -> float:
+        return self._of(answers.double(), labels.double())
+
+    def estimate(self, answers: Tensor, labels: Tensor) -> Estimate:
+        chance, n = np.random.default_rng(0), len(labels)
+        said, true = answers.double(), labels.double()
+        draws = []
+        for _ in range(_RESAMPLES):
+            index = torch.from_numpy(chance.integers(n, size=n))
+            draws.append(self._of(said[index], true[index]))
+        return resampled(self._of(said, true), n, np.array(draws))
+
+    def grouped(self, answers: Tensor, labels: Tensor, groups: Sequence[str]) -> Estimate | None:
+        return None
+
+    def _of(self, answers: Tensor, labels: Tensor) -> float:
+        raise NotImplementedError
+
+    def beside(self, answers: Tensor, labels: Tensor) -> dict[str, float]:
+        raise NotImplementedError
+
+
+class RootMeanSquaredError(_OfNumbers):
+    """In the target's unit."""
+
+    def _of(self, answers: Tensor, labels: Tensor) -> float:
+        return math.sqrt(float((answers - labels).square().mean()))
+
+    def beside(self, answers: Tensor, labels: Tensor) -> dict[str, float]:
+        return {"r2": R2().value(answers, labels)}
+
+
+class R2(_OfNumbers):
+    """The share of the target's variance that the answers explain; negative where its mean would explain more."""
+
+    def _of(self, answers: Tensor, labels: Tensor) -> float:
+        whole = float((labels - labels.mean()).square().sum())
+        return 1 - float((answers - labels).square().sum()) / whole if whole else math.nan
+
+    def beside(self, answers: Tensor, labels: Tensor) -> dict[str, float]:
+        return {"rmse": RootMeanSquaredError().value(answers, labels)}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A loss with its metric, and how many outputs the model has for them."""
+
+    loss: Loss
+    metric: Metric
+    outputs: int
+
+
+def objective_of(metric: str, classes: Sequence[str]) -> Objective:
+    """The objective of a task's `metric` on data with these classes.
+
+    Raises:
+        InputError: the class of an F1 is none of the data's, or the data has no classes.
+    """
+    if is_numeric(metric):
+        return Objective(SquaredError(), {"r2": R2, "rmse": RootMeanSquaredError}[metric](), 1)
+    if len(classes) < 2:
+        raise InputError(f"{metric} needs at least two classes: there is {', '.join(classes) or 'none'}")
+    positive = positive_class(metric)
+    if positive is None:
+        return Objective(CrossEntropy(len(classes)), Accuracy(), len(classes))
+    if positive not in classes:
+        raise InputError(f"{metric} is about a class that the data does not have: {', '.join(classes)}")
+    return Objective(CrossEntropy(len(classes)), F1(classes.index(positive)), len(classes))
