@@ -1,10 +1,12 @@
-"""Answers of a model that `pomona export` wrote, with onnxruntime, numpy and Pillow alone.
+"""Answers of a model that `pomona export` wrote, with onnxruntime and numpy alone, and Pillow where it sees photos.
 
-A deployment needs this one file and the model: copied elsewhere, it works without pomona.
+A model of photos answers for image files, one of a table for the rows of CSV files, one of texts for the lines of text
+files. A deployment needs this one file and the model: copied elsewhere, it works without pomona.
 
     from onnx_predict import predict
 
     predict("fruit.onnx", ["apple.jpg"])[0]["label"]
+    predict("bonus.onnx", ["staff.csv"])[0]["value"]
 
 A process that answers more than once keeps the model: `model = load("fruit.onnx")`, then `model.predict([...])`.
 From a shell: `python -m pomona.onnx_predict fruit.onnx apple.jpg`, with `--profile` for the time and memory it takes.
@@ -13,12 +15,13 @@ From a shell: `python -m pomona.onnx_predict fruit.onnx apple.jpg`, with `--prof
 from __future__ import annotations
 
 import argparse
+import csv
 import importlib
 import json
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,49 +35,84 @@ if TYPE_CHECKING:
 
 _BATCH = 32
 _WHITE = (255, 255, 255)
+_LARGEST = 3.4028234663852886e38  # of 32-bit floats
 
 
 class PredictionError(ValueError):
-    """The model or an image is not what it should be; one line says what to do."""
+    """The model or a file is not what it should be; one line says what to do."""
 
 
 class Model:
-    """A model in memory. `resolution` is the side of the squares that it takes."""
+    """A model in memory, with what `pomona export` wrote about it.
 
-    def __init__(self, session: Any, classes: Sequence[str], resolution: int) -> None:
+    `modality` is "image", "tabular" or "text". `classes` are empty where it answers with a number. `resolution` is the
+    side of the squares that a model of photos takes; `columns` are those of a table, the target's last.
+    """
+
+    def __init__(self, session: Any, told: Mapping[str, str]) -> None:
         self.session = session
-        self.classes = tuple(classes)
-        self.resolution = resolution
+        self.modality = told.get("pomona.modality", "image")
+        self.classes: tuple[str, ...] = tuple(json.loads(told["pomona.classes"]))
+        self.columns: tuple[str, ...] = tuple(json.loads(told.get("pomona.columns", "[]")))
+        self.resolution = int(told.get("pomona.resolution", 0))
 
-    def predict(self, images: Sequence[str | Path]) -> list[dict[str, Any]]:
-        """For each image file its `path`, `label`, the label's `probability`, and the `probabilities` of all classes.
+    def predict(self, files: Sequence[str | Path]) -> list[dict[str, Any]]:
+        """For each photo, row or text its `path`, which names the row or line too, and the answer.
+
+        Of classes that is `label`, the label's `probability`, and the `probabilities` of all; else it is a `value`.
 
         Raises:
-            PredictionError: a file is missing or no picture.
+            PredictionError: a file is missing, or no picture, table or text.
         """
-        import numpy as np
-
-        answers = []
-        for start in range(0, len(images), _BATCH):
-            paths = images[start : start + _BATCH]
-            pixels = np.stack([_read(Path(path), self.resolution) for path in paths])
-            (logits,) = self.session.run(["logits"], {"images": pixels})
-            for path, row in zip(paths, _softmax(logits), strict=True):
-                best = int(row.argmax())
-                answers.append(
-                    {
-                        "path": str(path),
-                        "label": self.classes[best],
-                        "probability": float(row[best]),
-                        "probabilities": dict(zip(self.classes, row.tolist(), strict=True)),
-                    }
-                )
+        (asked,) = self.session.get_inputs()
+        answers: list[dict[str, Any]] = []
+        for names, batch in self._batches(files, asked.shape[-1]):
+            (outputs,) = self.session.run(None, {asked.name: batch})
+            answers += self._named(names, outputs) if self.classes else _numbered(names, outputs)
         return answers
 
+    def _batches(self, files: Sequence[str | Path], width: int) -> Iterator[tuple[list[str], NDArray[Any]]]:
+        import numpy as np
 
-def predict(model: str | Path, images: Sequence[str | Path]) -> list[dict[str, Any]]:
-    """`load(model).predict(images)`."""
-    return load(model).predict(images)
+        if self.modality == "image":
+            for start in range(0, len(files), _BATCH):
+                paths = files[start : start + _BATCH]
+                pixels = np.stack([_read(Path(path), self.resolution) for path in paths])
+                yield [str(path) for path in paths], pixels
+            return
+        names, inputs = self._rows(files) if self.modality == "tabular" else _lines(files, width)
+        for start in range(0, len(names), _BATCH):
+            yield names[start : start + _BATCH], inputs[start : start + _BATCH]
+
+    def _rows(self, files: Sequence[str | Path]) -> tuple[list[str], NDArray[np.float32]]:
+        import numpy as np
+
+        names, rows = [], []
+        for file in files:
+            numbers = _read_table(Path(file), self.columns[:-1])
+            names += [f"{file} row {row}" for row in range(1, 1 + len(numbers))]
+            rows += numbers
+        return names, np.array(rows, np.float32)
+
+    def _named(self, names: Sequence[str], logits: NDArray[np.float32]) -> Iterator[dict[str, Any]]:
+        for name, row in zip(names, _softmax(logits), strict=True):
+            best = int(row.argmax())
+            yield {
+                "path": name,
+                "label": self.classes[best],
+                "probability": float(row[best]),
+                "probabilities": dict(zip(self.classes, row.tolist(), strict=True)),
+            }
+
+
+def _numbered(names: Sequence[str], values: NDArray[np.float32]) -> Iterator[dict[str, Any]]:
+    for name, value in zip(names, values[:, 0].tolist(), strict=True):
+        yield {"path": name, "value": value}
+
+
+def predict(model: str | Path, files: Sequence[str | Path]) -> list[dict[str, Any]]:
+    """`load(model).predict(files)`."""
+    return load(model).predict(files)
 
 
 def load(model: str | Path) -> Model:
@@ -103,7 +141,7 @@ def load(model: str | Path) -> Model:
         raise PredictionError(f"{model} can't be read as an ONNX model ({reason}): export it again") from None
     if "pomona.classes" not in told:
         raise PredictionError(f"{model} does not name its classes: expected a model that `pomona export` wrote")
-    return Model(session, json.loads(told["pomona.classes"]), int(told["pomona.resolution"]))
+    return Model(session, told)
 
 
 def square(data: bytes, resolution: int) -> NDArray[np.uint8]:
@@ -154,6 +192,77 @@ def _read(path: Path, resolution: int) -> NDArray[np.uint8]:
         raise PredictionError(f"cannot read {str(path)!r}: {_one_line(problem)}") from None
 
 
+def _read_table(file: Path, columns: Sequence[str]) -> list[list[float]]:
+    """The numbers of `columns` in each row of a CSV file. Empty lines are no rows.
+
+    What `pomona` does when it reads a table, once more.
+    """
+    if not file.is_file():
+        raise PredictionError(f"{file} is not there: name a CSV file")
+    rows: list[tuple[int, list[str]]] = []
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            reader = csv.reader(text)
+            header = [name.strip() for name in next(reader, [])]
+            places = [_place(file, header, column) for column in columns]
+            line = reader.line_num + 1
+            for row in reader:
+                if row and len(row) != len(header):
+                    raise PredictionError(
+                        f"{file} line {line}: {len(row)} cells, but {len(header)} columns: mend the line"
+                    )
+                if row:
+                    rows.append((line, row))
+                line = reader.line_num + 1
+    except (OSError, UnicodeDecodeError, csv.Error) as problem:
+        raise PredictionError(f"{file} can't be read as CSV in UTF-8 ({problem}): save it as that") from None
+    if not rows:
+        raise PredictionError(f"{file} holds no rows below its header: name a file that does")
+    wanted = list(zip(columns, places, strict=True))
+    return [[_number(file, line, column, row[place].strip()) for column, place in wanted] for line, row in rows]
+
+
+def _place(file: Path, header: Sequence[str], column: str) -> int:
+    if header.count(column) != 1:
+        how = "several columns" if column in header else "no column"
+        raise PredictionError(f"{file} line 1: {how} {column!r}, there are {', '.join(header)}: rename the columns")
+    return header.index(column)
+
+
+def _number(file: Path, line: int, column: str, cell: str) -> float:
+    try:
+        value = float(cell)
+    except ValueError:
+        value = float("nan")
+    if not abs(value) <= _LARGEST:
+        raise PredictionError(f"{file} line {line}: {column} is {cell!r}, no finite number: mend it, or remove the row")
+    return value
+
+
+def _lines(files: Sequence[str | Path], length: int) -> tuple[list[str], NDArray[np.uint8]]:
+    """The lines of text files as the model takes them: UTF-8 without zero bytes, cut or filled to `length` bytes."""
+    import numpy as np
+
+    names, encoded = [], bytearray()
+    for file in files:
+        for number, line in enumerate(_read_lines(Path(file)), 1):
+            names.append(f"{file} line {number}")
+            encoded += line.encode().replace(b"\0", b"")[:length].ljust(length, b"\0")
+    return names, np.frombuffer(encoded, np.uint8).reshape(len(names), length)
+
+
+def _read_lines(file: Path) -> list[str]:
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except OSError as problem:
+        raise PredictionError(f"{file} can't be read: {problem.strerror}") from None
+    except UnicodeDecodeError:
+        raise PredictionError(f"{file} is no UTF-8 text: one text a line") from None
+    if not lines:
+        raise PredictionError(f"{file} is empty: one text a line")
+    return lines
+
+
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     import numpy as np
 
@@ -166,24 +275,32 @@ def _one_line(problem: Exception) -> str:
     return " ".join(str(problem).split())[:200] or type(problem).__name__
 
 
-def profile(model: str | Path, images: Sequence[str | Path]) -> dict[str, float]:
+def profile(model: str | Path, files: Sequence[str | Path]) -> dict[str, float]:
     """Seconds for the imports, for opening the model and for the first answers, and the peak memory of this process.
 
     What it says is true of a fresh process; afterwards the imports are free.
     """
+    imported = _seconds_to_import("numpy", "onnxruntime")
     start = time.perf_counter()
-    for library in ("numpy", "PIL.Image", "PIL.ImageOps", "onnxruntime"):
-        importlib.import_module(library)
-    imported = time.perf_counter()
     loaded = load(model)
     opened = time.perf_counter()
-    loaded.predict(images)
+    if loaded.modality == "image":
+        imported += _seconds_to_import("PIL.Image", "PIL.ImageOps")
+    asked = time.perf_counter()
+    loaded.predict(files)
     return {
-        "import_seconds": imported - start,
-        "load_seconds": opened - imported,
-        "answer_seconds": time.perf_counter() - opened,
+        "import_seconds": imported,
+        "load_seconds": opened - start,
+        "answer_seconds": time.perf_counter() - asked,
         "peak_megabytes": _peak_megabytes(),
     }
+
+
+def _seconds_to_import(*libraries: str) -> float:
+    start = time.perf_counter()
+    for library in libraries:
+        importlib.import_module(library)
+    return time.perf_counter() - start
 
 
 def _peak_megabytes() -> float:
@@ -199,13 +316,14 @@ def _peak_megabytes() -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="onnx_predict", description="Name what is on photos. Prints JSON.")
+    description = "Answers for photos, the rows of CSV files or the lines of text files. Prints JSON."
+    parser = argparse.ArgumentParser(prog="onnx_predict", description=description)
     parser.add_argument("--profile", action="store_true", help="print what it took in place of the answers")
     parser.add_argument("model", metavar="MODEL", help="a file that `pomona export` wrote")
-    parser.add_argument("images", metavar="IMAGE", nargs="+")
+    parser.add_argument("files", metavar="FILE", nargs="+", help="photos; CSV files; text files, one text a line")
     wanted = parser.parse_args(argv)
     try:
-        told: object = (profile if wanted.profile else predict)(wanted.model, wanted.images)
+        told: object = (profile if wanted.profile else predict)(wanted.model, wanted.files)
     except PredictionError as problem:
         sys.stderr.write(f"error: {problem}\n")
         return 1

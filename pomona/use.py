@@ -38,7 +38,7 @@ def evaluate_checkpoint(
     """Scores a checkpoint on a split of `data`, or on a bare folder of class folders as a whole.
 
     Args:
-        figures: a folder that gets the `EVALUATION_FILES`; None draws nothing.
+        figures: a folder that gets the `evaluation_files`; None draws nothing.
         trust_split: keep a folder's split though copies of one photo are on both sides.
         notify: told what has to be known of the folder's split.
 
@@ -46,7 +46,7 @@ def evaluate_checkpoint(
         InputError: there is no checkpoint, no such split, a class that the checkpoint does not know, or the figures
             can't be written.
     """
-    from .figures import check_folder, write_evaluation
+    from .evaluation_figures import check_folder, write_evaluation
 
     if figures is not None:
         check_folder(figures)
@@ -107,40 +107,51 @@ def export_checkpoint(
 ) -> tuple[Export, Quantised | None]:
     """Writes a checkpoint to an ONNX file, compared with torch on the valid split of `data` or on a bare folder.
 
-    With `int8` a second file in 8 bits, calibrated on the train split of `data`.
+    With `int8` a second file in 8 bits, calibrated on the train split of `data`; that is for images alone.
 
     Raises:
         InputError: there is no checkpoint, the data do not fit it, or the export fails; then `file` is as it was.
     """
     from training.export import export_onnx
+    from training.export_int8 import check_images, quantise
 
     checkpoint = training.load_checkpoint(path)
+    if int8:
+        check_images(checkpoint.record.modality)
     # Both before anything is written.
     split = _labelled(checkpoint, data, None, skip_unreadable, progress)
     calibration = _labelled(checkpoint, data, "train", skip_unreadable, progress) if int8 else None
     exported = export_onnx(checkpoint, file, split)
     if calibration is None:
         return exported, None
-    from training.export_int8 import quantise
-
     return exported, quantise(exported, calibration)
 
 
-def answers_for(path: Path, images: Sequence[Path], device: str = "auto") -> list[dict[str, Any]]:
-    """The answers of a checkpoint or an ONNX file for image files, with the fields of `training.Prediction`.
+def answers_for(path: Path, files: Sequence[Path], device: str = "auto") -> list[dict[str, Any]]:
+    """The answers of a checkpoint or an ONNX file for image files, the rows of CSV files or the lines of text files.
+
+    With the fields of `training.Prediction`: `path`, and either those of a class or `value`.
 
     Raises:
-        InputError: there is no checkpoint or model, or a file is not an image.
+        InputError: there is no checkpoint or model, or a file is not what it was trained on.
     """
     if path.suffix != _ONNX:
         checkpoint = training.load_checkpoint(path)
-        return [asdict(answer) for answer in training.predict(checkpoint, images, training.resolve_device(device))]
+        return [_fields_of(answer) for answer in training.predict(checkpoint, files, training.resolve_device(device))]
     if device == "cuda":
         raise InputError("an ONNX file is used on the CPU: leave --device out")
     try:
-        return onnx_predict.predict(path, images)
+        return onnx_predict.predict(path, files)
     except onnx_predict.PredictionError as problem:
         raise InputError(str(problem)) from None
+
+
+def _fields_of(answer: training.Prediction) -> dict[str, Any]:
+    if answer.value is not None:
+        return {"path": answer.path, "value": answer.value}
+    fields = asdict(answer)
+    del fields["value"]
+    return fields
 
 
 def predict_images(path: Path, images: Sequence[Path], device: str = "auto") -> list[training.Prediction]:

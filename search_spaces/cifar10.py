@@ -1,4 +1,4 @@
-"""CIFAR-10: ten classes of photos of 32 x 32 pixels, scaled up for a backbone of larger ones, or trained from scratch."""
+"""CIFAR-10: ten classes of photos of 32 x 32 pixels, enlarged for a pretrained backbone, or as they are."""
 
 from __future__ import annotations
 

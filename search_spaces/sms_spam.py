@@ -42,7 +42,8 @@ SMS_SPAM = Task(
             "buckets": Choice(4096, 16384, 65536),
             "embedding_width": Choice(8, 16, 32, 64),
             "batch_size": Choice(16, 32, 64, 128),
-            "optimizer": Choice("sgd", "adamw"),
+            # SGD moves rows of an embedding only when their n-gram comes by: in ten epochs it learns nothing.
+            "optimizer": Choice("adamw", on_request=("sgd",)),
             "momentum": Float(0.8, 0.98).when("optimizer", ("sgd",)),
             "learning_rate": Float(1e-4, 1e-1, log=True),
             "weight_decay": Float(1e-6, 1e-1, log=True),

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from .results import State as State
     from .structure import Structure as Structure
     from .structure import backbone_of as backbone_of
+    from .structure import from_scratch as from_scratch
     from .structure import most_unfrozen as most_unfrozen
     from .structure import structure_of as structure_of
     from .structure import structure_part as structure_part
@@ -90,7 +91,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "prefix_store": ("PrefixStore",),
     "prefixes": ("Prefixes",),
     "results": ("EpochResult", "FitResult", "State"),
-    "structure": ("Structure", "backbone_of", "most_unfrozen", "structure_of", "structure_part"),
+    "structure": ("Structure", "backbone_of", "from_scratch", "most_unfrozen", "structure_of", "structure_part"),
     "weights": ("load_backbone",),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}

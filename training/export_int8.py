@@ -18,8 +18,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from search_spaces import InputError
+
 from .data.splits import Split
-from .export import INPUT, SUFFIX, Export, answers, describe, library, open_session, photos_of, right
+from .export import IMAGES, SUFFIX, Export, answers, describe, library, open_session, photos_of, right
 from .files import atomic_path
 from .intervals import Estimate, accuracy
 
@@ -81,6 +83,15 @@ class Quantised:
         }
 
 
+def check_images(modality: str) -> None:
+    """
+    Raises:
+        InputError: the model is for other things than images.
+    """
+    if modality != "image":
+        raise InputError("8 bits are for models of images: those of tables and texts are small, leave --int8 out")
+
+
 def quantise(export: Export, calibration: Split) -> Quantised:
     """Writes the int8 file beside the exported one (`model.int8.onnx` beside `model.onnx`) and compares the two.
 
@@ -88,8 +99,9 @@ def quantise(export: Export, calibration: Split) -> Quantised:
         calibration: photos of the training split; of more than `CALIBRATION_IMAGES` that many are drawn.
 
     Raises:
-        InputError: onnxruntime or onnx is missing, or the file can't be written.
+        InputError: the model is not for images, onnxruntime or onnx is missing, or the file can't be written.
     """
+    check_images(export.kind.modality)
     file = export.file.with_suffix(f".int8{SUFFIX}")
     shown = photos_of(calibration, export.resolution, most=CALIBRATION_IMAGES)
     with atomic_path(file) as temporary:
@@ -120,7 +132,7 @@ class _Calibration:
     def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
         index = torch.arange(self._start, min(self._start + _CALIBRATION_BATCH, len(self._split)))
         self._start += len(index)
-        return {INPUT: self._split.take(index)[0].numpy()} if len(index) else None
+        return {IMAGES: self._split.take(index)[0].numpy()} if len(index) else None
 
 
 def _quantise(source: Path, target: Path, calibration: Split) -> None:
@@ -152,12 +164,12 @@ def _latency(sessions: Mapping[str, Any], images: NDArray[np.uint8]) -> dict[str
     """The time of one answer of each, taken in turns so that a busy moment hits all alike, after a warm-up."""
     times: dict[str, list[float]] = {name: [] for name in sessions}
     for session in [*sessions.values()] * 2:
-        session.run(None, {INPUT: images})
+        session.run(None, {IMAGES: images})
     deadline = time.perf_counter() + _TIMED_SECONDS
     while time.perf_counter() < deadline or min(map(len, times.values())) < _LEAST_ROUNDS:
         for name, session in sessions.items():
             start = time.perf_counter()
-            session.run(None, {INPUT: images})
+            session.run(None, {IMAGES: images})
             times[name].append(1000 * (time.perf_counter() - start))
     quartiles = {name: statistics.quantiles(taken, n=4, method="inclusive") for name, taken in times.items()}
     return {name: Latency(median, low, high) for name, (low, median, high) in quartiles.items()}

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from search_spaces import interval_text, value_text
+
 from ..console import counting, print_answer, print_table
 from .options import AsJson, Checkpoint, SkipUnreadable
 
@@ -15,52 +17,76 @@ if TYPE_CHECKING:
     from training.export import Export
     from training.export_int8 import Latency, Quantised
 
+_NOUNS = {"image": "images", "tabular": "rows", "text": "texts"}
+
 
 def export(
     checkpoint: Checkpoint,
     onnx: Annotated[Path, typer.Option("--onnx", metavar="FILE", help="The file to write, NAME.onnx.")],
     data: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Photos to compare torch and ONNX on. [default: as trained]")
+        str | None, typer.Option(metavar="DIR", help="Data to compare torch and ONNX on. [default: as trained]")
     ] = None,
-    int8: Annotated[bool, typer.Option("--int8", help="Write NAME.int8.onnx too, and compare the two.")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Of a model of photos, write NAME.int8.onnx too, and compare the two.")
+    ] = False,
     skip_unreadable: SkipUnreadable = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a checkpoint as an ONNX file that `pomona predict` answers from without torch.
 
-    The file takes photos as bytes, uint8 (batch, resolution, resolution, 3), and gives logits. It is written only if
-    onnxruntime answers as torch does on the photos of the valid split.
+    The file takes photos as bytes, uint8 (batch, resolution, resolution, 3), rows of a table as they are, float32
+    (batch, columns), or the bytes of texts, uint8 (batch, bytes), and gives logits, or values where a number is learnt.
+    It is written only if onnxruntime answers as torch does on the examples of the valid split.
 
     Example: [bold]pomona export checkpoints/fruit-1 --onnx fruit.onnx --int8[/bold]
     """
     from ..use import export_checkpoint
 
-    with counting("reading the photos") as progress:
+    with counting("reading the data") as progress:
         exported, quantised = export_checkpoint(checkpoint, onnx, data, int8, skip_unreadable, progress)
     if as_json:
         told: dict[str, Any] = exported.to_json()
         print_answer(json.dumps(told | ({"int8": quantised.to_json()} if quantised else {}), indent=2))
         return
+    metric, score = exported.kind.metric, exported.score
     print_answer(
-        f"{exported.file}: {exported.bytes / 1e6:.1f} MB, {len(exported.classes)} classes, photos of "
-        f"{exported.resolution} x {exported.resolution}, opset {exported.opset}\n"
-        f"largest difference from torch {exported.max_difference:.1e} on {len(exported.seen)} images "
-        f"(allowed: {exported.tolerance:.1e})"
+        f"{exported.file}: {_size(exported.bytes)}, {_purpose(exported)}, opset {exported.opset}\n"
+        f"largest difference from torch {exported.max_difference:.1e} on {len(exported.seen)} "
+        f"{_NOUNS[exported.kind.modality]} (allowed: {exported.tolerance:.1e})\n"
+        f"{metric} on them {value_text(metric, score.value)} ({interval_text(metric, score.ci95)})"
     )
     if quantised is not None:
         _compare(exported, quantised)
 
 
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
+
+
+def _purpose(exported: Export) -> str:
+    *features, target = exported.kind.columns or ("",)
+    answer = f"{len(exported.classes)} classes" if exported.classes else target
+    match exported.kind.modality:
+        case "tabular":
+            return f"{answer} from {', '.join(features)}"
+        case "text":
+            return f"{answer}, texts of up to {exported.seen.inputs.shape[1]} bytes"
+    return f"{answer}, photos of {exported.resolution} x {exported.resolution}"
+
+
 def _compare(exported: Export, quantised: Quantised) -> None:
+    from training.intervals import accuracy
+
     batches = list(quantised.latency["int8"])
     rows = []
     for precision, model in (("fp32", exported), ("int8", quantised)):
-        low, high = model.accuracy.ci95
+        score = accuracy(model.correct)
+        low, high = score.ci95
         rows.append(
             [
                 str(model.file),
                 f"{model.bytes / 1e6:.1f}",
-                f"{100 * model.accuracy.value:.2f} ({100 * low:.1f} to {100 * high:.1f})",
+                f"{100 * score.value:.2f} ({100 * low:.1f} to {100 * high:.1f})",
                 *(_written(quantised.latency[precision][batch]) for batch in batches),
             ]
         )

@@ -17,19 +17,32 @@ def predict(
         Path,
         typer.Argument(metavar="MODEL", help="A folder that `pomona train` wrote, or a file that `pomona export` did."),
     ],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Photos; CSV files with a header; or text files, one text a line."),
+    ],
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Name what is on photos.
+    """Name what is on photos, tell the number of each row of a table, or the class of each line of a text file.
 
-    Example: [bold]pomona predict checkpoints/fruit-1 apple.jpg banana.jpg[/bold]
+    A CSV file names its columns in the first line, those of the training among them in any order.
+
+    Examples:
+
+    [bold]pomona predict checkpoints/fruit-1 apple.jpg banana.jpg[/bold]
+
+    [bold]pomona predict checkpoints/bonus-1 staff.csv[/bold]
+
+    [bold]pomona predict checkpoints/sms_spam-1 messages.txt --json[/bold]
     """
     from ..use import answers_for
 
-    answers = answers_for(model, images, device)
+    answers = answers_for(model, files, device)
     if as_json:
         print_answer(json.dumps(answers, indent=2))
+    elif "value" in answers[0]:
+        print_table(["example", "value"], [[answer["path"], f"{answer['value']:.6g}"] for answer in answers])
     else:
         rows = [[answer["path"], answer["label"], f"{100 * answer['probability']:.1f}"] for answer in answers]
-        print_table(["image", "class", "probability %"], rows)
+        print_table(["example", "class", "probability %"], rows)

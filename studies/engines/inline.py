@@ -22,6 +22,7 @@ from training import (
     backbone_of,
     diverged,
     free_memory,
+    from_scratch,
     is_out_of_memory,
     load_backbone,
     load_lane,
@@ -148,10 +149,15 @@ class _Run:
                 saved = time.monotonic()
 
     def _fill(self, group: LaneGroup, first: int) -> Iterator[Proposal]:
-        """New trials of the group's structure for its free places."""
+        """New trials of the group's structure for its free places.
+
+        Networks that are trained whole share nothing: trials of one shape would only keep other shapes from being tried.
+        """
         study, plan = self.study, self.plan
         while len(group) < plan.lanes and study.members(first) < _ROUNDS * plan.lanes:
             example = group.lanes[0].config if len(group) else study.trial(first).config
+            if from_scratch(example):
+                return
             proposal = study.ask(
                 plan.task.space, plan.trials, structure=structure_part(example), group=first, start=group.tick + 1
             )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from search_spaces import Choice, InputError
+from search_spaces import Choice, Config, Float, InputError, Integer, SearchSpace
 from studies import Plan
 from studies.engines import ENGINES, AbstractEngine, InlineEngine, engine_named
 from studies.records import TrialRecord
@@ -58,6 +58,18 @@ class TestLanes(TestInline):
         assert len(groups) >= 3
         # Some joined while others were on their way.
         assert {record.start for record in records} != {1}
+
+    def test_networks_that_are_trained_whole_wait_for_no_others_of_their_shape(
+        self, engine: AbstractEngine, url: str, weights: Path
+    ) -> None:
+        shapes = {"conv_blocks": Integer(1, 2), "conv_kernel": Choice(3, 5), "learning_rate": Float(1e-4, 1e-2)}
+        space = SearchSpace({"backbone": Choice("cnn:3x16x16"), "resolution": Choice(16), **shapes})
+        recipe: Config = {"backbone": "cnn:3x16x16", "resolution": 16, "conv_blocks": 1}
+        task = replace(WIDE, space=space, recipe=recipe | {"conv_kernel": 3, "learning_rate": 1e-3})
+        study = self.study(url, task=task)
+        self.run(engine, study, replace(self.plan(weights, 5, task=task), lanes=self.lanes))
+        trials = study._study.get_trials(deepcopy=False)
+        assert [trial.user_attrs["group"] for trial in trials] == list(range(5))
 
     def test_a_trial_of_a_group_is_trained_again_alone(self, engine: AbstractEngine, url: str, weights: Path) -> None:
         study = self.study(url, task=WIDE, pruner="median")

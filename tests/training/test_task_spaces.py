@@ -33,7 +33,8 @@ pretrained = [task for task in with_backbone if "unfrozen_stages" in task.space.
 
 @pytest.mark.parametrize("task", pretrained, ids=lambda task: task.name)
 def test_every_dimension_of_transfer_learning_is_read_and_none_is_missing(task: Task) -> None:
-    assert set(task.space.dimensions) == READ
+    # A space may offer networks of its own beside the pretrained ones.
+    assert set(task.space.dimensions) - {"residual_blocks", "residual_width"} == READ
 
 
 @pytest.mark.parametrize("task", with_backbone, ids=lambda task: task.name)

@@ -22,8 +22,8 @@ FROZEN = 1
 WORDS = 64
 """Of a text, so many go into an encoder; few SMS have more."""
 HEADS = 4
-# Of embeddings that nothing was learnt about yet. With torch's 1 a word that training never saw says as much as a known
-# one: an encoder's F1 of spam fell from 0.93 to 0.88.
+# Of embeddings that nothing was learnt about yet. With torch's 1 a word that training never saw is as loud as a known
+# one: an encoder's F1 of spam was 0.94 with this and 0.88 with that (means of two seeds).
 _SPREAD = 0.02
 _BAG = re.compile(rf"{BAG}([1-9]\d*)(?::w(\d+)c(\d+)b([1-9]\d*)e([1-9]\d*))?")
 _ENCODER = re.compile(rf"{ENCODER}([1-9]\d*)(?::b([1-9]\d*)e([1-9]\d*)l([1-9]\d*))?")
@@ -181,6 +181,6 @@ def _layer(width: int) -> nn.Module:
     layer = nn.TransformerEncoderLayer(
         width, HEADS, 2 * width, dropout=0.1, activation=F.silu, batch_first=True, norm_first=True
     )
-    # Dropping attention's own weights helped nothing and took half of an epoch's time.
+    # Dropping attention's weights too made no clear difference to the answers and an epoch 1.4 times as long.
     layer.self_attn.dropout = 0.0
     return layer

@@ -138,7 +138,9 @@ def read_texts(path: Path, *, seed: int = 0) -> TextSet:
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.casefold().split())
+    """What equal texts have in common: of what a model sees of them, everything but case and spaces."""
+    seen = text.encode()[:BYTES].decode(errors="ignore")
+    return " ".join(seen.casefold().split())
 
 
 def _has_name(file: Path) -> bool:
