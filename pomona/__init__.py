@@ -66,6 +66,7 @@ def search(
     pruner: str = "hyperband",
     fixed: Mapping[str, Value] | None = None,
     skip_unreadable: bool = False,
+    trust_split: bool = False,
     download_weights: bool = False,
 ) -> Study:
     """Searches the hyperparameters of `task` and returns the study; `timeout` is in seconds.
@@ -95,6 +96,7 @@ def search(
         pruner=pruner,
         fixed=dict(fixed or {}),
         skip_unreadable=skip_unreadable,
+        trust_split=trust_split,
         download=download_weights,
         command=f"pomona.search({task!r}, ...)",
     )
@@ -152,6 +154,8 @@ def train(
     seed: int = 0,
     out: str | Path | None = None,
     device: str = "auto",
+    skip_unreadable: bool = False,
+    trust_split: bool = False,
     download_weights: bool = False,
 ) -> FitResult:
     """Trains one config to a checkpoint in `out`: `config`, or the best of a study, or the task's recipe.
@@ -175,6 +179,8 @@ def train(
         seed=seed,
         out=None if out is None else Path(out),
         device=device,
+        skip_unreadable=skip_unreadable,
+        trust_split=trust_split,
         download=download_weights,
     )
     return prepare_training(request, notes().print).start(None, None)
@@ -196,7 +202,7 @@ def evaluate(
     figures: str | Path | None = None,
     trust_split: bool = False,
 ) -> Evaluation:
-    """Scores a checkpoint on labelled photos; `figures` is a folder for pictures of the answers and mistakes."""
+    """Scores a checkpoint on labelled data; `figures` is a folder for pictures of the answers and mistakes."""
     from .use import evaluate_checkpoint
 
     return evaluate_checkpoint(
@@ -209,11 +215,11 @@ def evaluate(
     )
 
 
-def predict(checkpoint: str | Path, images: Sequence[str | Path], *, device: str = "auto") -> list[Prediction]:
-    """The answers of a checkpoint for image files."""
+def predict(checkpoint: str | Path, files: Sequence[str | Path], *, device: str = "auto") -> list[Prediction]:
+    """The answers of a checkpoint for image files, the lines of text files, or the rows of CSV files."""
     from .use import predict_images
 
-    return predict_images(Path(checkpoint), [Path(image) for image in images], device)
+    return predict_images(Path(checkpoint), [Path(file) for file in files], device)
 
 
 def _named(study: str | Study, storage: str | None) -> tuple[str, str | None]:

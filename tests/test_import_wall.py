@@ -37,6 +37,12 @@ RULES = (
     Rule("ray", ("studies/edges/", "bench/peers/"), "an extra: everything else works without it"),
     Rule("torchvision", ("training/vision.py",), "it fails on some machines unless loaded with care"),
     Rule("timm", ("training/vision.py",), "it imports torchvision"),
+    Rule("onnx", ("training/export.py", "training/export_int8.py"), "an extra: everything else works without it"),
+    Rule(
+        "onnxruntime",
+        ("training/export.py", "training/export_int8.py", "pomona/onnx_predict.py"),
+        "an extra: everything else works without it",
+    ),
 )
 
 # Runs where there is nothing but torch and torchvision, so nothing that it reaches may lead to a study.

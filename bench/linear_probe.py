@@ -1,0 +1,119 @@
+"""What do frozen features give with nothing searched at all?
+
+    python -m bench.linear_probe TASK --data DIR --weights-dir DIR [--backbones NAME,...] [--resolutions R,...]
+
+Pooled features of the whole frozen backbone, one view a photo, standardised by the training split, under a logistic
+regression (L-BFGS, L2 of 1e-3 on the mean loss). It is the figure that a search has to beat.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import shlex
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from tabulate import tabulate
+
+from search_spaces import InputError, interval_text, task_named, value_text
+from training import (
+    Prefixes,
+    PrefixStore,
+    Splits,
+    Structure,
+    atomic_write_bytes,
+    environment,
+    load_backbone,
+    measure_numerics,
+    open_data,
+)
+from training.intervals import Estimate, accuracy
+
+BACKBONES = ("mobilenet_v2", "timm:tf_efficientnet_lite0")
+RESOLUTIONS = (128, 224)
+_DECAY = 1e-3
+
+
+def probe(splits: Splits, backbone: str, resolution: int, prefixes: Prefixes) -> Estimate:
+    """Accuracy on `valid` of a linear classifier that is fitted to the features of `train`."""
+    structure = Structure(
+        backbone=backbone,
+        cut=(stages := len(prefixes.backbone(backbone).stages)),
+        resolution=resolution,
+        batch_size=1,
+        augmentation=0,
+        views=1,
+    )
+    train, valid = (
+        prefixes.block(split, structure, stages, strength=0, view=0).float().numpy()
+        for split in (splits.train, splits.valid)
+    )
+    scaler = StandardScaler().fit(train)
+    head = LogisticRegression(C=1 / (_DECAY * len(train)), max_iter=1000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        head.fit(scaler.transform(train), splits.train.labels.numpy())
+    return accuracy((head.predict(scaler.transform(valid)) == splits.valid.labels.numpy()).tolist())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.linear_probe", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("task")
+    parser.add_argument("--data")
+    parser.add_argument("--weights-dir", type=Path)
+    parser.add_argument("--backbones", type=lambda text: text.split(","), default=list(BACKBONES), metavar="NAME,...")
+    parser.add_argument(
+        "--resolutions", type=lambda text: [int(part) for part in text.split(",")], default=list(RESOLUTIONS)
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE.md")
+    options = parser.parse_args(argv)
+    try:
+        text = measured(options, shlex.join(sys.argv[1:] if argv is None else argv))
+    except InputError as problem:
+        sys.stderr.write(f"error: {problem}\n")
+        return 1
+    sys.stdout.write(text)
+    if options.out is not None:
+        atomic_write_bytes(options.out, text.encode())
+    return 0
+
+
+def measured(options: argparse.Namespace, arguments: str) -> str:
+    device, task = torch.device("cpu"), task_named(options.task)
+    data = open_data(options.data, task)
+    numerics = measure_numerics(device).numerics
+    prefixes = Prefixes(
+        backbones=functools.partial(load_backbone, weights_dir=options.weights_dir),
+        numerics=numerics,
+        device=device,
+        store=PrefixStore(),
+    )
+    rows = []
+    for backbone in options.backbones:
+        for resolution in options.resolutions:
+            found = probe(data.at(resolution), backbone, resolution, prefixes)
+            interval = interval_text(task.metric, found.ci95)
+            rows.append([backbone, resolution, value_text(task.metric, found.value), found.n, interval])
+    machine = environment(device)
+    return (
+        f"# {task.name}: a linear head on frozen features\n\n"
+        "Nothing is searched: one view a photo, pooled features standardised by the training split, logistic "
+        f"regression with L2 of {_DECAY:g}.\n\n"
+        f"- command: `python -m bench.linear_probe {arguments}`\n"
+        f"- data: {data.source}, fingerprint {data.fingerprint}\n"
+        f"- machine: {machine['device']}; {numerics}; torch {torch.__version__}; commit {machine['commit'] or 'none'}\n"
+        "\n"
+        + tabulate(rows, ["features of", "pixels", "accuracy", "n", "95 %"], tablefmt="github", disable_numparse=True)
+        + "\n"
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
