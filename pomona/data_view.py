@@ -1,4 +1,4 @@
-"""What `pomona data show` shows: photos of a data set as training sees them, and how many there are of each class."""
+"""What `pomona data show` shows: examples as training sees them, and how many there are of each class."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from search_spaces import IMAGES, TASKS, InputError, SearchSpace, Task, task_file, task_named
@@ -15,9 +16,12 @@ from training.batches import as_input, order_of, to_floats
 from training.structure import resolution_of
 from training.views import view_draws
 
-from .figures import Grid, Row, picture_of
+from .figures import Grid, Listing, Panels, Row, Shown, picture_of
 
 _SPLITS = ("train", "valid", "test")
+# How many examples of a modality are shown, unless said, and at most.
+_COUNTS = {"image": (16, 128), "text": (32, 128), "tabular": (500, 10_000)}
+_MOST_FEATURES = 23
 # Side by side in a picture; more go below.
 _BAND = 16
 _FIRST_VIEW = 0
@@ -25,7 +29,10 @@ _FIRST_VIEW = 0
 
 @dataclass(frozen=True, eq=False)
 class DataView:
-    """A data set for people: `name` of task or folder, `counts` of each class in each split, and its pictures."""
+    """A data set for people: `name` of task or folder, `counts` of each class in each split, and what is drawn of it.
+
+    Only images have a `resolution` and `strengths`, only tables `columns`.
+    """
 
     name: str
     summary: str
@@ -33,16 +40,17 @@ class DataView:
     fingerprint: str
     classes: tuple[str, ...]
     counts: dict[str, dict[str, int]]
-    resolution: int
+    resolution: int | None
     strengths: tuple[int, ...]
-    grid: Grid
+    columns: tuple[str, ...]
+    shown: Shown
 
 
 def view_data(
     target: str,
     data: str | None = None,
     *,
-    count: int = 16,
+    count: int | None = None,
     resolution: int | None = None,
     seed: int = 0,
     split: str = "train",
@@ -50,29 +58,45 @@ def view_data(
     trust_split: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> DataView:
-    """The data of a task, or of a folder of class folders, with the first `count` photos that training sees.
+    """The data of a task, or of a folder of class folders, with the first `count` examples that training sees.
 
     The order is that of training with `seed`. Photos come at every strength of augmentation in the task's space, each
     changed as in the first epoch; those of `valid` and `test`, which are never augmented, as they are. `resolution` is
-    the recipe's unless given.
+    the recipe's unless given. Texts are lines, of a table the target is drawn against each feature. Of photos 16 are
+    shown unless `count` is given, of texts 32, and 500 rows.
 
     Raises:
-        InputError: there is no such task, folder or split, the data are no images, or as from `open_data`.
+        InputError: there is no such task, folder or split, the count or the resolution don't suit the data, or as from
+            `open_data`.
     """
     if split not in _SPLITS:
         raise InputError(f"unknown split {split!r}: {', '.join(_SPLITS)}")
     task, source, name = _task_source_name(target, data)
-    if task.modality != "image":
-        raise InputError(f"task {task.name} has no images to show: its data are of the kind {task.modality!r}")
+    usual, most = _COUNTS[task.modality]
+    if count is not None and count > most:
+        raise InputError(f"at most {most} examples of task {task.name} are shown at once, not {count}")
+    if task.modality != "image" and resolution is not None:
+        raise InputError(f"task {task.name} has no images: leave out --resolution")
     opened = open_data(source, task, skip_unreadable=skip_unreadable, trust_split=trust_split, progress=progress)
     side = resolution or resolution_of(task.recipe)
     splits = opened.at(side)
     chosen = {"train": splits.train, "valid": splits.valid, "test": splits.test}[split]
     if chosen is None:
         raise InputError(f"{splits.source} has no split {split!r}: leave it out, or name another one")
-    strengths = strengths_of(task.space) if split == "train" else (0,)
-    index = order_of(len(chosen), len(chosen), seed=seed, epoch=1)[0][:count]
-    title = f"{splits.source}, {split}, {side} x {side} pixels, seed {seed}"
+    index = order_of(len(chosen), len(chosen), seed=seed, epoch=1)[0][: count or usual]
+    strengths: tuple[int, ...] = ()
+    shown: Shown
+    match task.modality:
+        case "tabular":
+            title = f"{splits.source}, {split}, {len(index)} of {len(chosen)} rows, seed {seed}"
+            shown = row_panels(chosen, splits.classes, task.columns, index, title)
+        case "text":
+            title = f"{splits.source}, {split}, {len(index)} of {len(chosen)} texts, seed {seed}"
+            shown = text_listing(chosen, splits.classes, index, title)
+        case _:
+            strengths = strengths_of(task.space) if split == "train" else (0,)
+            title = f"{splits.source}, {split}, {side} x {side} pixels, seed {seed}"
+            shown = batch_grid(chosen, splits.classes, index, strengths, side, title)
     return DataView(
         name=name,
         summary=opened.summary(),
@@ -80,9 +104,10 @@ def view_data(
         fingerprint=opened.fingerprint,
         classes=splits.classes,
         counts=opened.counts,
-        resolution=side,
+        resolution=side if task.modality == "image" else None,
         strengths=strengths,
-        grid=batch_grid(chosen, splits.classes, index, strengths, side, title),
+        columns=task.columns,
+        shown=shown,
     )
 
 
@@ -120,6 +145,32 @@ def batch_grid(
             ]
             rows.append(Row(tuple(pictures), f"strength {strength}" if strength else "as they are"))
     return Grid(title, tuple(rows))
+
+
+def text_listing(split: Split, classes: tuple[str, ...], index: torch.Tensor, title: str) -> Listing:
+    """The texts `index` with their class, as far as the model reads them."""
+    inputs, labels = split.take(index)
+    texts = (bytes(row).rstrip(b"\0").decode(errors="replace") for row in inputs.numpy())
+    named = (classes[label] for label in labels.tolist())
+    return Listing(title, ("class", "text"), tuple(zip(named, texts, strict=True)))
+
+
+def row_panels(
+    split: Split, classes: tuple[str, ...], columns: tuple[str, ...], index: torch.Tensor, title: str
+) -> Panels:
+    """The rows `index`, before they are standardised; of many features the first ones."""
+    features, target = split.take(index)
+    *names, last = columns
+    if len(names) > _MOST_FEATURES:
+        title = f"{title}, the first {_MOST_FEATURES} of {len(names)} features"
+    return Panels(
+        title=title,
+        names=(*names[:_MOST_FEATURES], last),
+        classes=classes,
+        features=features[:, :_MOST_FEATURES].numpy(),
+        target=target.numpy().astype(np.float64),
+        targets=split.labels.numpy().astype(np.float64),
+    )
 
 
 def _task_source_name(target: str, data: str | None) -> tuple[Task, str | None, str]:

@@ -1,4 +1,4 @@
-"""Pictures of data, of mistakes and of training, as PNG files.
+"""Pictures of data, as PNG files: photos in a grid, lines of text, numbers of a table.
 
 Every figure is made of plain values by one function and written by `save`. None of them goes through pyplot, so that a
 notebook keeps its own figures and its own way of showing them.
@@ -6,10 +6,8 @@ notebook keeps its own figures and its own way of showing them.
 
 from __future__ import annotations
 
-import itertools
 import warnings
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,24 +15,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from search_spaces import InputError, interval_text, value_text
-from training import EpochResult, Evaluation, Split, atomic_write_json, wilson
-from training.batches import to_floats
-from training.checkpoint import CheckpointRecord
-from training.evaluate import Mistake, mistakes
 from training.files import atomic_path
-from training.results import curve_from_json
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-EVALUATION_FILES = ("confusion.png", "mistakes.png", "curves.png", "evaluation.json")
-
-_DPI = 100
-# Of a grid, in pixels. A character of its text is as wide as this on average.
+DPI = 100
+# Of a grid or a listing, in pixels. A character of their text is as wide as this on average.
 _WIDTH, _NARROWEST, _LARGEST, _GAP, _LINE, _HEADING, _CHARACTER = 2000, 900, 320, 8, 17, 110, 7
 _POINTS = 8
-_MISTAKES, _MISTAKES_IN_A_ROW = 24, 8
+# Of a listing: the width of a letter, as all are of one, in whole pixels, and the letters between two columns.
+_LETTER, _BETWEEN = 7, 3
+_PANELS_IN_A_ROW = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +54,33 @@ class Grid:
     rows: tuple[Row, ...]
 
 
+@dataclass(frozen=True)
+class Listing:
+    """Lines of text below a title, in columns with headings."""
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Panels:
+    """Rows of a table: `features` (n, f), and a `target` (n,) each, a number or the place of one of `classes`.
+
+    `names` are those of the features and, last, the target's. `targets` are those of all rows, shown or not.
+    """
+
+    title: str
+    names: tuple[str, ...]
+    classes: tuple[str, ...]
+    features: NDArray[np.float32]
+    target: NDArray[np.float64]
+    targets: NDArray[np.float64]
+
+
+Shown = Grid | Listing | Panels
+
+
 def picture_of(image: torch.Tensor, *lines: str) -> Picture:
     """A picture of floats (channels, side, side) in 0..1, grey where there is one channel."""
     return Picture(image.expand(3, -1, -1).permute(1, 2, 0).numpy(), lines)
@@ -74,10 +94,18 @@ def shortened(text: str, length: int) -> str:
     return f"{text[: max(length - 1 - behind, 0)]}…{text[len(text) - behind :]}"
 
 
+def figure_of(shown: Shown) -> Figure:
+    match shown:
+        case Grid():
+            return grid_figure(shown)
+        case Listing():
+            return listing_figure(shown)
+        case Panels():
+            return panels_figure(shown)
+
+
 def grid_figure(grid: Grid) -> Figure:
     """Pictures of equal size, 2000 pixels wide in all where there are enough of them."""
-    from matplotlib.figure import Figure
-
     columns = max((len(row.pictures) for row in grid.rows), default=1)
     left = _GAP + (_HEADING if any(row.heading for row in grid.rows) else 0)
     side = min((_WIDTH - left) // columns - _GAP, _LARGEST)
@@ -87,116 +115,72 @@ def grid_figure(grid: Grid) -> Figure:
         y += _LINE * max((len(picture.lines) for picture in row.pictures), default=0)
         tops.append(y)
         y += side + _GAP
-    figure = Figure(figsize=(width / _DPI, y / _DPI), dpi=_DPI)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_axis_off()
-    axes.set(xlim=(0, width), ylim=(y, 0))
-
-    def write(text: str, x: float, y: float, points: int = _POINTS) -> None:
-        # A name may hold dollars, which are no formulas.
-        axes.text(x, y, text, fontsize=points, verticalalignment="center", parse_math=False)
-
-    write(shortened(grid.title, width // (_CHARACTER + 2)), _GAP, 1.5 * _LINE, _POINTS + 3)
+    figure, axes = _canvas(grid.title, width, y)
     for row, top in zip(grid.rows, tops, strict=True):
-        write(row.heading, _GAP, top + side / 2)
+        _write(axes, row.heading, _GAP, top + side / 2)
         for column, picture in enumerate(row.pictures):
             x = left + column * (side + _GAP)
             axes.imshow(picture.pixels, extent=(x, x + side, top + side, top), aspect="auto", vmin=0, vmax=1)
             for number, line in enumerate(reversed(picture.lines)):
-                write(shortened(line, side // _CHARACTER), x, top - (number + 0.5) * _LINE)
+                _write(axes, shortened(line, side // _CHARACTER), x, top - (number + 0.5) * _LINE)
     return figure
 
 
-def confusion_figure(evaluation: Evaluation, title: str) -> Figure:
-    """Counts, a row for each true class, shaded by their share of the row; cells without an image stay empty."""
-    from matplotlib.figure import Figure
-
-    counts = np.array(evaluation.confusion)
-    images = counts.sum(1)
-    shares = counts / np.maximum(images, 1)[:, None]
-    side = min(max(5, 3.5 + 0.6 * len(counts)), 40)
-    figure = Figure(figsize=(side + 1.5, side), dpi=_DPI, layout="constrained")
-    axes = figure.add_subplot()
-    shading = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    names = [shortened(name, 40) for name in evaluation.classes]
-    axes.set_xticks(
-        range(len(names)), names, rotation=45, horizontalalignment="right", rotation_mode="anchor", parse_math=False
-    )
-    true = [f"{name} ({n})" for name, n in zip(names, images, strict=True)]
-    axes.set_yticks(range(len(names)), true, parse_math=False)
-    axes.set(xlabel="taken for", ylabel="true class (images)")
-    axes.set_title(title, parse_math=False, wrap=True)
-    for i, j in zip(*counts.nonzero(), strict=True):
-        colour = "white" if shares[i, j] > 0.5 else "black"
-        axes.text(j, i, str(counts[i, j]), color=colour, ha="center", va="center")
-    figure.colorbar(shading, label="share of the true class", shrink=0.7)
+def listing_figure(listing: Listing) -> Figure:
+    """Lines in letters of equal width; the last column is shortened where a line would be wider than 2000 pixels."""
+    rows = [tuple(_on_one_line(cell) for cell in row) for row in listing.rows]
+    lines = [listing.headings, *rows] if rows else []
+    # Where each column begins and ends, in letters.
+    places, begin = [], 0
+    for column in zip(*lines, strict=True):
+        places.append((begin, begin + max(map(len, column))))
+        begin = places[-1][1] + _BETWEEN
+    room = (_WIDTH - 2 * _GAP) // _LETTER
+    letters = min(places[-1][1], room) if places else 0
+    width = max(2 * _GAP + letters * _LETTER, _NARROWEST)
+    figure, axes = _canvas(listing.title, width, (3 + len(lines)) * _LINE)
+    for number, line in enumerate(lines):
+        for (first, last), cell in zip(places, line, strict=True):
+            x, y = _GAP + first * _LETTER, (3 + number) * _LINE
+            _write(
+                axes,
+                shortened(cell, min(last, room) - first),
+                x,
+                y,
+                family="monospace",
+                fontweight="normal" if number else "bold",
+            )
     return figure
 
 
-def phase_changes(curve: Sequence[EpochResult]) -> list[tuple[int, int]]:
-    """The epochs from which on another number of stages trains, each with that number."""
-    return [
-        (after.epoch, after.trained_stages)
-        for before, after in itertools.pairwise(curve)
-        if before.trained_stages != after.trained_stages
-    ]
-
-
-def curves_figure(curve: Sequence[EpochResult], n: int, title: str) -> Figure:
-    """Losses of training and validation, and the accuracy on the `n` validation images, epoch by epoch."""
+def panels_figure(panels: Panels) -> Figure:
+    """The target against each feature, and how often each value of the target is."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(13, 5), dpi=_DPI, layout="constrained")
-    figure.suptitle(title, parse_math=False)
-    losses, accuracies = figure.subplots(1, 2)
-    epochs = [epoch.epoch for epoch in curve]
-    losses.plot(epochs, [epoch.loss for epoch in curve], "o-", label="training")
-    losses.plot(epochs, [epoch.valid_loss for epoch in curve], "s-", label="validation")
-    losses.set(ylabel="mean loss (nats)")
-    shares = [wilson(epoch.value, n) for epoch in curve]
-    below, above = ([s.value - s.low for s in shares], [s.high - s.value for s in shares])
-    accuracies.errorbar(
-        epochs,
-        [100 * share.value for share in shares],
-        yerr=100 * np.array([below, above]),
-        fmt="s-",
-        color="C1",
-        capsize=3,
-        label=f"validation, n = {n}, 95 % interval",
-    )
-    accuracies.set(ylabel="accuracy (%)")
-    for axes in (losses, accuracies):
-        for epoch, stages in phase_changes(curve):
-            label = f"from epoch {epoch}: {stages} stage{'s' if stages != 1 else ''} of the backbone too"
-            axes.axvline(epoch - 0.5, color="0.4", linestyle="--", label=label)
-        axes.set(xlabel="epoch", xlim=(epochs[0] - 0.5, epochs[-1] + 0.5))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    *names, target = panels.names
+    rows = -(-(len(names) + 1) // _PANELS_IN_A_ROW)
+    columns = min(len(names) + 1, _PANELS_IN_A_ROW)
+    figure = Figure(figsize=(4.6 * columns, 3.8 * rows + 0.4), dpi=DPI, layout="constrained")
+    figure.suptitle(panels.title, parse_math=False)
+    places = range(len(panels.classes))
+    shorter = [shortened(name, 20) for name in panels.classes]
+    for number, name in enumerate(names):
+        axes = figure.add_subplot(rows, columns, number + 1)
+        axes.plot(panels.features[:, number], panels.target, "o", markersize=4, alpha=0.4, markeredgewidth=0)
+        axes.set_xlabel(name, parse_math=False)
+        axes.set_ylabel(target, parse_math=False)
+        if panels.classes:
+            axes.set_yticks(places, shorter, parse_math=False)
         axes.grid(visible=True, alpha=0.3)
-        axes.legend()
+    axes = figure.add_subplot(rows, columns, len(names) + 1)
+    if panels.classes:
+        axes.bar(places, np.bincount(panels.targets.astype(np.int64), minlength=len(places)))
+        axes.set_xticks(places, shorter, parse_math=False)
+    else:
+        axes.hist(panels.targets, bins=30)
+    axes.set_xlabel(target, parse_math=False)
+    axes.set_ylabel(f"rows of {len(panels.targets)}")
     return figure
-
-
-def mistakes_grid(found: Sequence[Mistake], split: Split, title: str) -> Grid:
-    """The first of `found` with what they are, what they were taken for and the name of their file."""
-    shown = found[:_MISTAKES]
-    if not shown:
-        return Grid(f"{title}: no mistakes, all {len(split)} are right", ())
-    images = to_floats(split.take(torch.tensor([mistake.index for mistake in shown]))[0], torch.device("cpu"))
-    pictures = [
-        picture_of(
-            image,
-            mistake.true,
-            f"taken for {mistake.predicted}, {100 * mistake.probability:.1f} %",
-            Path(mistake.name).name,
-        )
-        for image, mistake in zip(images, shown, strict=True)
-    ]
-    rows = tuple(
-        Row(tuple(pictures[start : start + _MISTAKES_IN_A_ROW]))
-        for start in range(0, len(pictures), _MISTAKES_IN_A_ROW)
-    )
-    return Grid(f"{title}: {len(shown)} of {len(found)} mistakes, the most confident first", rows)
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -208,28 +192,25 @@ def save(figure: Figure, path: Path) -> None:
     with atomic_path(path) as temporary, warnings.catch_warnings():
         # A class may be named in a script that the font has not; boxes are shown for it.
         warnings.filterwarnings("ignore", message="Glyph")
-        figure.savefig(temporary, format="png", dpi=_DPI, bbox_inches=None)
+        figure.savefig(temporary, format="png", dpi=DPI, bbox_inches=None)
 
 
-def check_folder(folder: Path) -> None:
-    """Raises InputError where `folder` can't be one because something else has its name."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file: name a folder for the figures")
+def _canvas(title: str, width: int, height: int) -> tuple[Figure, Axes]:
+    """A figure of so many pixels, measured in them from its upper left corner."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    _write(axes, shortened(title, width // (_CHARACTER + 2)), _GAP, 1.5 * _LINE, fontsize=_POINTS + 3)
+    return figure, axes
 
 
-def write_evaluation(folder: Path, evaluation: Evaluation, split: Split, record: CheckpointRecord, data: str) -> None:
-    """Writes `EVALUATION_FILES` into `folder`; `data` says in their titles what was scored.
+def _write(axes: Axes, text: str, x: float, y: float, *, fontsize: float = _POINTS, **style: str) -> None:
+    # A name may hold dollars, which are no formulas.
+    axes.text(x, y, text, fontsize=fontsize, verticalalignment="center", parse_math=False, **style)  # type: ignore[arg-type]
 
-    Raises:
-        InputError: there is no room or no permission.
-    """
-    metric, score = evaluation.metric, evaluation.score
-    interval = interval_text(metric, score.ci95)
-    title = f"{data}: {metric} {value_text(metric, score.value)} ({interval}), n = {score.n}"
-    found = mistakes(evaluation, split)
-    confusion, wrong, curves, summary = (folder / name for name in EVALUATION_FILES)
-    save(confusion_figure(evaluation, title), confusion)
-    save(grid_figure(mistakes_grid(found, split, title)), wrong)
-    trained = f"{record.task}, trained on {record.source}, seed {record.seed}"
-    save(curves_figure(curve_from_json(record.curve), record.n, trained), curves)
-    atomic_write_json(summary, evaluation.to_json() | {"mistakes": [asdict(mistake) for mistake in found]})
+
+def _on_one_line(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text)

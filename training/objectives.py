@@ -10,12 +10,11 @@ from typing import Protocol
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from search_spaces import Config, InputError, is_numeric, positive_class
 
-from .intervals import Estimate, accuracy, grouped_accuracy, resampled
+from .intervals import Estimate, accuracy, grouped_accuracy, resampled, wilson
 
 _RESAMPLES = 1000
 
@@ -133,13 +132,12 @@ class F1(_OfClasses):
     positive: int
 
     def value(self, answers: Tensor, labels: Tensor) -> float:
-        return float(_f1(*self._counts(answers, labels)[:3]))
+        return _f1_of(self._overlap(answers, labels)[0])
 
     def estimate(self, answers: Tensor, labels: Tensor) -> Estimate:
-        counts = self._counts(answers, labels)
-        chance = np.random.default_rng(0)
-        drawn = chance.multinomial(len(labels), np.array(counts) / len(labels), size=_RESAMPLES).T
-        return resampled(float(_f1(*counts[:3])), len(labels), _f1(drawn[0], drawn[1], drawn[2]))
+        """The interval is Wilson's for the overlap (Jaccard's index), of which F1 is a function that only grows."""
+        found = wilson(*self._overlap(answers, labels))
+        return Estimate(_f1_of(found.value), len(labels), _f1_of(found.low), _f1_of(found.high))
 
     def grouped(self, answers: Tensor, labels: Tensor, groups: Sequence[str]) -> Estimate | None:
         return None
@@ -147,17 +145,15 @@ class F1(_OfClasses):
     def beside(self, answers: Tensor, labels: Tensor) -> dict[str, float]:
         return {"accuracy": Accuracy().value(answers, labels)}
 
-    def _counts(self, answers: Tensor, labels: Tensor) -> tuple[int, int, int, int]:
-        """True positives, false ones, false negatives, and the rest."""
+    def _overlap(self, answers: Tensor, labels: Tensor) -> tuple[float, int]:
+        """Of the examples that are of the class or are said to be, the share that both holds for; and their number."""
         said, true = answers == self.positive, labels == self.positive
-        both = int((said & true).sum())
-        false, missed = int(said.sum()) - both, int(true.sum()) - both
-        return both, false, missed, len(labels) - both - false - missed
+        n = int((said | true).sum())
+        return (int((said & true).sum()) / n if n else 0.0), n
 
 
-def _f1(both: ArrayLike, false: ArrayLike, missed: ArrayLike) -> NDArray[np.float64]:
-    doubled = 2 * np.asarray(both, dtype=np.float64)
-    return np.asarray(doubled / np.maximum(doubled + np.asarray(false) + np.asarray(missed), 1))
+def _f1_of(overlap: float) -> float:
+    return 2 * overlap / (1 + overlap)
 
 
 class _OfNumbers:

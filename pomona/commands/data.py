@@ -26,26 +26,30 @@ def show(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Where the picture goes. [default: TASK-train.png, ...]")
     ] = None,
-    count: Annotated[int, typer.Option(metavar="N", help="How many photos are shown.", min=1, max=128)] = 16,
-    resolution: Annotated[
-        int | None, typer.Option(metavar="R", help="Pixels a side. [default: the recipe's]", min=8, max=1024)
+    count: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="How many are shown. [default: 16 photos, 32 texts, 500 rows]", min=1),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="S", help="Another one, other photos.", min=0)] = 0,
+    resolution: Annotated[
+        int | None, typer.Option(metavar="R", help="Of photos, pixels a side. [default: the recipe's]", min=8, max=1024)
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="S", help="Another one, other examples.", min=0)] = 0,
     split: Annotated[str, typer.Option(metavar="NAME", help="train, valid or test.")] = "train",
     skip_unreadable: SkipUnreadable = False,
     trust_split: TrustSplit = False,
     as_json: AsJson = False,
 ) -> None:
-    """Draw some photos as training sees them, with their classes, at every strength of augmentation.
+    """Draw some examples as training sees them: photos with their classes, at every strength of augmentation, lines of
+    text with theirs, or the target of a table against each feature.
 
     Example: [bold]pomona data show fruit --data photos --out fruit.png[/bold]
     """
     if out is not None and (out.suffix.lower() != ".png" or out.is_dir()):
         raise InputError(f"the picture is a PNG file: give --out a name that ends in .png, not {str(out)!r}")
     from ..data_view import view_data
-    from ..figures import grid_figure, save
+    from ..figures import figure_of, save
 
-    with counting("reading the photos") as progress:
+    with counting("reading the data") as progress:
         view = view_data(
             target,
             data,
@@ -58,24 +62,30 @@ def show(
             progress=progress,
         )
     file = out or Path(f"{view.name}-{split}.png")
-    save(grid_figure(view.grid), file)
+    save(figure_of(view.shown), file)
     if as_json:
         print_answer(json.dumps(_to_json(view, file), indent=2))
         return
     print_answer(f"{view.summary}\n")
-    rows = [[label, *(str(counts[label]) for counts in view.counts.values())] for label in view.classes]
-    rows.append(["all", *(str(sum(counts.values())) for counts in view.counts.values())])
-    print_table(["class", *view.counts], rows)
+    sizes = [str(sum(counts.values())) for counts in view.counts.values()]
+    if view.classes:
+        rows = [[label, *(str(counts[label]) for counts in view.counts.values())] for label in view.classes]
+        print_table(["class", *view.counts], [*rows, ["all", *sizes]])
+    else:
+        print_table(["", *view.counts], [["rows", *sizes]])
     print_answer(f"\nwritten: {file}")
 
 
 def _to_json(view: DataView, file: Path) -> dict[str, object]:
-    return {
+    told: dict[str, object] = {
         "file": str(file),
         "source": view.source,
         "classes": list(view.classes),
         "counts": view.counts,
         "fingerprint": view.fingerprint,
-        "resolution": view.resolution,
-        "strengths": list(view.strengths),
     }
+    if view.resolution is not None:
+        told |= {"resolution": view.resolution, "strengths": list(view.strengths)}
+    if view.columns:
+        told |= {"columns": list(view.columns)}
+    return told

@@ -36,7 +36,7 @@ def evaluate(
 
     Example: [bold]pomona evaluate checkpoints/fruit-1 --data photos --json[/bold]
     """
-    from ..figures import EVALUATION_FILES
+    from ..evaluation_figures import evaluation_files
     from ..use import evaluate_checkpoint
 
     with counting("reading the photos") as progress:
@@ -51,7 +51,7 @@ def evaluate(
             trust_split=trust_split,
             notify=lambda line: notes().print(line, markup=False),
         )
-    drawn = [] if figures is None else [str(figures / name) for name in EVALUATION_FILES]
+    drawn = [] if figures is None else [str(figures / name) for name in evaluation_files(result)]
     if as_json:
         told = result.to_json() | ({"figures": drawn} if drawn else {})
         print_answer(json.dumps(told, indent=2))

@@ -15,20 +15,15 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.metrics import confusion_matrix
 
-from pomona.figures import (
-    EVALUATION_FILES,
-    Grid,
-    Picture,
-    Row,
+from pomona.evaluation_figures import (
     check_folder,
     confusion_figure,
     curves_figure,
-    grid_figure,
+    evaluation_files,
     mistakes_grid,
     phase_changes,
-    save,
-    shortened,
 )
+from pomona.figures import Grid, Listing, Picture, Row, grid_figure, listing_figure, save, shortened
 from search_spaces import InputError
 from training import EpochResult, Evaluation, Split, wilson
 from training.evaluate import mistakes
@@ -39,11 +34,15 @@ from .conftest import Run
 from .photos import tiny_photos
 
 
+PHOTO_FILES = ("confusion.png", "mistakes.png", "curves.png", "evaluation.json")
+
+
 def evaluation_of(labels: Sequence[int], logits: torch.Tensor, classes: tuple[str, ...] = CLASSES) -> Evaluation:
     predicted = logits.argmax(1).tolist()
     confusion = confusion_matrix(labels, predicted, labels=range(len(classes))).tolist()
     correct = [a == b for a, b in zip(labels, predicted, strict=True)]
-    return Evaluation(accuracy(correct), None, {}, confusion, classes, logits)
+    score = accuracy(correct)
+    return Evaluation("accuracy", score, None, {}, score, {}, confusion, classes, logits)
 
 
 def curve(*stages: int) -> tuple[EpochResult, ...]:
@@ -70,7 +69,7 @@ def test_mistakes_are_the_wrong_answers_by_confidence(data: st.DataObject) -> No
     split = Split(torch.zeros(n), torch.arange(n), torch.tensor(labels), (), tuple(f"{i}.png" for i in range(n)))
     evaluation = evaluation_of(labels, logits)
     found = mistakes(evaluation, split)
-    right = round(evaluation.accuracy.value * n)
+    right = round(evaluation.score.value * n)
     assert len(found) == len({mistake.index for mistake in found}) == n - right
     assert all(mistake.true != mistake.predicted for mistake in found)
     assert all(mistake.name == f"{mistake.index}.png" for mistake in found)
@@ -131,7 +130,7 @@ def test_a_confusion_matrix_of_many_classes_is_no_wall() -> None:
 
 def test_the_curves() -> None:
     epochs = curve(0, 0, 5, 5)
-    figure = curves_figure(epochs, 100, "curves")
+    figure = curves_figure(epochs, "accuracy", 100, "curves")
     losses, accuracies = figure.axes
     drawn = {str(line.get_label()): line for line in losses.lines}
     np.testing.assert_allclose(drawn["training"].get_xydata(), [[e.epoch, e.loss] for e in epochs])
@@ -149,7 +148,7 @@ def test_the_curves() -> None:
 )
 def test_phase_changes(stages: tuple[int, ...], changes: list[tuple[int, int]], tmp_path: Path) -> None:
     assert phase_changes(curve(*stages)) == changes
-    save(curves_figure(curve(*stages), 10, "curves"), tmp_path / "curves.png")
+    save(curves_figure(curve(*stages), "accuracy", 10, "curves"), tmp_path / "curves.png")
     assert png(tmp_path / "curves.png") == (1300, 500)
 
 
@@ -198,11 +197,11 @@ def test_evaluate_draws_when_asked(run: Run, small: list[object], tmp_path: Path
     code, out, err = run("evaluate", "c", "--figures", "figures", "--json")
     assert code == 0, err
     told = json.loads(out)
-    assert told.pop("figures") == [f"figures/{name}" for name in EVALUATION_FILES]
+    assert told.pop("figures") == [f"figures/{name}" for name in PHOTO_FILES]
     assert told == plain
     folder = tmp_path / "figures"
-    assert sorted(path.name for path in folder.iterdir()) == sorted(EVALUATION_FILES)
-    for name in EVALUATION_FILES[:3]:
+    assert sorted(path.name for path in folder.iterdir()) == sorted(PHOTO_FILES)
+    for name in PHOTO_FILES[:3]:
         width, height = png(folder / name)
         assert 400 < width <= 2000
         assert 50 < height < 2000

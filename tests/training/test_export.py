@@ -18,7 +18,18 @@ from training.backbones import BACKBONES, Backbone, assemble, build, divide, nee
 from training.backbones.backbone import RANDOM
 from training.batches import as_input, to_floats
 from training.evaluate import predict_outputs
-from training.export import INPUT, OPSET, OUTPUT, Deployed, Export, export_onnx, open_session, photos_of, write_graph
+from training.data import Kind
+from training.export import (
+    IMAGES,
+    OPSET,
+    Deployed,
+    Export,
+    Signature,
+    export_onnx,
+    open_session,
+    photos_of,
+    write_graph,
+)
 from training.export_int8 import Quantised, quantise
 from training.model import Classifier, Head
 from training.weights import load_backbone
@@ -63,7 +74,7 @@ def quantised(exported: Export) -> Quantised:
 
 def metadata_in(file: Path) -> dict[str, Any]:
     told = open_session(file).get_modelmeta().custom_metadata_map
-    text = ("task", "precision", "version", "source", "fingerprint")
+    text = ("task", "modality", "metric", "precision", "version", "source", "fingerprint")
     entries = {key.removeprefix("pomona."): value for key, value in told.items() if key.startswith("pomona.")}
     return {key: value if key in text else json.loads(value) for key, value in entries.items()}
 
@@ -71,7 +82,11 @@ def metadata_in(file: Path) -> dict[str, Any]:
 def test_the_file_answers_as_the_checkpoint_does(checkpoint: Checkpoint, exported: Export) -> None:
     logits = predict_outputs(checkpoint.classifier(), SPLITS.valid, torch.device("cpu"), Numerics())
     assert exported.correct == tuple((logits.argmax(1) == SPLITS.valid.labels).tolist())
-    assert exported.accuracy.value == checkpoint.record.value
+    assert exported.score.value == checkpoint.record.value
+    told = exported.to_json()
+    assert (told["metric"], told["accuracy"], told["images"]) == ("accuracy", exported.score.value, 24)
+    assert told["n"] == 24
+    assert "columns" not in told
     assert 0 <= exported.max_difference <= exported.tolerance
     assert (len(exported.seen), exported.classes, exported.resolution) == (24, CLASSES, SIDE)
     assert exported.bytes == exported.file.stat().st_size
@@ -83,14 +98,14 @@ def test_any_photos_in_batches_of_any_size(checkpoint: Checkpoint, exported: Exp
     images = torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (batch, SIDE, SIDE, 3), dtype=np.uint8))
     with torch.no_grad():
         expected = Deployed(checkpoint.classifier())(images).numpy()
-    (found,) = open_session(exported.file).run([OUTPUT], {INPUT: images.numpy()})
+    (found,) = open_session(exported.file).run(["logits"], {"images": images.numpy()})
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_floats_are_refused(exported: Export) -> None:
     images = np.zeros((1, SIDE, SIDE, 3), dtype=np.float32)
     with pytest.raises(Exception, match="uint8"):
-        open_session(exported.file).run(None, {INPUT: images})
+        open_session(exported.file).run(None, {"images": images})
 
 
 def test_the_file_says_what_a_client_must_know(checkpoint: Checkpoint, exported: Export) -> None:
@@ -103,6 +118,7 @@ def test_the_file_says_what_a_client_must_know(checkpoint: Checkpoint, exported:
     assert (told["task"], told["fingerprint"], told["source"]) == (SMALL.name, record.fingerprint, record.source)
     assert (told["value"], told["n"], tuple(told["ci95"])) == (record.value, record.n, record.ci95)
     assert told["config"] == record.config
+    assert (told["modality"], told["metric"], told["columns"]) == ("image", "accuracy", [])
     assert told["precision"] == "fp32"
     assert told["version"]
 
@@ -163,7 +179,7 @@ def test_int8_stands_beside_it(exported: Export, quantised: Quantised) -> None:
     assert quantised.bytes == quantised.file.stat().st_size < exported.bytes / 2
     assert quantised.calibration_images == len(SPLITS.train)
     n = len(exported.seen)
-    assert round(n * quantised.accuracy.value) == round(n * exported.accuracy.value) - quantised.lost + quantised.gained
+    assert round(n * quantised.accuracy.value) == sum(exported.correct) - quantised.lost + quantised.gained
     assert set(quantised.latency) == {"fp32", "int8"}
     for taken in quantised.latency.values():
         assert set(taken) == {1, 32}
@@ -174,7 +190,7 @@ def test_int8_stands_beside_it(exported: Export, quantised: Quantised) -> None:
 
 def test_int8_is_near_fp32(exported: Export, quantised: Quantised) -> None:
     images = exported.seen.take(torch.arange(len(exported.seen)))[0].numpy()
-    full, eight = (open_session(file).run(None, {INPUT: images})[0] for file in (exported.file, quantised.file))
+    full, eight = (open_session(file).run(None, {"images": images})[0] for file in (exported.file, quantised.file))
     assert 0 < np.abs(full - eight).max() < 0.25 * np.abs(full).max()
 
 
@@ -229,12 +245,12 @@ def test_every_family_can_be_exported(name: str, tmp_path: Path) -> None:
     backbone, side = untrained(name)
     config = {"backbone": name, "resolution": side, "head_width": 8, "dropout": 0.5}
     model = Classifier(backbone, config, Head(backbone.widths[-1], 4, config)).eval()
-    write_graph(model, side, tmp_path / "model.onnx")
+    write_graph(model, Signature.of(Kind(), side), tmp_path / "model.onnx")
     session = open_session(tmp_path / "model.onnx")
     assert [entry.shape for entry in session.get_inputs()] == [["batch", side, side, 3]]
     assert [entry.shape for entry in session.get_outputs()] == [["batch", 4]]
     images = torch.randint(0, 256, (3, side, side, 3), dtype=torch.uint8)
-    (found,) = session.run([OUTPUT], {INPUT: images.numpy()})
+    (found,) = session.run(["logits"], {IMAGES: images.numpy()})
     with torch.no_grad():
         expected = Deployed(model)(images).numpy()
         floats = as_input(to_floats(images, images.device), side, model.channels)
