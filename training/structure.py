@@ -51,7 +51,7 @@ def from_scratch(config: Config) -> bool:
 
 
 def resolution_of(config: Config) -> int:
-    """In pixels a side: what the config says, or the backbone's name, as in `residual:3x32x32`; 0 of what is no image."""
+    """In pixels a side: what the config or the backbone (`residual:3x32x32`) says; 0 of what is no image."""
     if "resolution" in config:
         return int(config["resolution"])
     named = _IMAGES.search(str(config["backbone"]))
