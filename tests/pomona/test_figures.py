@@ -33,7 +33,6 @@ from ..toys import CLASSES, toy_splits
 from .conftest import Run
 from .photos import tiny_photos
 
-
 PHOTO_FILES = ("confusion.png", "mistakes.png", "curves.png", "evaluation.json")
 
 

@@ -17,8 +17,8 @@ from training import export as export_module
 from training.backbones import BACKBONES, Backbone, assemble, build, divide, needs_weights, source_model
 from training.backbones.backbone import RANDOM
 from training.batches import as_input, to_floats
-from training.evaluate import predict_outputs
 from training.data import Kind
+from training.evaluate import predict_outputs
 from training.export import (
     IMAGES,
     OPSET,

@@ -1,0 +1,270 @@
+"""What people see of tables and of texts: answers from a checkpoint and from an ONNX file are the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import pomona
+from pomona import onnx_predict
+from pomona.cli import main
+from search_spaces import BONUS, InputError
+from training.data import Kind, unlabelled
+from training.data.texts import BYTES
+
+from ..trained import bonus_checkpoint, level_checkpoint, texts_checkpoint
+from .conftest import Run
+from .test_export_cli import ABSENT, OURS, ROOT
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+WITHOUT_PILLOW = ("PIL",)
+ROWS = "projects_completed,performance,who,years_of_experience\n2,3,Ann,4\n5,5,Bob,5\n\n13,10,Cy,10\n"
+TEXTS = "Free prize! call now\n\nsee you ü\n" + "so long " * 99
+MODELS = ("bonus", "level", "texts")
+Model = tuple[Path, Path, Path]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Model]:
+    """Of each kind a checkpoint, its ONNX file, and a file to be answered."""
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "rows.csv").write_text(ROWS)
+    (folder / "lines.txt").write_text(TEXTS)
+    found = {}
+    for name, train in (("bonus", bonus_checkpoint), ("level", level_checkpoint), ("texts", texts_checkpoint)):
+        checkpoint, onnx = folder / name, folder / f"{name}.onnx"
+        train(checkpoint)
+        assert main(["export", str(checkpoint), "--onnx", str(onnx)]) == 0
+        found[name] = (checkpoint, onnx, folder / ("lines.txt" if name == "texts" else "rows.csv"))
+    return found
+
+
+def same(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        assert list(one) == list(other)
+        for field, value in one.items():
+            if isinstance(value, str):
+                assert value == other[field]
+            else:
+                assert value == pytest.approx(other[field], rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_file_answers_as_its_checkpoint(run: Run, trained: dict[str, Model], name: str) -> None:
+    checkpoint, onnx, asked = trained[name]
+    answers = []
+    for source in (checkpoint, onnx):
+        code, out, err = run("predict", source, asked, asked, "--json")
+        assert code == 0, err
+        answers.append(json.loads(out))
+    same(*answers)
+    assert answers[0] == answers[0][: len(answers[0]) // 2] * 2
+    fields = {"path", "value"} if name == "bonus" else {"path", "label", "probability", "probabilities"}
+    assert all(set(answer) == fields for answer in answers[0])
+    unit = "line" if name == "texts" else "row"
+    assert [answer["path"] for answer in answers[0][:3]] == [f"{asked} {unit} {n}" for n in (1, 2, 3)]
+
+
+def test_the_columns_are_found_by_their_names(run: Run, trained: dict[str, Model], tmp_path: Path) -> None:
+    checkpoint, onnx, asked = trained["bonus"]
+    (tmp_path / "ordered.csv").write_text(
+        "performance,years_of_experience,projects_completed\n3,4,2\n5,5,5\n10,10,13\n"
+    )
+    for source in (checkpoint, onnx):
+        one, other = (
+            [answer["value"] for answer in json.loads(run("predict", source, file, "--json")[1])]
+            for file in (asked, "ordered.csv")
+        )
+        assert one == other
+        assert one == pytest.approx([12 * 3 + 6 * 4 + 2 * 2 + 20, 12 * 5 + 6 * 5 + 2 * 5 + 20, 226], abs=10)
+
+
+def test_what_people_read(run: Run, trained: dict[str, Model]) -> None:
+    for source in trained["bonus"][:2]:
+        code, out, err = run("predict", source, trained["bonus"][2])
+        assert code == 0, err
+        lines = [line.split() for line in out.splitlines()]
+        assert lines[0] == ["example", "value"]
+        assert len(lines) == 4
+        assert 60 < float(lines[1][-1]) < 110
+    for source in trained["texts"][:2]:
+        code, out, err = run("predict", source, trained["texts"][2])
+        assert code == 0, err
+        lines = [line.split() for line in out.splitlines()]
+        assert lines[0] == ["example", "class", "probability", "%"]
+        assert [line[-2] for line in lines[1:]] == ["spam", *[line[-2] for line in lines[2:]]]
+        assert len(lines) == 5
+    code, out, _ = run("predict", "--help")
+    assert code == 0
+    assert "staff.csv" in out
+
+
+def test_for_notebooks(trained: dict[str, Model]) -> None:
+    for name in MODELS:
+        checkpoint, onnx, asked = trained[name]
+        one, other = (pomona.predict(source, [asked])[0] for source in (checkpoint, onnx))
+        assert (one.path, one.label) == (other.path, other.label)
+        assert (one.value is None) == (other.value is None) == (name != "bonus")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_copy_of_the_file_is_a_deployment(run: Run, trained: dict[str, Model], tmp_path: Path, name: str) -> None:
+    checkpoint, onnx, asked = trained[name]
+    copied = shutil.copy(ROOT / "pomona" / "onnx_predict.py", tmp_path / "answer.py")
+    code = (
+        f"import sys, runpy; sys.modules.update(dict.fromkeys({ABSENT + OURS + WITHOUT_PILLOW!r})); "
+        "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    answers = []
+    for options in ([], ["--profile"]):
+        command = [sys.executable, "-c", code, copied, *options, str(onnx), str(asked)]
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        assert done.returncode == 0, done.stderr
+        answers.append(json.loads(done.stdout))
+    same(answers[0], json.loads(run("predict", checkpoint, asked, "--json")[1]))
+    assert set(answers[1]) == {"import_seconds", "load_seconds", "answer_seconds", "peak_megabytes"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "saying"),
+    [
+        ("bonus", "performance,projects_completed\n1,2\n", "line 1: no column 'years_of_experience'"),
+        ("level", "performance,performance,projects_completed\n1,2,3\n", "line 1: several columns 'performance'"),
+        ("level", "performance,projects_completed\n1,2\n3,many\n", "line 3: projects_completed is 'many'"),
+        ("level", "performance,projects_completed\n1,nan\n", "no finite number"),
+        ("level", "performance,projects_completed\n1,2,3\n", "line 2: 3 cells, but 2 columns"),
+        ("level", "performance,projects_completed\n", "holds no rows"),
+        ("level", "", "no column 'performance'"),
+        ("level", b"performance,projects_completed\n1,\xff\n", "can't be read as CSV"),
+        ("level", None, "is not there"),
+        ("texts", "", "is empty: one text a line"),
+        ("texts", b"fine\n\xff\xfe\n", "is no UTF-8 text"),
+        ("texts", None, "can't be read: No such file"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(
+    run: Run, trained: dict[str, Model], tmp_path: Path, name: str, content: str | bytes | None, saying: str
+) -> None:
+    if content is not None:
+        (tmp_path / "asked").write_bytes(content if isinstance(content, bytes) else content.encode())
+    said = []
+    for source in trained[name][:2]:
+        code, out, err = run("predict", source, trained[name][2], "asked")
+        assert (code, out) == (1, "")
+        assert err.startswith("error: ")
+        assert len(err.splitlines()) == 1
+        assert saying in err
+        said.append(err)
+    if content is not None:
+        assert said[0] == said[1]
+
+
+class Echo:
+    """A session that keeps what it is asked."""
+
+    def __init__(self, width: int) -> None:
+        self.shape = ["batch", width]
+        self.name = "asked"
+        self.seen: list[NDArray[Any]] = []
+
+    def get_inputs(self) -> list[Echo]:
+        return [self]
+
+    def run(self, _: None, asked: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        self.seen.append(asked["asked"])
+        return [asked["asked"][:, :1]]
+
+
+def read_both(file: Path, kind: Kind, width: int) -> tuple[object, object]:
+    """What training and a deployment make of a file: inputs and names, or the sentence that refuses it."""
+    one: object
+    other: object
+    try:
+        inputs, names = unlabelled(kind, [file], 0)
+        one = inputs.numpy().tolist(), list(names)
+    except InputError as problem:
+        one = str(problem)
+    echo = Echo(width)
+    told = {"modality": kind.modality, "classes": "[]", "columns": json.dumps(kind.columns)}
+    model = onnx_predict.Model(echo, {f"pomona.{name}": value for name, value in told.items()})
+    try:
+        names = tuple(answer["path"] for answer in model.predict([file]))
+        other = np.concatenate(echo.seen).tolist(), list(names)
+    except onnx_predict.PredictionError as problem:
+        other = str(problem)
+    return one, other
+
+
+cells = st.one_of(st.integers(-99, 99).map(str), st.sampled_from(["1e3", " 2 ", '"3"', "-0.0", "", "x", "1e39", "inf"]))
+headers = st.permutations([*BONUS.columns[:3], "who"]).flatmap(
+    lambda names: st.sampled_from([names, names[:3], [*names, names[0]], [f" {name} " for name in names]])
+)
+
+
+@given(
+    header=headers,
+    rows=st.lists(st.one_of(st.just([]), st.lists(cells, min_size=3, max_size=5)), max_size=40),
+    mark=st.sampled_from(["", "\ufeff"]),
+    end=st.sampled_from(["\n", "\r\n"]),
+)
+def test_a_table_is_read_as_in_training(
+    tmp_path_factory: pytest.TempPathFactory, header: list[str], rows: list[list[str]], mark: str, end: str
+) -> None:
+    file = tmp_path_factory.mktemp("table") / "rows.csv"
+    file.write_bytes((mark + end.join(",".join(row) for row in [header, *rows])).encode())
+    one, other = read_both(file, Kind("tabular", BONUS.columns, "r2"), 3)
+    assert one == other
+
+
+@given(numbers=st.lists(st.tuples(*[st.floats(-1e6, 1e6, width=32)] * 3), min_size=1, max_size=70))
+def test_good_tables_are_read_as_in_training(
+    tmp_path_factory: pytest.TempPathFactory, numbers: list[tuple[float, ...]]
+) -> None:
+    file = tmp_path_factory.mktemp("table") / "rows.csv"
+    lines = [BONUS.columns[:3], *numbers]
+    file.write_text("\n".join(",".join(map(str, line)) for line in lines))
+    one, other = read_both(file, Kind("tabular", BONUS.columns, "r2"), 3)
+    assert one == other
+    assert isinstance(one, tuple)
+    np.testing.assert_array_equal(one[0], np.array(numbers, np.float32))
+
+
+@given(lines=st.lists(st.one_of(st.text(), st.text("aü", min_size=310, max_size=330)), max_size=5), end=st.booleans())
+def test_texts_are_read_as_in_training(tmp_path_factory: pytest.TempPathFactory, lines: list[str], end: bool) -> None:
+    file = tmp_path_factory.mktemp("texts") / "lines.txt"
+    file.write_bytes(("\n".join(lines) + "\n" * end).encode(errors="replace"))
+    one, other = read_both(file, Kind("text", (), "f1:spam"), BYTES)
+    assert one == other
+
+
+def test_the_export_tells_what_it_is_for(run: Run, trained: dict[str, Model]) -> None:
+    code, out, err = run("export", trained["bonus"][0], "--onnx", "bonus.onnx")
+    assert code == 0, err
+    assert "bonus from performance, years_of_experience, projects_completed" in out
+    assert "on 200 rows" in out
+    assert "r2 on them 0.99" in out
+    code, out, err = run("export", trained["level"][0], "--onnx", "level.onnx", "--json")
+    assert code == 0, err
+    assert json.loads(out)["accuracy"] == json.loads(out)["value"]
+    code, out, err = run("export", trained["texts"][0], "--onnx", "texts.onnx")
+    assert code == 0, err
+    assert f"2 classes, texts of up to {BYTES} bytes" in out
+    for name in ("bonus", "texts"):
+        code, out, err = run("export", trained[name][0], "--onnx", "eight.onnx", "--int8")
+        assert (code, out) == (1, "")
+        assert "leave --int8 out" in err.splitlines()[-1]
+        assert not Path("eight.onnx").exists()
