@@ -16,13 +16,13 @@ from .options import AsJson
 
 
 def get(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="A task whose data is public: cifar10, flowers, fruit.")],
+    task: Annotated[str, typer.Argument(metavar="TASK", help="A task whose data is public, such as flowers.")],
     to: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A new folder for it. \\[default: below the cache folder]")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch the public data of a task into a folder, DIR/<split>/<class>/<file>, that --data takes.
+    """Fetch the public data of a task into a folder that --data takes.
 
     What was fetched is kept in the cache folder (POMONA_CACHE names it); a download that was interrupted goes on.
 

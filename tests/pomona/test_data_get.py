@@ -13,7 +13,8 @@ from training.data.sources import SOURCES, Published
 from training.data.unpacking import unpack_cifar10
 
 from ..training.data.archives import cifar_members, tgz
-from ..training.data.server import Server, serving
+from ..training.data.server import Server, serving, serving_idx
+from ..training.data.test_idx import folder_of
 
 
 @pytest.fixture
@@ -55,6 +56,22 @@ def test_without_a_folder_it_goes_into_the_cache(
     told = json.loads(capsys.readouterr().out)
     assert told["new"]
     assert Path(told["folder"]) == tmp_path / "cache/data/cifar10"
+
+
+def test_a_task_whose_data_is_found_without_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("POMONA_CACHE", str(tmp_path / "cache"))
+    with serving_idx(folder_of(tmp_path / "published"), monkeypatch):
+        _call("mnist_mlp", "--json")
+    told = json.loads(capsys.readouterr().out)
+    assert told["new"]
+    assert Path(told["folder"]) == tmp_path / "cache/torchvision/MNIST"
+
+
+def test_nothing_to_fetch_is_said_in_a_line() -> None:
+    with pytest.raises(InputError, match="generated when no --data is given"):
+        _call("bonus")
 
 
 def test_an_unknown_task() -> None:

@@ -11,14 +11,17 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from pomona.data_view import DataView, batch_grid, seen_images, strengths_of, view_data
-from pomona.figures import Grid, Picture, Row, grid_figure
-from search_spaces import FRUIT, Choice, Dimension, Integer, SearchSpace
-from training import Prefixes, Split, Structure
+from pomona.data_view import DataView, batch_grid, row_panels, seen_images, strengths_of, view_data
+from pomona.figures import Grid, Listing, Panels, Picture, Row, grid_figure, panels_figure
+from search_spaces import BONUS, FRUIT, SMS_SPAM, Choice, Dimension, Integer, SearchSpace
+from training import Prefixes, Split, Structure, open_data
+from training.batches import order_of
 from training.data import scan
+from training.data.texts import BYTES
 from training.source import training_pass
 
 from ..toys import CLASSES, RESOLUTION, toy_backbone, toy_splits
+from ..trained import texts_file
 from .conftest import Run
 from .photos import tiny_photos
 
@@ -217,6 +220,99 @@ def test_a_split_with_copies_on_both_sides_is_kept_when_asked(run: Run, tmp_path
         assert code == 0, err
         sizes.append([sum(classes.values()) for classes in json.loads(out)["counts"].values()])
     assert sizes[0] != sizes[1] == [25, 19]
+
+
+def test_a_table_shows_its_target_against_each_feature() -> None:
+    data = open_data("generated", BONUS).at(0)
+    view = view_data("bonus", count=50, seed=3)
+    panels = view.shown
+    assert isinstance(panels, Panels)
+    assert panels.names == BONUS.columns
+    (order,) = order_of(len(data.train), len(data.train), seed=3, epoch=1)
+    features, target = data.train.take(order[:50])
+    np.testing.assert_array_equal(panels.features, features.numpy())
+    np.testing.assert_array_equal(panels.target, target.numpy())
+    np.testing.assert_array_equal(panels.targets, data.train.labels.numpy())
+    figure = panels_figure(panels)
+    assert [axes.get_xlabel() for axes in figure.axes] == list(BONUS.columns)
+    for column, axes in enumerate(figure.axes[:3]):
+        np.testing.assert_array_equal(axes.lines[0].get_xydata(), np.stack([features[:, column], target], 1))
+    assert sum(bar.get_height() for bar in figure.axes[3].patches) == len(data.train)
+    figure.canvas.draw()
+
+
+def test_a_table_of_classes_and_of_many_columns() -> None:
+    features, target = torch.rand(30, 40), torch.arange(30) % 3
+    split = Split(features, torch.arange(30), target, (), ("",) * 30)
+    columns = (*(f"$c{column}" for column in range(40)), "kind")
+    panels = row_panels(split, CLASSES, columns, torch.arange(9), "many")
+    assert panels.names == (*columns[:23], "kind")
+    assert "the first 23 of 40" in panels.title
+    np.testing.assert_array_equal(panels.features, features[:9, :23].numpy())
+    figure = panels_figure(panels)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(CLASSES)
+    assert [bar.get_height() for bar in figure.axes[-1].patches] == [10, 10, 10]
+    assert figure.get_size_inches().max() * figure.dpi < 5000
+    figure.canvas.draw()
+
+
+def test_texts_are_shown_as_far_as_the_model_reads_them(tmp_path: Path) -> None:
+    file = texts_file(tmp_path / "texts.tsv")
+    train = open_data(file, SMS_SPAM).at(0).train
+    view = view_data("sms_spam", str(file), seed=5)
+    assert isinstance(view.shown, Listing)
+    (order,) = order_of(len(train), len(train), seed=5, epoch=1)
+    expected = [(SMS_SPAM.classes[int(train.labels[i])], train.names[i].encode()[:BYTES].decode()) for i in order[:32]]
+    assert list(view.shown.rows) == expected
+    everything = view_data("sms_spam", str(file), count=128)
+    assert isinstance(everything.shown, Listing)
+    assert len(everything.shown.rows) == len(train)
+    assert max(len(text.encode()) for _, text in everything.shown.rows) <= BYTES
+
+
+def test_what_is_told_of_tables_and_texts(run: Run, tmp_path: Path) -> None:
+    code, out, err = run("data", "show", "bonus", "--json")
+    assert code == 0, err
+    told = json.loads(out)
+    assert told["counts"] == {"train": {"rows": 800}, "valid": {"rows": 200}}
+    assert (told["classes"], told["columns"]) == ([], list(BONUS.columns))
+    assert not {"resolution", "strengths"} & set(told)
+    with Image.open(tmp_path / told["file"]) as picture:
+        assert 900 < picture.width <= 2000
+    code, out, err = run("data", "show", "bonus", "--out", "bonus.png")
+    assert code == 0, err
+    assert ["rows", "800", "200"] in [line.split() for line in out.splitlines()]
+    texts_file(tmp_path / "texts.tsv")
+    code, out, err = run("data", "show", "sms_spam", "--data", "texts.tsv", "--split", "valid", "--json")
+    assert code == 0, err
+    told = json.loads(out)
+    assert set(told) == {"file", "source", "classes", "counts", "fingerprint"}
+    assert sum(told["counts"]["train"].values()) + sum(told["counts"]["valid"].values()) == 91
+    code, out, err = run("data", "show", "sms_spam", "--data", "texts.tsv")
+    assert code == 0, err
+    assert (tmp_path / "sms_spam-train.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "saying"),
+    [
+        (("bonus", "--resolution", 32), "leave out --resolution"),
+        (("bonus", "--data", "nowhere.csv"), "nowhere.csv"),
+        (("bonus", "--split", "test"), "no split 'test'"),
+        (("sms_spam",), "needs --data"),
+        (("sms_spam", "--data", "texts.tsv", "--count", 129), "at most 128"),
+        (("fruit", "--count", 129), "at most 128"),
+    ],
+)
+def test_what_does_not_suit_tables_and_texts(
+    run: Run, tmp_path: Path, arguments: tuple[object, ...], saying: str
+) -> None:
+    texts_file(tmp_path / "texts.tsv")
+    code, out, err = run("data", "show", *arguments)
+    assert (code, out) == (1, "")
+    assert len(err.strip().splitlines()) == 1
+    assert saying in err
+    assert [path.name for path in tmp_path.iterdir()] == ["texts.tsv"]
 
 
 def test_help(run: Run) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +19,20 @@ from pomona.evaluation_figures import (
     check_folder,
     confusion_figure,
     curves_figure,
-    evaluation_files,
     mistakes_grid,
+    mistakes_listing,
     phase_changes,
+    predicted_figure,
+    residuals_listing,
 )
 from pomona.figures import Grid, Listing, Picture, Row, grid_figure, listing_figure, save, shortened
 from search_spaces import InputError
-from training import EpochResult, Evaluation, Split, wilson
-from training.evaluate import mistakes
+from training import Checkpoint, EpochResult, Evaluation, Split, wilson
+from training.evaluate import Mistake, Residual, mistakes
 from training.intervals import accuracy
 
 from ..toys import CLASSES, toy_splits
+from ..trained import bonus_checkpoint, level_checkpoint, texts_checkpoint
 from .conftest import Run
 from .photos import tiny_photos
 
@@ -223,3 +226,109 @@ def test_evaluate_draws_when_asked(run: Run, small: list[object], tmp_path: Path
         assert err.splitlines()[-1].startswith("error: ")
     assert sorted(tmp_path.rglob("*")) == before
     assert (tmp_path / "file").read_text() == "kept"
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.text(max_size=12), st.text("spam", max_size=8), st.text("word $£\n\t苹{", max_size=400)),
+        max_size=4,
+    )
+)
+def test_a_listing_keeps_within_its_picture(rows: list[tuple[str, ...]]) -> None:
+    figure = listing_figure(Listing("title", ("true", "taken for", "example"), tuple(rows)))
+    width, height = (round(side * figure.dpi) for side in figure.get_size_inches())
+    assert 900 <= width <= 2000
+    texts = [text for text in figure.axes[0].texts if text.get_text() != "title"]
+    assert len(texts) == (3 * (1 + len(rows)) if rows else 0)
+    for text, cell in zip(texts[3:], (cell for row in rows for cell in row), strict=True):
+        assert text.get_text().isprintable() or not text.get_text()
+        assert len(text.get_text()) <= len(cell)
+        assert text.get_position()[1] < height
+        assert text.get_position()[0] + 7 * len(text.get_text()) <= width
+
+
+def test_letters_are_as_wide_as_reckoned(tmp_path: Path) -> None:
+    for length in (20, 250, 900):
+        text = "Wi ü" * (length // 4)
+        figure = listing_figure(Listing("title", ("a", "b"), (("ham", text), ("spam", "short"))))
+        figure.canvas.draw()
+        drawn = [part.get_window_extent() for part in figure.axes[0].texts]
+        assert max(box.x1 for box in drawn) <= figure.get_size_inches()[0] * figure.dpi
+        # The columns stand beside each other.
+        assert drawn[3].x1 < drawn[4].x0
+    save(figure, tmp_path / "wide.png")
+    assert png(tmp_path / "wide.png")[0] <= 2000
+
+
+def test_texts_that_were_mistaken_are_lines() -> None:
+    found = [Mistake(7, "see you", "ham", "spam", 0.987), Mistake(2, "WIN", "spam", "ham", 0.5)]
+    listing = mistakes_listing(found, ["see you", "WIN"], 30, "texts")
+    assert listing.rows == (("ham", "spam", "98.7", "see you"), ("spam", "ham", "50.0", "WIN"))
+    assert "2 of 2 mistakes" in listing.title
+    assert mistakes_listing([], [], 30, "texts").title == "texts: no mistakes, all 30 are right"
+
+
+def test_numbers_against_what_they_should_be() -> None:
+    found = [Residual(1, "b", 4.0, 7.0), Residual(0, "a", 2.0, 1.0), Residual(2, "c", 9.0, 9.0)]
+    figure = predicted_figure(found, "cost $", "title $x$")
+    answers, misses = figure.axes
+    np.testing.assert_allclose(answers.lines[0].get_xydata(), [[4, 7], [2, 1], [9, 9]])
+    np.testing.assert_allclose(answers.lines[1].get_xydata(), [[2, 2], [9, 9]])
+    np.testing.assert_allclose(misses.lines[0].get_xydata(), [[4, 3], [2, -1], [9, 0]])
+    assert (answers.get_xlabel(), answers.get_ylabel()) == ("cost $, true", "cost $, predicted")
+    figure.canvas.draw()
+    listing = residuals_listing(found, ["row 2", "row 1", "row 3"], "numbers")
+    assert listing.rows == (("4", "7", "+3", "row 2"), ("2", "1", "-1", "row 1"), ("9", "9", "+0", "row 3"))
+    assert "the worst 3 of 3" in listing.title
+
+
+@pytest.mark.parametrize(
+    ("metric", "unit", "label", "loss"),
+    [
+        ("r2", 1, "r2", "mean squared error"),
+        ("rmse", 1, "rmse", "mean squared error"),
+        ("f1:$pam", 100, "f1:$pam (%)", "mean loss (nats)"),
+    ],
+)
+def test_the_curves_of_other_metrics_have_no_interval(metric: str, unit: int, label: str, loss: str) -> None:
+    epochs = curve(0, 0, 0)
+    figure = curves_figure(epochs, metric, 100, "curves")
+    losses, values = figure.axes
+    assert (losses.get_ylabel(), values.get_ylabel()) == (loss, label)
+    np.testing.assert_allclose(values.lines[0].get_xydata(), [[e.epoch, unit * e.value] for e in epochs])
+    assert not values.collections
+    figure.canvas.draw()
+
+
+@pytest.mark.parametrize(
+    ("train", "first", "kept"),
+    [
+        (bonus_checkpoint, "predicted.png", "residuals"),
+        (level_checkpoint, "confusion.png", "mistakes"),
+        (texts_checkpoint, "confusion.png", "mistakes"),
+    ],
+)
+def test_evaluate_draws_tables_and_texts(
+    run: Run, tmp_path: Path, train: Callable[[Path], Checkpoint], first: str, kept: str
+) -> None:
+    record = train(tmp_path / "c").record
+    code, out, err = run("evaluate", "c", "--figures", "figures", "--json")
+    assert code == 0, err
+    told = json.loads(out)
+    names = (first, "mistakes.png", "curves.png", "evaluation.json")
+    assert told.pop("figures") == [f"figures/{name}" for name in names]
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(names)
+    for name in names[:3]:
+        width, height = png(tmp_path / "figures" / name)
+        assert 400 < width <= 2000
+        assert 50 < height < 2000
+    summary = json.loads((tmp_path / "figures" / "evaluation.json").read_text())
+    listed = summary.pop(kept)
+    assert summary == told
+    if kept == "residuals":
+        assert len(listed) == record.n
+        misses = [abs(one["predicted"] - one["true"]) for one in listed]
+        assert misses == sorted(misses, reverse=True)
+        assert told["rmse"] == pytest.approx(np.sqrt(np.mean(np.square(misses))), rel=1e-4)
+    else:
+        assert len(listed) == record.n - sum(told["confusion"][i][i] for i in range(2))

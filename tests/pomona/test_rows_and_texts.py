@@ -106,7 +106,7 @@ def test_what_people_read(run: Run, trained: dict[str, Model]) -> None:
         assert code == 0, err
         lines = [line.split() for line in out.splitlines()]
         assert lines[0] == ["example", "class", "probability", "%"]
-        assert [line[-2] for line in lines[1:]] == ["spam", *[line[-2] for line in lines[2:]]]
+        assert lines[1][-2] == "spam"
         assert len(lines) == 5
     code, out, _ = run("predict", "--help")
     assert code == 0

@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -30,15 +30,21 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file on the web; `checksum` is `sha256:...` or `md5:...`, `size` in bytes where it is published too."""
+    """A file on the web; `checksum` is `sha256:...` or `md5:...`, `size` in bytes where it is known too.
+
+    A `checksum` of None is for files of which none is published, and which notice by themselves when they are damaged.
+    `mirrors` are other addresses of it, in the order in which they are tried.
+    """
 
     url: str
-    checksum: str
+    checksum: str | None
     size: int | None = None
+    mirrors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        algorithm, _, digest = self.checksum.partition(":")
-        assert (algorithm, len(digest)) in (("sha256", 64), ("md5", 32)), self.checksum
+        if self.checksum is not None:
+            algorithm, _, digest = self.checksum.partition(":")
+            assert (algorithm, len(digest)) in (("sha256", 64), ("md5", 32)), self.checksum
 
     @property
     def name(self) -> str:
@@ -65,27 +71,42 @@ def download(file: RemoteFile, folder: Path | None = None, *, progress: Progress
                 raise InputError(f"{target} is not the published file ({found}, not {file.checksum}): remove it")
             return target
         part = target.with_name(f"{target.name}.part")
-        received = _fetched(file, part, progress)
-        wrong = "" if file.size in (None, received.size) else f"{received.size} bytes, not {file.size}"
-        if received.checksum != file.checksum:
-            wrong = f"{received.checksum}, not {file.checksum}"
-        if wrong:
-            part.unlink()
-            raise InputError(
-                f"{file.url} is not the file that was published ({wrong}), and was removed: try again, or "
-                + _ways_out(target.parent)
-            )
+        _fetch_from_any(file, part, progress)
         with part.open("rb") as written:
             os.fsync(written.fileno())
         part.replace(target)
     return target
 
 
+def _fetch_from_any(file: RemoteFile, part: Path, progress: Progress | None) -> None:
+    """Fetches `part` from the first address that gives the file; the problem of the first is told if none does."""
+    problems: list[InputError] = []
+    for url in (file.url, *file.mirrors):
+        try:
+            return _fetch_checked(replace(file, url=url), part, progress)
+        except InputError as problem:
+            problems.append(problem)
+    raise problems[0]
+
+
+def _fetch_checked(file: RemoteFile, part: Path, progress: Progress | None) -> None:
+    received = _fetched(file, part, progress)
+    wrong = "" if file.size in (None, received.size) else f"{received.size} bytes, not {file.size}"
+    if received.checksum != file.checksum:
+        wrong = f"{received.checksum}, not {file.checksum}"
+    if wrong:
+        part.unlink()
+        raise InputError(
+            f"{file.url} is not the file that was published ({wrong}), and was removed: try again, or "
+            + _ways_out(part.parent)
+        )
+
+
 class _Received:
-    """What a file on disk holds so far: its size and its checksum, which grows with it."""
+    """What a file on disk holds so far: its size and its checksum, which grows with it; None if none is known."""
 
     def __init__(self, file: RemoteFile, path: Path) -> None:
-        self._algorithm = file.checksum.partition(":")[0]
+        self._algorithm = file.checksum.partition(":")[0] if file.checksum else None
         self.start_over()
         if path.exists():
             with path.open("rb") as there:
@@ -94,21 +115,22 @@ class _Received:
 
     def start_over(self) -> None:
         self.size = 0
-        self._hash = hashlib.new(self._algorithm, usedforsecurity=False)
+        self._hash = hashlib.new(self._algorithm, usedforsecurity=False) if self._algorithm else None
 
     def add(self, block: bytes) -> None:
         self.size += len(block)
-        self._hash.update(block)
+        if self._hash is not None:
+            self._hash.update(block)
 
     @property
-    def checksum(self) -> str:
-        return f"{self._algorithm}:{self._hash.hexdigest()}"
+    def checksum(self) -> str | None:
+        return None if self._hash is None else f"{self._algorithm}:{self._hash.hexdigest()}"
 
 
 def _fetched(file: RemoteFile, part: Path, progress: Progress | None) -> _Received:
     """Fetches what `part` lacks. It is whole afterwards, though perhaps of something else."""
     received = _Received(file, part)
-    if received.checksum == file.checksum:
+    if file.checksum is not None and received.checksum == file.checksum:
         return received
     for _ in range(_ATTEMPTS):
         before = received.size

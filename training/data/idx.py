@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from search_spaces import InputError
 
-from .. import vision
 from ..cache import cache_folder
+from .download import RemoteFile, download
 from .splits import Split, Splits, short_digest
+from .threads import Progress
 
 TORCHVISION = "torchvision:"
 _VALID = 5_000
@@ -29,6 +30,25 @@ _KINDS = {
     ),
 }
 _FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+# Addresses and checksums as torchvision has them, and the sizes in bytes of the files with these checksums.
+_MIRRORS = {
+    "MNIST": ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/"),
+    "FashionMNIST": ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
+}
+_PUBLISHED = {
+    "MNIST": (
+        ("f68b3c2dcbeaaa9fbdd348bbdeb94873", 9_912_422),
+        ("d53e105ee54ea40749a09fcbcd1e9432", 28_881),
+        ("9fb629c4189551a2d022fa330f9573f3", 1_648_877),
+        ("ec29112dd5afa0611ce80d1b7f02629c", 4_542),
+    ),
+    "FashionMNIST": (
+        ("8d4fb7e6c68d591d4c3dfef9ec88bf0d", 26_421_880),
+        ("25c81989df183df01b3e8a0aad5dffbe", 29_515),
+        ("bef4ecab320f06d8554ea6380940ec79", 4_422_102),
+        ("bb300cfdad3c16e7a12a480ee83cd310", 5_148),
+    ),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,26 +160,48 @@ def read_idx(folder: Path, *, seed: int = 0) -> IdxSet:
     )
 
 
-def fetch_idx(source: str) -> Path:
-    """The folder of `torchvision:MNIST` or `torchvision:FashionMNIST`, filled by torchvision where it was not yet.
+def idx_folder(kind: str) -> Path:
+    """Where `torchvision:KIND` is looked for, and put."""
+    return cache_folder("torchvision", kind)
+
+
+def idx_files(folder: Path, kind: str) -> list[Path]:
+    """Those of the four files of `kind` that are in `folder`, packed or not."""
+    raw = folder / kind / "raw"
+    either = [(raw / f"{name}.gz", raw / name) for name in _FILES]
+    return [next(path for path in paths if path.is_file()) for paths in either if any(map(Path.is_file, paths))]
+
+
+def fetch_idx(source: str, *, progress: Progress | None = None) -> Path:
+    """The folder of `torchvision:MNIST` or `torchvision:FashionMNIST`, filled where it was not yet.
+
+    It is laid out as torchvision does it, so that either takes what the other has fetched. `progress` counts bytes, and
+    nothing where all is there.
 
     Raises:
-        InputError: there is no such source, or it can't be reached.
+        InputError: there is no such source, or it can't be reached, or what is there is something else.
     """
     kind = source.removeprefix(TORCHVISION)
     if kind not in _KINDS:
         raise InputError(f"unknown source {source!r}: {', '.join(TORCHVISION + name for name in _KINDS)}")
-    folder = cache_folder("torchvision", kind)
-    fetch: Callable[..., object] = getattr(vision.torchvision().datasets, kind)
-    try:
-        for train in (True, False):
-            fetch(folder, train=train, download=True)
-    except (OSError, RuntimeError) as problem:
-        raise InputError(
-            f"{kind} can't be fetched ({problem}): put its IDX files into {folder / kind / 'raw'}, or name a folder "
-            "that holds them with --data"
-        ) from None
-    return folder
+    raw = idx_folder(kind) / kind / "raw"
+    packed = [file for file in _published(kind) if not (raw / file.name.removesuffix(".gz")).is_file()]
+    sizes = [file.size or 0 for file in packed]
+    for number, file in enumerate(packed):
+        download(file, raw, progress=_counted(progress, sum(sizes[:number]), sum(sizes)))
+    return idx_folder(kind)
+
+
+def _published(kind: str) -> list[RemoteFile]:
+    first, *others = _MIRRORS[kind]
+    return [
+        RemoteFile(f"{first}{name}.gz", f"md5:{md5}", size, tuple(f"{other}{name}.gz" for other in others))
+        for name, (md5, size) in zip(_FILES, _PUBLISHED[kind], strict=True)
+    ]
+
+
+def _counted(progress: Progress | None, before: int, total: int) -> Progress | None:
+    return None if progress is None else lambda done, _: progress(before + done, total)
 
 
 def _array(folder: Path, name: str) -> NDArray[np.uint8]:

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search_spaces import InputError
+from search_spaces import TASKS, InputError
 
 from ..cache import cache_folder
 from .download import RemoteFile, download, download_folder
+from .idx import TORCHVISION, fetch_idx, idx_files, idx_folder
 from .layout import SPLITS
+from .tables import GENERATED
 from .threads import Progress, only_one_process
-from .unpacking import unpack_cifar10, unpack_flowers102
+from .unpacking import SMS_TEXTS, unpack_cifar10, unpack_flowers102, unpack_sms_spam
 
 StageProgress = Callable[[str, int, int], None]
 """Called with (what is being done, done, total)."""
@@ -26,11 +28,12 @@ StageProgress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Published:
-    """Files on the web, and what makes a folder of them: `unpack(files, folder, progress)`."""
+    """Files on the web, and what makes a folder of them that has `holds`: `unpack(files, folder, progress)`."""
 
     page: str
     files: tuple[RemoteFile, ...]
     unpack: Callable[[Sequence[Path], Path, Progress | None], None]
+    holds: str = "train"
 
 
 @dataclass(frozen=True)
@@ -39,15 +42,29 @@ class Kaggle:
 
     dataset: str
     inside: str
+    holds: str = "train"
 
     @property
     def page(self) -> str:
         return f"https://www.kaggle.com/datasets/{self.dataset}"
 
 
+@dataclass(frozen=True)
+class Idx:
+    """The data of `torchvision:KIND`, kept where it is looked for when no data is named; several tasks share it."""
+
+    page: str
+    kind: str
+
+    @property
+    def holds(self) -> str:
+        return f"{self.kind}/raw"
+
+
+_FASHION = Idx("https://github.com/zalandoresearch/fashion-mnist", "FashionMNIST")
 _FLOWERS102 = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/"
 
-SOURCES: dict[str, Published | Kaggle] = {
+SOURCES: dict[str, Published | Kaggle | Idx] = {
     "fruit": Kaggle("sriramr/fruits-fresh-and-rotten-for-classification", "dataset"),
     # Addresses and checksums as torchvision has them.
     "cifar10": Published(
@@ -68,6 +85,17 @@ SOURCES: dict[str, Published | Kaggle] = {
         ),
         unpack=unpack_flowers102,
     ),
+    "mnist_mlp": Idx("http://yann.lecun.com/exdb/mnist/", "MNIST"),
+    "fashion_mlp": _FASHION,
+    "fashion_cnn": _FASHION,
+    "fashion_transfer": _FASHION,
+    "sms_spam": Published(
+        page="https://archive.ics.uci.edu/dataset/228/sms+spam+collection",
+        # No checksum is published; the zip's own are checked as it is unpacked.
+        files=(RemoteFile("https://archive.ics.uci.edu/static/public/228/sms+spam+collection.zip", None),),
+        unpack=unpack_sms_spam,
+        holds=SMS_TEXTS,
+    ),
 }
 
 
@@ -82,7 +110,8 @@ class Fetched:
 
 def data_folder(task: str) -> Path:
     """Where the data of a task goes unless another folder is named."""
-    return cache_folder("data", task)
+    source = SOURCES.get(task)
+    return idx_folder(source.kind) if isinstance(source, Idx) else cache_folder("data", task)
 
 
 def fetch_data(task: str, to: Path | None = None, *, progress: StageProgress | None = None) -> Fetched:
@@ -95,30 +124,41 @@ def fetch_data(task: str, to: Path | None = None, *, progress: StageProgress | N
     """
     source = SOURCES.get(task)
     if source is None:
-        raise InputError(
-            f"no public source is known for {task!r}, only for {', '.join(SOURCES)}: name data with --data DIR"
-        )
+        raise InputError(_nothing_to_fetch(task))
     folder = (to or data_folder(task)).absolute()
-    if _is_there(folder):
+    if isinstance(source, Idx) and folder == idx_folder(source.kind).absolute():
+        before = idx_files(folder, source.kind)
+        _from_torchvision(source, progress)
+        return Fetched(folder, source.page, new=idx_files(folder, source.kind) != before)
+    if _is_there(folder, source.holds):
         return Fetched(folder, source.page, new=False)
     # In the cache, so that no file of ours is left in folders of the user.
     with only_one_process(download_folder() / f"unpacking-{task}"):
-        if _is_there(folder):
+        if _is_there(folder, source.holds):
             return Fetched(folder, source.page, new=False)
         if isinstance(source, Kaggle):
             _write(folder, lambda temporary: _from_kaggle(source, temporary, progress))
+        elif isinstance(source, Idx):
+            fetched = _from_torchvision(source, progress)
+            _write(folder, lambda temporary: _copy(fetched, temporary / source.holds))
         else:
             files = [download(file, progress=_stage(progress, f"downloading {file.name}")) for file in source.files]
             _write(folder, lambda temporary: source.unpack(files, temporary, _stage(progress, "unpacking")))
     return Fetched(folder, source.page, new=True)
 
 
-def _is_there(folder: Path) -> bool:
+def _nothing_to_fetch(task: str) -> str:
+    if any(one.name == task and GENERATED in one.sources for one in TASKS):
+        return f"{task} has nothing to fetch: its table is generated when no --data is given"
+    return f"no public source is known for {task!r}, only for {', '.join(SOURCES)}: name data with --data DIR"
+
+
+def _is_there(folder: Path, holds: str) -> bool:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file: name a folder that does not exist yet")
     if not folder.exists() or not any(folder.iterdir()):
         return False
-    if not (folder / "train").is_dir():
+    if not (folder / holds).exists():
         raise InputError(f"{folder} holds other things: name a folder that does not exist yet")
     return True
 
@@ -140,6 +180,17 @@ def _write(folder: Path, fill: Callable[[Path], None]) -> None:
         if problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY):
             raise InputError(f"cannot write {folder}: {problem.strerror}") from None
         raise
+
+
+def _from_torchvision(source: Idx, progress: StageProgress | None) -> list[Path]:
+    folder = fetch_idx(TORCHVISION + source.kind, progress=_stage(progress, f"downloading {source.kind}"))
+    return idx_files(folder, source.kind)
+
+
+def _copy(files: Sequence[Path], folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for file in files:
+        shutil.copyfile(file, folder / file.name)
 
 
 def _from_kaggle(source: Kaggle, folder: Path, progress: StageProgress | None) -> None:

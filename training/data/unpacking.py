@@ -1,4 +1,4 @@
-"""Published archives, written out as folders of photos: DIR/<split>/<class>/<file>.
+"""Published archives, written out as folders: photos as DIR/<split>/<class>/<file>, texts as one file.
 
 What an archive calls its files never becomes a path: known members are read, and written under names of our own.
 """
@@ -10,6 +10,7 @@ import io
 import pickle
 import re
 import tarfile
+import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,11 +25,13 @@ from search_spaces import InputError
 from .. import vision
 from .threads import Progress, in_threads
 
+SMS_TEXTS = "SMSSpamCollection"
+
 _CIFAR_BATCH = re.compile(r"cifar-10-batches-py/(data_batch_[1-5]|test_batch)")
 _CIFAR_META = "cifar-10-batches-py/batches.meta"
 _CIFAR_BATCHES = 6
 _FLOWER = re.compile(r"jpg/image_(\d{5})\.jpg")
-_DAMAGE = (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, pickle.UnpicklingError)
+_DAMAGE = (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, pickle.UnpicklingError, zipfile.BadZipFile)
 _FLOWER_SPLITS = {"train": "trnid", "valid": "valid", "test": "tstid"}
 
 
@@ -98,6 +101,25 @@ def unpack_flowers102(files: Sequence[Path], folder: Path, progress: Progress | 
                     progress(done, len(paths))
         if done < len(paths):
             raise ValueError(f"{done} of {len(paths)} photos are there")
+
+
+def unpack_sms_spam(files: Sequence[Path], folder: Path, progress: Progress | None = None) -> None:
+    """Writes the texts of `sms+spam+collection.zip` into `SMSSpamCollection` of `folder`, checked by the zip's own CRC.
+
+    Raises:
+        InputError: the archive lacks them, or is damaged.
+    """
+    (archive,) = files
+    with _read(archive):
+        try:
+            with zipfile.ZipFile(archive) as packed:
+                content = packed.read(SMS_TEXTS)
+        except RuntimeError as problem:  # a way to pack, or a password, that nobody expects here
+            raise ValueError(problem) from None
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SMS_TEXTS).write_bytes(content)
+    if progress is not None:
+        progress(1, 1)
 
 
 def _members(archive: Path) -> Iterator[tuple[str, bytes]]:

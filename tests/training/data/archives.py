@@ -6,6 +6,7 @@ import io
 import pickle
 import struct
 import tarfile
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -76,6 +77,17 @@ def flower_files(photos: int = 9) -> tuple[bytes, bytes, bytes]:
     archive = tgz({f"jpg/image_{n:05d}.jpg": jpeg(n) for n in numbers} | {"jpg/../../evil.jpg": b"x", "/evil": b"x"})
     splits = {key: [n for n in numbers if n % 3 == turn] for turn, key in enumerate(("trnid", "valid", "tstid"))}
     return archive, mat({"labels": list(numbers)}), mat(dict(splits))
+
+
+def sms_zip(content: bytes | None = None, name: str = "SMSSpamCollection") -> bytes:
+    """`sms+spam+collection.zip`, by default with 20 different texts."""
+    if content is None:
+        content = "".join(f"{'spam' if n % 4 == 0 else 'ham'}\ttext {n}\n" for n in range(20)).encode()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr(name, content)
+        packed.writestr("readme", b"by Almeida and Hidalgo")
+    return buffer.getvalue()
 
 
 def write_all(folder: Path, **files: bytes) -> list[Path]:

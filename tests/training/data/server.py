@@ -8,7 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
+import pytest
+
+from training.data import idx
 from training.data.download import RemoteFile
 
 
@@ -65,3 +69,16 @@ def serving(**files: bytes) -> Iterator[Server]:
         finally:
             server.shutdown()
             thread.join()
+
+
+@contextmanager
+def serving_idx(folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str = "MNIST") -> Iterator[Server]:
+    """Serves the packed files of `folder` in the place of those that are published as `kind`."""
+    monkeypatch.setenv("no_proxy", "*")
+    with serving() as site:
+        contents = {path.name: path.read_bytes() for path in idx.idx_files(folder, kind)}
+        site.files.update(contents)
+        told = tuple((hashlib.md5(content).hexdigest(), len(content)) for content in contents.values())
+        monkeypatch.setitem(idx._PUBLISHED, kind, told)
+        monkeypatch.setitem(idx._MIRRORS, kind, (f"{site.address}/some/where/",))
+        yield site

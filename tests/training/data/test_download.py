@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -148,6 +149,46 @@ def test_offline_says_the_two_ways_out_in_one_line(tmp_path: Path) -> None:
     assert all(part in message for part in (file.url, f"into {tmp_path} by hand", "--data DIR"))
 
 
+def test_mirrors_are_tried_in_order(server: Server, tmp_path: Path) -> None:
+    server.files["other.tgz"] = CONTENT[::-1]
+    mirrors = tuple(f"{server.address}/{name}" for name in ("other.tgz", "photos.tgz", "never.tgz"))
+    file = replace(server.file("photos.tgz"), url=f"{server.address}/photos/gone.tgz", mirrors=mirrors)
+    assert download(file, tmp_path) == tmp_path / "gone.tgz"
+    assert (tmp_path / "gone.tgz").read_bytes() == CONTENT
+    assert [name for name, _ in server.asked] == ["gone.tgz", "other.tgz", "photos.tgz"]
+
+
+def test_what_one_address_began_another_ends(server: Server, tmp_path: Path) -> None:
+    file = replace(server.file("photos.tgz"), mirrors=(f"{server.address}/mirror/photos.tgz",))
+    (tmp_path / "photos.tgz.part").write_bytes(CONTENT[:-1000])
+    with serving(photos_tgz=CONTENT) as gone:
+        file = replace(file, url=gone.file("photos.tgz").url)
+    assert download(file, tmp_path).read_bytes() == CONTENT
+    assert server.asked == [("photos.tgz", f"bytes={len(CONTENT) - 1000}-")]
+
+
+def test_where_no_mirror_helps_the_problem_of_the_first_is_told(server: Server, tmp_path: Path) -> None:
+    mirrors = (f"{server.address}/a.tgz", f"{server.address}/b.tgz")
+    with serving(photos_tgz=CONTENT) as gone:
+        file = replace(gone.file("photos.tgz"), mirrors=mirrors)
+    with pytest.raises(InputError, match=re.escape(file.url)):
+        download(file, tmp_path)
+    assert [name for name, _ in server.asked] == ["a.tgz", "b.tgz"]
+
+
+def test_a_file_without_a_published_checksum_is_resumed_and_taken_as_it_comes(server: Server, tmp_path: Path) -> None:
+    file = replace(server.file("photos.tgz"), checksum=None)
+    (tmp_path / "photos.tgz.part").write_bytes(CONTENT[:77])
+    assert download(file, tmp_path).read_bytes() == CONTENT
+    download(file, tmp_path)
+    assert server.asked == [("photos.tgz", "bytes=77-")]
+
+
+def test_a_whole_part_without_a_published_checksum_is_fetched_again(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "photos.tgz.part").write_bytes(CONTENT)
+    assert download(replace(server.file("photos.tgz"), checksum=None), tmp_path).read_bytes() == CONTENT
+
+
 def test_a_file_that_is_gone(server: Server, tmp_path: Path) -> None:
     file = replace(server.file("photos.tgz"), url=f"{server.address}/nothing.tgz")
     with pytest.raises(InputError, match="404"):
@@ -161,6 +202,6 @@ def test_a_folder_that_is_a_file(server: Server, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("checksum", ["", "md5:12", "crc:" + "0" * 32])
-def test_a_file_without_a_checksum_can_not_be_named(checksum: str) -> None:
+def test_a_checksum_that_checks_nothing_can_not_be_named(checksum: str) -> None:
     with pytest.raises(AssertionError):
         RemoteFile("http://localhost/x", checksum)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,17 @@ import torch
 from numpy.typing import NDArray
 
 from search_spaces import InputError
-from training.data.idx import fetch_idx, is_idx, read_idx
+from training import vision
+from training.data import idx
+from training.data.idx import fetch_idx, idx_files, idx_folder, is_idx, read_idx
 
 from ...shared import SHARED_DATA, needs_data
+from .server import Server, serving_idx
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
-def idx(array: NDArray[np.uint8]) -> bytes:
+def idx_bytes(array: NDArray[np.uint8]) -> bytes:
     header = bytes([0, 0, 8, array.ndim]) + b"".join(length.to_bytes(4, "big") for length in array.shape)
     return header + array.tobytes()
 
@@ -28,7 +32,7 @@ def folder_of(root: Path, *, packed: bool = True, kind: str = "MNIST", seed: int
     arrays = [chance.integers(0, 256, (n, 28, 28), dtype=np.uint8) for n in (50, 20)]
     labels = [np.arange(n, dtype=np.uint8) % 10 for n in (50, 20)]
     for name, array in zip(FILES, (arrays[0], labels[0], arrays[1], labels[1]), strict=True):
-        data = idx(array)
+        data = idx_bytes(array)
         (raw / (f"{name}.gz" if packed else name)).write_bytes(gzip.compress(data) if packed else data)
     return root
 
@@ -67,7 +71,7 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
     labels.write_bytes(gzip.compress(gzip.decompress(whole)[:-3]))
     with pytest.raises(InputError, match="cut off"):
         read_idx(folder)
-    labels.write_bytes(gzip.compress(idx(np.zeros(7, np.uint8))))
+    labels.write_bytes(gzip.compress(idx_bytes(np.zeros(7, np.uint8))))
     with pytest.raises(InputError, match="50 images do not go with 7 labels"):
         read_idx(folder)
     labels.unlink()
@@ -78,16 +82,78 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
         fetch_idx("torchvision:EMNIST")
 
 
-def test_offline_both_ways_out_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from training import vision
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """Serves a small MNIST in the place of the published one."""
+    with serving_idx(folder_of(tmp_path / "published"), monkeypatch) as server:
+        yield server
 
-    def unreachable(*_: object, **__: object) -> None:
-        raise OSError("no route")
 
-    monkeypatch.setenv("POMONA_CACHE", str(tmp_path))
-    monkeypatch.setattr(vision.torchvision().datasets, "MNIST", unreachable)
-    with pytest.raises(InputError, match=r"no route.*--data"):
+def test_what_is_fetched_is_the_published_data_where_torchvision_puts_it(
+    server: Server, tmp_path: Path, cache: Path
+) -> None:
+    seen: list[tuple[int, int]] = []
+    folder = fetch_idx("torchvision:MNIST", progress=lambda done, total: seen.append((done, total)))
+    assert folder == idx_folder("MNIST")
+    assert cache in folder.parents
+    assert idx_files(folder, "MNIST") == [folder / "MNIST/raw" / f"{name}.gz" for name in FILES]
+    assert read_idx(folder).fingerprint == read_idx(tmp_path / "published").fingerprint
+    total = sum(len(content) for content in server.files.values())
+    assert seen == sorted(seen)
+    assert seen[-1] == (total, total)
+    seen.clear()
+    fetch_idx("torchvision:MNIST", progress=lambda done, total: seen.append((done, total)))
+    assert (seen, len(server.asked)) == ([], 4)
+
+
+def test_torchvision_reads_what_was_fetched(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = vision.torchvision().datasets.MNIST
+    resources = [(file.name, (file.checksum or "").removeprefix("md5:")) for file in idx._published("MNIST")]
+    monkeypatch.setattr(theirs, "resources", resources)
+    monkeypatch.setattr(theirs, "mirrors", [f"{server.address}/"])
+    dataset = theirs(fetch_idx("torchvision:MNIST"), train=True, download=True)
+    assert torch.equal(dataset.targets, torch.arange(50) % 10)
+    assert len(server.asked) == 4
+
+
+def test_what_torchvision_unpacked_is_not_fetched(server: Server) -> None:
+    folder_of(idx_folder("MNIST"), packed=False)
+    assert len(read_idx(fetch_idx("torchvision:MNIST")).images) == 70
+    assert server.asked == []
+
+
+def test_an_interrupted_fetch_goes_on(server: Server) -> None:
+    server.drops = 1000
+    with pytest.raises(InputError, match="what has come is kept"):
         fetch_idx("torchvision:MNIST")
+    asked, server.drops = len(server.asked), None
+    assert len(read_idx(fetch_idx("torchvision:MNIST")).images) == 70
+    assert server.asked[asked][1] == "bytes=5000-"
+
+
+def test_another_file_in_its_place_is_refused(server: Server) -> None:
+    raw = folder_of(idx_folder("MNIST"), seed=1) / "MNIST/raw"
+    with pytest.raises(InputError, match=rf"{raw / FILES[0]}\.gz is not the published file.*remove it"):
+        fetch_idx("torchvision:MNIST")
+
+
+def test_offline_both_ways_out_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving_idx(folder_of(tmp_path), monkeypatch) as gone:
+        pass
+    with pytest.raises(InputError) as caught:
+        fetch_idx("torchvision:MNIST")
+    message = str(caught.value)
+    raw = idx_folder("MNIST") / "MNIST/raw"
+    assert "\n" not in message
+    assert all(part in message for part in (gone.address, f"into {raw} by hand", "--data DIR"))
+
+
+@pytest.mark.parametrize("kind", ["MNIST", "FashionMNIST"])
+def test_addresses_and_checksums_are_torchvisions(kind: str) -> None:
+    theirs = getattr(vision.torchvision().datasets, kind)
+    assert [((file.url, *file.mirrors), file.checksum) for file in idx._published(kind)] == [
+        (tuple(mirror + name for mirror in theirs.mirrors), f"md5:{md5}") for name, md5 in theirs.resources
+    ]
 
 
 @needs_data
@@ -95,6 +161,9 @@ def test_the_published_sets() -> None:
     for name, kind in (("mnist", "MNIST"), ("fashion", "FashionMNIST")):
         data = read_idx(SHARED_DATA / name)
         assert data.source == kind
+        assert [path.stat().st_size for path in idx_files(SHARED_DATA / name, kind)] == [
+            file.size for file in idx._published(kind)
+        ]
         assert {split: sum(counts.values()) for split, counts in data.counts.items()} == {
             "train": 55_000,
             "valid": 5_000,

@@ -3,19 +3,22 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from search_spaces import InputError, task_named
 from training import vision
-from training.data import sources
-from training.data.sources import SOURCES, Kaggle, Published, data_folder, fetch_data
+from training.data import open_data
+from training.data.idx import idx_files, idx_folder, read_idx
+from training.data.sources import SOURCES, Idx, Published, data_folder, fetch_data
 from training.data.unpacking import unpack_cifar10
 
-from .archives import cifar_members, tgz
+from .archives import cifar_members, sms_zip, tgz
 from .folders import files_below, write_folder
-from .server import Server, serving
+from .server import Server, serving, serving_idx
+from .test_idx import folder_of
 
 
 @pytest.fixture
@@ -146,8 +149,69 @@ def test_addresses_and_checksums_are_torchvisions() -> None:
 
 
 @pytest.mark.parametrize("task", SOURCES)
-def test_every_source_is_of_a_task_and_says_where_it_comes_from(task: str) -> None:
-    assert task_named(task).modality == "image"
-    assert SOURCES[task].page.startswith("https://")
-    assert isinstance(SOURCES[task], Kaggle | Published)
-    assert sources.data_folder(task).name == task
+def test_every_source_is_of_a_task_and_says_where_it_comes_from(task: str, cache: Path) -> None:
+    source = SOURCES[task]
+    assert task_named(task).name == task
+    assert source.page.startswith(("https://", "http://"))
+    assert cache in data_folder(task).parents
+    if isinstance(source, Idx):
+        assert task_named(task).sources == (f"torchvision:{source.kind}",)
+
+
+def test_idx_files_go_where_their_tasks_look_for_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = folder_of(tmp_path / "published", kind="FashionMNIST")
+    seen: list[tuple[str, int, int]] = []
+    with serving_idx(published, monkeypatch, "FashionMNIST") as server:
+        fetched = fetch_data("fashion_mlp", progress=lambda *counts: seen.append(counts))
+        assert (fetched.folder, fetched.new) == (idx_folder("FashionMNIST"), True)
+        assert seen[-1][0] == "downloading FashionMNIST"
+        assert seen[-1][1] == seen[-1][2]
+        for task in ("fashion_mlp", "fashion_cnn", "fashion_transfer"):
+            again = fetch_data(task)
+            assert (again.folder, again.new) == (fetched.folder, False)
+        opened = [open_data(source, task_named("fashion_cnn")) for source in (None, str(fetched.folder))]
+        assert [data.fingerprint for data in opened] == 2 * [read_idx(published).fingerprint]
+        assert len(server.asked) == 4
+
+
+def test_idx_files_are_copied_into_a_folder_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = folder_of(tmp_path / "published")
+    with serving_idx(published, monkeypatch) as server:
+        assert fetch_data("mnist_mlp", tmp_path / "here").new
+        assert files_below(tmp_path / "here") == files_below(published)
+        assert read_idx(tmp_path / "here").fingerprint == read_idx(published).fingerprint
+        assert not fetch_data("mnist_mlp", tmp_path / "here").new
+        assert not fetch_data("mnist_mlp").new
+        assert len(server.asked) == 4
+    with pytest.raises(InputError, match="holds other things"):
+        fetch_data("fashion_mlp", tmp_path / "here")
+
+
+def test_half_of_the_idx_files_are_not_taken_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving_idx(folder_of(tmp_path / "published"), monkeypatch) as server:
+        held_back = server.files.pop("t10k-labels-idx1-ubyte.gz")
+        with pytest.raises(InputError, match="404"):
+            fetch_data("mnist_mlp")
+        assert len(idx_files(idx_folder("MNIST"), "MNIST")) == 3
+        server.files["t10k-labels-idx1-ubyte.gz"] = held_back
+        assert fetch_data("mnist_mlp").new
+        assert len(server.asked) == 5
+
+
+def test_texts_become_a_folder_that_is_read_as_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+    source = SOURCES["sms_spam"]
+    assert isinstance(source, Published)
+    with serving(**{"sms+spam+collection_zip": sms_zip()}) as server:
+        there = replace(source.files[0], url=f"{server.address}/static/{source.files[0].name}")
+        monkeypatch.setitem(SOURCES, "sms_spam", replace(source, files=(there,)))
+        fetched = fetch_data("sms_spam", tmp_path / "sms")
+        assert fetched.new
+        assert sum(open_data(fetched.folder, task_named("sms_spam")).counts["train"].values()) == 16
+        assert not fetch_data("sms_spam", tmp_path / "sms").new
+        assert len(server.asked) == 1
+
+
+def test_a_generated_table_is_not_fetched() -> None:
+    with pytest.raises(InputError, match="bonus has nothing to fetch: its table is generated"):
+        fetch_data("bonus")

@@ -2,18 +2,22 @@ from __future__ import annotations
 
 import os
 import pickle
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from search_spaces import InputError
 from training import vision
 from training.data.photos import scan
-from training.data.unpacking import unpack_cifar10, unpack_flowers102
+from training.data.texts import read_texts
+from training.data.unpacking import unpack_cifar10, unpack_flowers102, unpack_sms_spam
 
-from .archives import CIFAR_CLASSES, cifar_members, cifar_pixels, flower_files, tgz, write_all
+from .archives import CIFAR_CLASSES, cifar_members, cifar_pixels, flower_files, sms_zip, tgz, write_all
 from .folders import files_below
 
 EVIL = {"../evil.png": b"x", "/evil.png": b"x", "cifar-10-batches-py/../../evil.png": b"x"}
@@ -103,3 +107,40 @@ def test_flowers_that_are_missing(tmp_path: Path) -> None:
     _, labels, splits = flower_files(9)
     with pytest.raises(InputError, match="3 of 9 photos are there"):
         unpack_flowers102(write_all(tmp_path, f_tgz=archive, l_mat=labels, s_mat=splits), tmp_path / "out")
+
+
+def test_texts_come_out_as_they_went_in(tmp_path: Path) -> None:
+    content = "ham\tsee you — at 8\r\nspam\tWIN £100\n".encode() * 5
+    unpack_sms_spam(write_all(tmp_path, s_zip=sms_zip(content)), tmp_path / "out")
+    assert files_below(tmp_path / "out") == ["SMSSpamCollection"]
+    assert (tmp_path / "out/SMSSpamCollection").read_bytes() == content
+
+
+def test_texts_that_are_unpacked_can_be_read(tmp_path: Path) -> None:
+    unpack_sms_spam(write_all(tmp_path, s_zip=sms_zip()), tmp_path / "out")
+    texts = read_texts(tmp_path / "out")
+    assert texts.classes == ("ham", "spam")
+    assert len(texts.texts) == 20
+
+
+def test_a_zip_of_other_things_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"does not hold what it should.*SMSSpamCollection"):
+        unpack_sms_spam(write_all(tmp_path, s_zip=sms_zip(name="../SMSSpamCollection")), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@given(st.data())
+def test_a_damaged_zip_gives_its_texts_or_a_line(data: st.DataObject) -> None:
+    """The only check there is: whatever happened to the file, other texts never come out."""
+    content = sms_zip(b"ham\tyes\nspam\tno\n" * 9)
+    spoiled = bytearray(content[: data.draw(st.integers(0, len(content)), "kept")])
+    for place in data.draw(st.lists(st.integers(0, max(len(spoiled) - 1, 0)), max_size=3), "places"):
+        spoiled[place : place + 1] = data.draw(st.binary(min_size=1, max_size=1), "byte")
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out"
+        try:
+            unpack_sms_spam(write_all(Path(folder), s_zip=bytes(spoiled)), out)
+        except InputError:
+            assert not out.exists()
+        else:
+            assert (out / "SMSSpamCollection").read_bytes() == b"ham\tyes\nspam\tno\n" * 9
