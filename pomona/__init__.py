@@ -217,9 +217,9 @@ def evaluate(
 
 def predict(checkpoint: str | Path, files: Sequence[str | Path], *, device: str = "auto") -> list[Prediction]:
     """The answers of a checkpoint for image files, the lines of text files, or the rows of CSV files."""
-    from .use import predict_images
+    from .use import predictions_for
 
-    return predict_images(Path(checkpoint), [Path(file) for file in files], device)
+    return predictions_for(Path(checkpoint), [Path(file) for file in files], device)
 
 
 def _named(study: str | Study, storage: str | None) -> tuple[str, str | None]:

@@ -253,12 +253,13 @@ def _lines(files: Sequence[str | Path], length: int) -> tuple[list[str], NDArray
 
 def _read_lines(file: Path) -> list[str]:
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        # Not splitlines(), for which some characters within a text end a line.
+        lines = file.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except OSError as problem:
         raise PredictionError(f"{file} can't be read: {problem.strerror}") from None
     except UnicodeDecodeError:
         raise PredictionError(f"{file} is no UTF-8 text: one text a line") from None
-    if not lines:
+    if lines == [""]:
         raise PredictionError(f"{file} is empty: one text a line")
     return lines
 

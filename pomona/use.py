@@ -154,6 +154,6 @@ def _fields_of(answer: training.Prediction) -> dict[str, Any]:
     return fields
 
 
-def predict_images(path: Path, images: Sequence[Path], device: str = "auto") -> list[training.Prediction]:
+def predictions_for(path: Path, files: Sequence[Path], device: str = "auto") -> list[training.Prediction]:
     """`answers_for` as objects."""
-    return [training.Prediction(**answer) for answer in answers_for(path, images, device)]
+    return [training.Prediction(**answer) for answer in answers_for(path, files, device)]

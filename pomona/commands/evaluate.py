@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def evaluate(
     checkpoint: Checkpoint,
     data: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Folder with splits, or of class folders. [default: as trained]")
+        str | None,
+        typer.Option(metavar="DIR|FILE", help="Data with splits, or a folder of class folders. [default: as trained]"),
     ] = None,
     split: Annotated[str | None, typer.Option(metavar="NAME", help="train, valid or test. [default: valid]")] = None,
     device: Device = "auto",

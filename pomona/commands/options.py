@@ -16,7 +16,10 @@ Storage = Annotated[
 ]
 Data = Annotated[
     str | None,
-    typer.Option(metavar="DIR", help="Folder of photos: DIR/<split>/<class>/ or DIR/<class>/. [default: the task's]"),
+    typer.Option(
+        metavar="DIR|FILE",
+        help="Photos in DIR/<split>/<class>/ or DIR/<class>/, a table, or texts. [default: the task's]",
+    ),
 ]
 WeightsDir = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Folder with pretrained weights, <backbone>.safetensors or .pth.")

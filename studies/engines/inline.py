@@ -151,7 +151,7 @@ class _Run:
     def _fill(self, group: LaneGroup, first: int) -> Iterator[Proposal]:
         """New trials of the group's structure for its free places.
 
-        Networks that are trained whole share nothing: trials of one shape would only keep other shapes from being tried.
+        Networks that are trained whole share nothing: trials of one shape would only keep other shapes waiting.
         """
         study, plan = self.study, self.plan
         while len(group) < plan.lanes and study.members(first) < _ROUNDS * plan.lanes:

@@ -204,11 +204,12 @@ def unlabelled(kind: Kind, paths: Sequence[Path], resolution: int) -> tuple[Tens
 
 def _lines(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Not splitlines(), for which some characters within a text end a line.
+        lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except OSError as problem:
         raise InputError(f"{path} can't be read: {problem.strerror}") from None
     except UnicodeDecodeError:
         raise InputError(f"{path} is no UTF-8 text: one text a line") from None
-    if not lines:
+    if lines == [""]:
         raise InputError(f"{path} is empty: one text a line")
     return lines
