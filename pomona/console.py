@@ -73,7 +73,7 @@ def _left_out(widths: dict[str, int], expendable: Sequence[str], room: int) -> l
 def counting(description: str) -> Iterator[Callable[[int, int], None]]:
     """A bar for work that is counted; it appears with the first count, and not at all where nothing is to be done."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=notes(), transient=True) as progress:
+    with Progress(*columns, console=notes(), transient=True, disable=not notes().is_terminal) as progress:
         bar = None
 
         def count(done: int, total: int) -> None:

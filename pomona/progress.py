@@ -32,7 +32,10 @@ def _run(search: Search) -> None:
         TimeRemainingColumn(elapsed_when_finished=True),
     )
     console = notes()
-    with stop_requests() as asked_to_stop, Progress(*columns, console=console, transient=True) as bar:
+    with (
+        stop_requests() as asked_to_stop,
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
+    ):
         task = bar.add_task("", total=search.plan.trials)
         drawn = -_REDRAW_SECONDS
 

@@ -47,7 +47,7 @@ def _stages() -> Iterator[Callable[[str, int, int], None]]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     bars: dict[str, TaskID] = {}
-    with Progress(*columns, console=notes(), transient=True) as shown:
+    with Progress(*columns, console=notes(), transient=True, disable=not notes().is_terminal) as shown:
 
         def count(stage: str, done: int, total: int) -> None:
             if stage not in bars:

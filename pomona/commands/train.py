@@ -75,7 +75,10 @@ def train(
     if run.resumes:
         console.print(f"going on from the checkpoint in {run.out}")
 
-    with stop_requests() as asked_to_stop, Progress(console=console, transient=True) as bar:
+    with (
+        stop_requests() as asked_to_stop,
+        Progress(console=console, transient=True, disable=not console.is_terminal) as bar,
+    ):
         line = bar.add_task("training", total=None)
 
         def on_batch(step: int, steps: int) -> None:

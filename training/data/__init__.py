@@ -143,7 +143,7 @@ def _seed_in(source: str, written: str) -> int:
 
 def _photos(source: str | Path, seed: int, skip_unreadable: bool, progress: Progress | None, trust_split: bool) -> Data:
     if str(source).startswith(TORCHVISION):
-        return read_idx(fetch_idx(str(source)), seed=seed)
+        return read_idx(fetch_idx(str(source), progress=progress), seed=seed)
     if is_idx(Path(source)):
         return read_idx(Path(source), seed=seed)
     if isinstance(source, str) and source.startswith(f"{TRUST_SPLIT}:"):

@@ -112,7 +112,8 @@ def unpack_sms_spam(files: Sequence[Path], folder: Path, progress: Progress | No
     (archive,) = files
     with _read(archive):
         try:
-            with zipfile.ZipFile(archive) as packed:
+            # From memory: to seek in a file where a damaged index points to is an OSError, like a disk that fails.
+            with zipfile.ZipFile(io.BytesIO(archive.read_bytes())) as packed:
                 content = packed.read(SMS_TEXTS)
         except RuntimeError as problem:  # a way to pack, or a password, that nobody expects here
             raise ValueError(problem) from None
