@@ -219,9 +219,15 @@ class Prefixes:
         return None
 
     def _key(self, structure: Structure, cut: int, strength: int, view: int) -> BlockKey:
+        backbone = self._place(structure.backbone).backbone
+        name, weights = structure.backbone, backbone.weights_digest
+        if not needs_weights(name):
+            # Its name says more than these stages depend on: the width of an embedding that comes after, for one.
+            stages = backbone.stages[:cut]
+            name, weights = f"{backbone.preprocessing} {[*stages]}", digest_of(stages)
         return BlockKey(
-            backbone=structure.backbone,
-            weights=self._place(structure.backbone).backbone.weights_digest,
+            backbone=name,
+            weights=weights,
             resolution=structure.resolution,
             augmentation=strength,
             view=view if strength else 0,

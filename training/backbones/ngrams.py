@@ -94,6 +94,9 @@ class Ngrams(nn.Module):
         self.characters = characters
         self.buckets = buckets
 
+    def extra_repr(self) -> str:
+        return f"{self.length}, words={self.words}, characters={self.characters}, buckets={self.buckets}"
+
     def forward(self, text: torch.Tensor) -> torch.Tensor:
         codes = folded(text)
         found = word_ids(codes, self.length, self.words, self.buckets) if self.words else []
@@ -110,6 +113,9 @@ class FirstWords(nn.Module):
         self.length = length
         self.most = most
         self.buckets = buckets
+
+    def extra_repr(self) -> str:
+        return f"{self.length}, most={self.most}, buckets={self.buckets}"
 
     def forward(self, text: torch.Tensor) -> torch.Tensor:
         (ids,) = word_ids(folded(text), self.length, 1, self.buckets)
