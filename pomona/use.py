@@ -35,7 +35,7 @@ def evaluate_checkpoint(
     trust_split: bool = False,
     notify: Callable[[str], None] | None = None,
 ) -> training.Evaluation:
-    """Scores a checkpoint on a split of `data`, or on a bare folder of class folders as a whole.
+    """Scores a checkpoint on a split of `data`; other tables and texts, and bare folders of class folders, as a whole.
 
     Args:
         figures: a folder that gets the `evaluation_files`; None draws nothing.
@@ -91,6 +91,9 @@ def _labelled(
         data or record.data, record.classes, record.kind, skip_unreadable=skip_unreadable, progress=progress
     )
     splits = photos.at(record.resolution)
+    if split is None and record.modality != "image" and splits.fingerprint != record.fingerprint:
+        # None of it was trained on, so nothing is held back.
+        return splits.whole()
     chosen = {"train": splits.train, "valid": splits.valid, "test": splits.test}[split or "valid"]
     if chosen is None:
         raise InputError(f"{photos.source} has no split {split!r}")

@@ -38,7 +38,7 @@ def markdown_leaderboard(study: Study, top: int | None) -> str:
     headings, cells = to_cells(frame_of(study, top), study.settings.metric)
     title, *lines = _title(study)
     table = tabulate(cells, headings, tablefmt="github", disable_numparse=True)
-    provenance = "\n".join(f"- {name}: {value}" for name, value in _provenance(study))
+    provenance = "\n".join(f"- {name}: {value}" for name, value in _provenance(study, top))
     return f"# {title}\n\n" + "\n".join(lines) + f"\n\n{provenance}\n\n{table}\n"
 
 
@@ -75,12 +75,13 @@ def _title(study: Study) -> list[str]:
     return lines
 
 
-def _provenance(study: Study) -> list[tuple[str, Any]]:
+def _provenance(study: Study, top: int | None) -> list[tuple[str, Any]]:
+    rows = "" if top is None else f" --top {top}"
     settings, environment = study.settings, study.settings.environment
     versions = ", ".join(f"{name} {version}" for name, version in environment.get("versions", {}).items())
     return [
         ("command of the search", f"`{settings.command}`"),
-        ("command of this table", f"`pomona leaderboard {study.name} --format md`"),
+        ("command of this table", f"`pomona leaderboard {study.name} --format md{rows}`"),
         ("data", f"{settings.source}, fingerprint {settings.fingerprint}"),
         (
             "budget",

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import pomona
 from pomona import onnx_predict
 from pomona.cli import main
 from search_spaces import BONUS, InputError
-from training.data import Kind, unlabelled
+from training.data import Kind, open_data, unlabelled
 from training.data.texts import BYTES
 
 from ..trained import bonus_checkpoint, level_checkpoint, texts_checkpoint
@@ -268,3 +269,23 @@ def test_the_export_tells_what_it_is_for(run: Run, trained: dict[str, Model]) ->
         assert (code, out) == (1, "")
         assert "leave --int8 out" in err.splitlines()[-1]
         assert not Path("eight.onnx").exists()
+
+
+def test_another_table_is_scored_whole(trained: dict[str, Model], tmp_path: Path, run: Run) -> None:
+    checkpoint = trained["bonus"][0]
+    rows = [f"{n % 10},{n % 7},{n % 5},{12 * (n % 10) + 6 * (n % 7) + 2 * (n % 5) + 20}" for n in range(40)]
+    (tmp_path / "other.csv").write_text("\n".join([",".join(BONUS.columns), *rows]) + "\n")
+
+    def seen(*options: object) -> int:
+        code, out, err = run("evaluate", checkpoint, *options, "--json")
+        assert code == 0, err
+        return int(json.loads(out)["n"])
+
+    assert seen("--data", "other.csv") == 40
+    assert seen("--data", "other.csv", "--split", "valid") == 8
+    assert seen() == seen("--data", "generated") == 200
+
+
+def test_a_table_of_another_task_is_not_generated() -> None:
+    with pytest.raises(InputError, match="name a CSV file"):
+        open_data("generated", replace(BONUS, name="mine", columns=("height", "weight"), sources=()))

@@ -131,7 +131,10 @@ def _opened(
 def _table(source: str | Path, kind: Kind, seed: int) -> Data:
     name, _, drawn_seed = str(source).partition(":")
     if name == GENERATED and not isinstance(source, Path):
-        return generate_bonus(seed=_seed_in(GENERATED, drawn_seed))
+        made = generate_bonus(seed=_seed_in(GENERATED, drawn_seed))
+        if made.columns != kind.columns:
+            raise InputError(f"generated data has the columns {', '.join(made.columns)}: name a CSV file with --data")
+        return made
     return read_table(Path(source), kind.columns, numeric=is_numeric(kind.metric), seed=seed)
 
 

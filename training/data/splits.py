@@ -67,6 +67,18 @@ class Splits:
     location: str = ""
     fitted: Mapping[str, Tensor] | None = None
 
+    def whole(self) -> Split:
+        """All examples, those of `train` first."""
+        splits = [split for split in (self.train, self.valid, self.test) if split is not None]
+        return Split(
+            inputs=self.train.inputs,
+            rows=torch.cat([split.rows for split in splits]),
+            labels=torch.cat([split.labels for split in splits]),
+            groups=tuple(group for split in splits for group in split.groups),
+            names=tuple(name for split in splits for name in split.names),
+            keys=tuple(key for split in splits for key in split.keys),
+        )
+
 
 class Data(Protocol):
     """A data set that can be had at several resolutions.
