@@ -97,6 +97,14 @@ class LaneGroup:
     def lanes(self) -> tuple[Lane, ...]:
         return tuple(self._lanes.values())
 
+    @property
+    def saves_by_company(self) -> bool:
+        """Whether lanes cost less side by side than one after another: as heads, or where the prefix is not kept."""
+        cut, augmented = self.structure.cut, self.structure.augmentation > 0
+        return cut == self._stages or not self.prefixes.kept(
+            self.splits.train, self.structure, cut, augmented=augmented
+        )
+
     def add(self, key: int, config: Config, *, seed: int, resume: LaneState | None = None) -> None:
         """A lane joins; its first epoch is the group's next one.
 

@@ -115,6 +115,7 @@ class _Run:
                 tick=tick,
                 rewindable=True,
             )
+            together = group.saves_by_company
         except (InputError, Interrupted):
             raise
         except Exception as problem:
@@ -126,7 +127,7 @@ class _Run:
         while True:
             yield from self._join(group, waiting)
             if fills:
-                for proposal in self._fill(group, first):
+                for proposal in self._fill(group, first, together):
                     members[proposal.number] = proposal
                     yield from self._join(group, [proposal])
             waiting = []
@@ -148,13 +149,16 @@ class _Run:
                 self._save(group, members)
                 saved = time.monotonic()
 
-    def _fill(self, group: LaneGroup, first: int) -> Iterator[Proposal]:
+    def _fill(self, group: LaneGroup, first: int, together: bool) -> Iterator[Proposal]:
         """New trials of the group's structure for its free places.
 
-        Networks that are trained whole share nothing: trials of one shape would only keep other shapes waiting.
+        Networks that are trained whole share nothing: trials of one shape would only keep other shapes waiting. What
+        is read from a kept prefix costs as much side by side as one after another, and then the next trial's proposal
+        knows how this one ended.
         """
         study, plan = self.study, self.plan
-        while len(group) < plan.lanes and study.members(first) < _ROUNDS * plan.lanes:
+        places, most = (plan.lanes, _ROUNDS * plan.lanes) if together else (1, plan.lanes)
+        while len(group) < places and study.members(first) < most:
             example = group.lanes[0].config if len(group) else study.trial(first).config
             if from_scratch(example):
                 return

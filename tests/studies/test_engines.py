@@ -1,3 +1,4 @@
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -70,6 +71,22 @@ class TestLanes(TestInline):
         self.run(engine, study, replace(self.plan(weights, 5, task=task), lanes=self.lanes))
         trials = study._study.get_trials(deepcopy=False)
         assert [trial.user_attrs["group"] for trial in trials] == list(range(5))
+
+    def test_trials_that_fine_tune_on_a_kept_prefix_follow_each_other(
+        self, engine: AbstractEngine, url: str, weights: Path
+    ) -> None:
+        space = SMALL.space.replace(unfrozen_stages=Choice(1), views=Choice(2), batch_size=Choice(8, 16))
+        task = replace(SMALL, recipe=SMALL.recipe | {"views": 2}, space=space)
+        study = self.study(url, task=task)
+        running: list[int] = []
+        plan = replace(self.plan(weights, 5, task=task), lanes=self.lanes)
+        list(engine.run(study, plan, lambda progress: running.append(progress.running)))
+        assert max(running) == 1
+        trials = study._study.get_trials(deepcopy=False)
+        groups = Counter(trial.user_attrs["group"] for trial in trials)
+        # They still come in runs of one structure, whose prefix is computed once.
+        assert max(groups.values()) <= self.lanes
+        assert len(groups) < 5
 
     def test_a_trial_of_a_group_is_trained_again_alone(self, engine: AbstractEngine, url: str, weights: Path) -> None:
         study = self.study(url, task=WIDE, pruner="median")
