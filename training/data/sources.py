@@ -9,10 +9,11 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from search_spaces import TASKS, InputError
+from search_spaces import CLOTHING, TASKS, InputError
 
 from ..cache import cache_folder
 from .download import RemoteFile, download, download_folder
@@ -20,7 +21,7 @@ from .idx import TORCHVISION, fetch_idx, idx_files, idx_folder
 from .layout import SPLITS
 from .tables import GENERATED
 from .threads import Progress, only_one_process
-from .unpacking import SMS_TEXTS, unpack_cifar10, unpack_flowers102, unpack_sms_spam
+from .unpacking import SMS_TEXTS, unpack_cifar10, unpack_class_folders, unpack_flowers102, unpack_sms_spam
 
 StageProgress = Callable[[str, int, int], None]
 """Called with (what is being done, done, total)."""
@@ -85,13 +86,26 @@ SOURCES: dict[str, Published | Kaggle | Idx] = {
         ),
         unpack=unpack_flowers102,
     ),
+    # Of these two no checksum is published; the zip's own are checked as it is unpacked.
+    "cats_dogs": Published(
+        page="https://developers.google.com/machine-learning/practica/image-classification",
+        files=(RemoteFile("https://storage.googleapis.com/mledu-datasets/cats_and_dogs_filtered.zip", None),),
+        unpack=partial(unpack_class_folders, classes={"cats": "cat", "dogs": "dog"}),
+    ),
+    "clothing": Published(
+        page="https://github.com/alexeygrigorev/clothing-dataset-small",
+        files=(
+            RemoteFile("https://github.com/alexeygrigorev/clothing-dataset-small/archive/refs/heads/master.zip", None),
+        ),
+        unpack=partial(unpack_class_folders, classes={name: name for name in CLOTHING.classes}),
+    ),
     "mnist_mlp": Idx("http://yann.lecun.com/exdb/mnist/", "MNIST"),
     "fashion_mlp": _FASHION,
     "fashion_cnn": _FASHION,
     "fashion_transfer": _FASHION,
     "sms_spam": Published(
         page="https://archive.ics.uci.edu/dataset/228/sms+spam+collection",
-        # No checksum is published; the zip's own are checked as it is unpacked.
+        # Nor here.
         files=(RemoteFile("https://archive.ics.uci.edu/static/public/228/sms+spam+collection.zip", None),),
         unpack=unpack_sms_spam,
         holds=SMS_TEXTS,

@@ -12,7 +12,7 @@ import re
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ SMS_TEXTS = "SMSSpamCollection"
 _CIFAR_BATCH = re.compile(r"cifar-10-batches-py/(data_batch_[1-5]|test_batch)")
 _CIFAR_META = "cifar-10-batches-py/batches.meta"
 _CIFAR_BATCHES = 6
+_CLASS_PHOTO = re.compile(r"[^/]+/(train|validation|test)/([^/]+)/([\w-][\w.-]*\.jpe?g)", re.IGNORECASE | re.ASCII)
+_ZIP_SPLITS = {"train": "train", "validation": "valid", "test": "test"}
 _FLOWER = re.compile(r"jpg/image_(\d{5})\.jpg")
 _DAMAGE = (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, pickle.UnpicklingError, zipfile.BadZipFile)
 _FLOWER_SPLITS = {"train": "trnid", "valid": "valid", "test": "tstid"}
@@ -103,6 +105,33 @@ def unpack_flowers102(files: Sequence[Path], folder: Path, progress: Progress | 
             raise ValueError(f"{done} of {len(paths)} photos are there")
 
 
+def unpack_class_folders(
+    files: Sequence[Path], folder: Path, progress: Progress | None = None, *, classes: Mapping[str, str]
+) -> None:
+    """Writes the photos of a zip of ANY/{train,validation,test}/<class>/<file> as they are into `folder`.
+
+    `classes` are the archive's names of them, each with ours.
+
+    Raises:
+        InputError: the archive lacks the photos of a class to train or to score on, or is damaged.
+    """
+    (archive,) = files
+    with _read(archive), _zip(archive) as packed:
+        found: dict[str, Path] = {}
+        for member in packed.namelist():
+            match = _CLASS_PHOTO.fullmatch(member)
+            if match is not None and match[2] in classes:
+                found[member] = folder / _ZIP_SPLITS[match[1]] / classes[match[2]] / match[3]
+        wanted = {folder / split / name for split in ("train", "valid") for name in classes.values()}
+        if absent := wanted - {path.parent for path in found.values()}:
+            raise ValueError(f"no photos of {min(absent).name}")
+        _make_folders(found.values())
+        for done, (member, path) in enumerate(found.items(), 1):
+            path.write_bytes(packed.read(member))
+            if progress is not None:
+                progress(done, len(found))
+
+
 def unpack_sms_spam(files: Sequence[Path], folder: Path, progress: Progress | None = None) -> None:
     """Writes the texts of `sms+spam+collection.zip` into `SMSSpamCollection` of `folder`, checked by the zip's own CRC.
 
@@ -110,17 +139,23 @@ def unpack_sms_spam(files: Sequence[Path], folder: Path, progress: Progress | No
         InputError: the archive lacks them, or is damaged.
     """
     (archive,) = files
-    with _read(archive):
-        try:
-            # From memory: to seek in a file where a damaged index points to is an OSError, like a disk that fails.
-            with zipfile.ZipFile(io.BytesIO(archive.read_bytes())) as packed:
-                content = packed.read(SMS_TEXTS)
-        except RuntimeError as problem:  # a way to pack, or a password, that nobody expects here
-            raise ValueError(problem) from None
+    with _read(archive), _zip(archive) as packed:
+        content = packed.read(SMS_TEXTS)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SMS_TEXTS).write_bytes(content)
     if progress is not None:
         progress(1, 1)
+
+
+@contextmanager
+def _zip(archive: Path) -> Iterator[zipfile.ZipFile]:
+    """An open zip, whose own checksums are looked at as its members are read."""
+    try:
+        # From memory: to seek in a file where a damaged index points to is an OSError, like a disk that fails.
+        with zipfile.ZipFile(io.BytesIO(archive.read_bytes())) as packed:
+            yield packed
+    except RuntimeError as problem:  # a way to pack, or a password, that nobody expects here
+        raise ValueError(problem) from None
 
 
 def _members(archive: Path) -> Iterator[tuple[str, bytes]]:

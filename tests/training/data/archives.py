@@ -79,15 +79,20 @@ def flower_files(photos: int = 9) -> tuple[bytes, bytes, bytes]:
     return archive, mat({"labels": list(numbers)}), mat(dict(splits))
 
 
+def packed(members: Mapping[str, bytes]) -> bytes:
+    """A zip."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
 def sms_zip(content: bytes | None = None, name: str = "SMSSpamCollection") -> bytes:
     """`sms+spam+collection.zip`, by default with 20 different texts."""
     if content is None:
         content = "".join(f"{'spam' if n % 4 == 0 else 'ham'}\ttext {n}\n" for n in range(20)).encode()
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as packed:
-        packed.writestr(name, content)
-        packed.writestr("readme", b"by Almeida and Hidalgo")
-    return buffer.getvalue()
+    return packed({name: content, "readme": b"by Almeida and Hidalgo"})
 
 
 def write_all(folder: Path, **files: bytes) -> list[Path]:

@@ -26,7 +26,10 @@ def test_a_task_without_a_source_asks_for_a_folder() -> None:
         open_data(None, FLOWERS)
     with pytest.raises(InputError, match=r"^task images needs --data DIR.*DIR/<class>/$"):
         open_data(None, IMAGES)
-    with pytest.raises(InputError, match=r"^task cats_dogs needs --data DIR.* with the classes cat, dog$"):
+    with pytest.raises(
+        InputError,
+        match=r"^task cats_dogs needs --data DIR.* with the classes cat, dog; pomona data get cats_dogs fetches one$",
+    ):
         open_data(None, CATS_DOGS)
 
 

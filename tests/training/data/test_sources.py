@@ -79,8 +79,8 @@ def test_an_empty_folder_is_filled(server: Server, tmp_path: Path) -> None:
 
 
 def test_a_task_without_public_data() -> None:
-    with pytest.raises(InputError, match=r"no public source is known for 'clothing', only for .*cifar10"):
-        fetch_data("clothing")
+    with pytest.raises(InputError, match=r"no public source is known for 'images', only for .*cifar10"):
+        fetch_data("images")
 
 
 def _kagglehub(monkeypatch: pytest.MonkeyPatch, download: object) -> None:

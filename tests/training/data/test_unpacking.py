@@ -15,9 +15,9 @@ from search_spaces import InputError
 from training import vision
 from training.data.photos import scan
 from training.data.texts import read_texts
-from training.data.unpacking import unpack_cifar10, unpack_flowers102, unpack_sms_spam
+from training.data.unpacking import unpack_cifar10, unpack_class_folders, unpack_flowers102, unpack_sms_spam
 
-from .archives import CIFAR_CLASSES, cifar_members, cifar_pixels, flower_files, sms_zip, tgz, write_all
+from .archives import CIFAR_CLASSES, cifar_members, cifar_pixels, flower_files, packed, sms_zip, tgz, write_all
 from .folders import files_below
 
 EVIL = {"../evil.png": b"x", "/evil.png": b"x", "cifar-10-batches-py/../../evil.png": b"x"}
@@ -144,3 +144,32 @@ def test_a_damaged_zip_gives_its_texts_or_a_line(data: st.DataObject) -> None:
             assert not out.exists()
         else:
             assert (out / "SMSSpamCollection").read_bytes() == b"ham\tyes\nspam\tno\n" * 9
+
+
+PETS = {"cats": "cat", "dogs": "dog"}
+
+
+def pet_members() -> dict[str, bytes]:
+    names = ["train/cats/cat.0.jpg", "train/dogs/dog.0.JPG", "validation/cats/cat.1.jpeg", "validation/dogs/dog.1.jpg"]
+    return {f"cats_and_dogs/{name}": name.encode() for name in names}
+
+
+def test_class_folders_get_our_names_of_classes_and_splits(tmp_path: Path) -> None:
+    odd = ["vectorize.py", "train/cats/../../evil.jpg", "train/birds/bird.jpg", "train/cats/.hidden.jpg", "cats/a.jpg"]
+    members = pet_members() | {f"cats_and_dogs/{name}": b"odd" for name in odd}
+    unpack_class_folders(write_all(tmp_path, pets_zip=packed(members)), tmp_path / "out", classes=PETS)
+    found = {name: (tmp_path / "out" / name).read_bytes() for name in files_below(tmp_path / "out")}
+    assert found == {
+        "train/cat/cat.0.jpg": b"train/cats/cat.0.jpg",
+        "train/dog/dog.0.JPG": b"train/dogs/dog.0.JPG",
+        "valid/cat/cat.1.jpeg": b"validation/cats/cat.1.jpeg",
+        "valid/dog/dog.1.jpg": b"validation/dogs/dog.1.jpg",
+    }
+    assert not (tmp_path / "evil.jpg").exists()
+
+
+def test_class_folders_without_a_class_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    members = {name: content for name, content in pet_members().items() if "validation/dogs" not in name}
+    with pytest.raises(InputError, match="no photos of dog"):
+        unpack_class_folders(write_all(tmp_path, pets_zip=packed(members)), tmp_path / "out", classes=PETS)
+    assert not (tmp_path / "out").exists()
