@@ -25,6 +25,7 @@ from training.backbones.backbone import AveragePool, Parts, Preprocessing, assem
 from training.batches import batch_count
 from training.heads import HeadShape, HeadStack, stacked
 from training.model import Head
+from training.objectives import CrossEntropy
 from training.optimisation import make_optimizer
 from training.prefix_store import BlockKey
 from training.source import Batch, Pass, training_pass
@@ -222,6 +223,7 @@ def test_suffix_step(benchmark: BenchmarkFixture, mobilenet: tuple[Prefixes, Spl
         done=0,
         numerics=prefixes.numerics,
         device=prefixes.device,
+        loss=CrossEntropy(CLASSES),
     )
     way = training_pass(prefixes, structure, splits.train, seed=0, tick=1)
     (batch,) = way.batches()
