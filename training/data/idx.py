@@ -17,7 +17,7 @@ from search_spaces import InputError
 
 from ..cache import cache_folder
 from .download import RemoteFile, download
-from .splits import Split, Splits, short_digest
+from .splits import Split, Splits, counts_of, short_digest
 from .threads import Progress
 
 TORCHVISION = "torchvision:"
@@ -93,11 +93,7 @@ class IdxSet:
     @property
     def counts(self) -> dict[str, dict[str, int]]:
         """Images of each class in each split."""
-        found = {}
-        for split, rows in self.rows.items():
-            numbers = np.bincount(self.labels[rows], minlength=len(self.classes)).tolist()
-            found[split] = dict(zip(self.classes, numbers, strict=True))
-        return found
+        return counts_of(self.labels, self.rows, self.classes)
 
     def summary(self) -> str:
         """One line for people."""

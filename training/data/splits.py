@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
 def short_digest(value: list[object]) -> str:
     """16 hexadecimal digits of what JSON can say."""
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
+
+
+def counts_of(
+    labels: NDArray[np.integer[Any]], rows: Mapping[str, NDArray[np.int64]], classes: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    """Examples of each class in each split: `labels` are class numbers, `rows` those of the splits."""
+    return {
+        split: dict(zip(classes, np.bincount(labels[chosen], minlength=len(classes)).tolist(), strict=True))
+        for split, chosen in rows.items()
+    }
 
 
 @dataclass(frozen=True, eq=False)

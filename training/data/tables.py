@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from search_spaces import InputError
 
 from .dividing import divide
-from .splits import Split, Splits, short_digest
+from .splits import Split, Splits, counts_of, short_digest
 
 GENERATED = "generated"
 _BONUS = ("performance", "years_of_experience", "projects_completed", "bonus")
@@ -59,11 +59,7 @@ class TableSet:
         """Rows of each class in each split; of a table without classes its `rows`."""
         if not self.classes:
             return {split: {"rows": len(rows)} for split, rows in self.rows.items()}
-        found = {}
-        for split, rows in self.rows.items():
-            numbers = np.bincount(self.targets[rows].astype(np.int64), minlength=len(self.classes)).tolist()
-            found[split] = dict(zip(self.classes, numbers, strict=True))
-        return found
+        return counts_of(self.targets.astype(np.int64), self.rows, self.classes)
 
     def summary(self) -> str:
         """One line for people."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from search_spaces import InputError
 
 from .dividing import divide
-from .splits import Split, Splits, short_digest
+from .splits import Split, Splits, counts_of, short_digest
 
 BYTES = 320
 """Of a text, so many bytes are looked at: two SMS of 160 characters. 27 of the collection's 4,738 texts are longer."""
@@ -53,11 +53,7 @@ class TextSet:
     @property
     def counts(self) -> dict[str, dict[str, int]]:
         """Texts of each class in each split."""
-        found = {}
-        for split, rows in self.rows.items():
-            numbers = np.bincount(self.labels[rows], minlength=len(self.classes)).tolist()
-            found[split] = dict(zip(self.classes, numbers, strict=True))
-        return found
+        return counts_of(self.labels, self.rows, self.classes)
 
     def summary(self) -> str:
         """One line for people."""
@@ -96,13 +92,6 @@ def encode_texts(texts: Sequence[str]) -> torch.Tensor:
     """
     encoded = (text.encode(errors="replace").replace(b"\0", b"")[:BYTES].ljust(BYTES, b"\0") for text in texts)
     return torch.from_numpy(np.frombuffer(bytearray().join(encoded), np.uint8).reshape(len(texts), BYTES))
-
-
-def is_texts(path: Path) -> bool:
-    """Whether `read_texts` would look into `path`: a file of texts, or a folder of one, and no folders beside it."""
-    if path.is_dir():
-        return len(_files(path)) == 1 and not any(entry.is_dir() for entry in path.iterdir())
-    return path.is_file() and _has_name(path)
 
 
 def read_texts(path: Path, *, seed: int = 0) -> TextSet:

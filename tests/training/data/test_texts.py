@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search_spaces import InputError
-from training.data.texts import BYTES, TextSet, encode_texts, is_texts, read_texts
+from training.data.texts import BYTES, TextSet, encode_texts, read_texts
 
 from ...shared import SHARED_DATA, needs_data
 
@@ -68,7 +68,6 @@ def test_equal_texts_are_on_one_side(
 def test_the_sms_collection_is_split_by_text() -> None:
     folder = SHARED_DATA / "sms_spam"
     data = read_texts(folder)
-    assert is_texts(folder)
     assert [sum(counts.values()) for counts in data.counts.values()] == [3790, 948]
     assert (data.labels == 1).sum() == 635
     assert {len(found) for found in sides(data).values()} == {1}
@@ -99,16 +98,7 @@ def test_a_file_or_its_folder_is_the_same_data(tmp_path: Path) -> None:
     assert one.fingerprint == other.fingerprint
     assert (one.source, other.source) == ("SMSSpamCollection", "sms")
     assert read_texts(Path(other.location)).fingerprint == other.fingerprint
-    assert is_texts(file)
-    assert is_texts(file.parent)
     assert "32, valid 8 texts of 2 classes" in one.summary()
-
-
-def test_a_folder_with_folders_is_none_of_texts(tmp_path: Path) -> None:
-    written(tmp_path, lines_of())
-    (tmp_path / "train").mkdir()
-    assert not is_texts(tmp_path)
-    assert not is_texts(tmp_path / "nothing.tsv")
 
 
 def test_windows_line_ends_and_a_byte_order_mark_are_no_text(tmp_path: Path) -> None:
