@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -68,3 +68,18 @@ def assert_in_order(path: Path, writers: str, count: int) -> None:
     assert len(written) == count * len(writers)
     for writer in writers:
         assert [record["number"] for record in written if record["writer"] == writer] == list(range(count))
+
+
+def write_at_once(target: Callable[..., None], path: Path, writers: str, count: int) -> list[int | None]:
+    """Runs `target(path, writer, count, line)` in a process for each writer, all let go together; their exit codes."""
+    lines = {writer: FORK.Pipe() for writer in writers}
+    processes = [FORK.Process(target=target, args=(path, writer, count, lines[writer][1])) for writer in writers]
+    for process in processes:
+        process.start()
+    for line, _ in lines.values():
+        assert answer(line) == "ready"
+    for line, _ in lines.values():
+        line.send("go")
+    for process in processes:
+        process.join()
+    return [process.exitcode for process in processes]

@@ -17,7 +17,18 @@ from hypothesis import strategies as st
 from search_spaces import InputError
 from studies.journal import open_journal
 
-from .journals import FORK, add_trial, answer, assert_in_order, can_be_locked, forks, new_journal, records, transaction
+from .journals import (
+    FORK,
+    add_trial,
+    answer,
+    assert_in_order,
+    can_be_locked,
+    forks,
+    new_journal,
+    records,
+    transaction,
+    write_at_once,
+)
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -221,16 +232,8 @@ def append_batches(path: Path, writer: str, count: int, line: Connection) -> Non
 @forks
 def test_transactions_of_two_processes_are_not_mixed(tmp_path: Path) -> None:
     path, count = tmp_path / "journal.log", 100
-    lines = {writer: FORK.Pipe() for writer in "ab"}
-    writers = [FORK.Process(target=append_batches, args=(path, writer, count, lines[writer][1])) for writer in "ab"]
-    for process in writers:
-        process.start()
-    for line, _ in lines.values():
-        assert answer(line) == "ready"
-    for line, _ in lines.values():
-        line.send("go")
-    for process in writers:
-        process.join()
+    exit_codes = write_at_once(append_batches, path, "ab", count)
+    assert exit_codes == [0, 0]
     assert_in_order(path, "ab", count)
     batches = [record["writer"] for record in records(path) if isinstance(record, dict)]
     assert all(len(set(batches[start : start + 5])) == 1 for start in range(0, 2 * count, 5))

@@ -11,7 +11,7 @@ import pytest
 
 from studies.journal import locked, open_journal
 
-from .journals import FORK, add_trial, answer, assert_in_order, can_be_locked, forks, new_journal
+from .journals import FORK, add_trial, answer, assert_in_order, can_be_locked, forks, new_journal, write_at_once
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -57,17 +57,8 @@ def test_a_lock_is_free_after_an_error_under_it(tmp_path: Path) -> None:
 @forks
 def test_two_processes_that_append_lose_and_mix_nothing(tmp_path: Path) -> None:
     path, count = tmp_path / "journal.log", 100
-    lines = {writer: FORK.Pipe() for writer in "ab"}
-    writers = [FORK.Process(target=append, args=(path, writer, count, lines[writer][1])) for writer in "ab"]
-    for process in writers:
-        process.start()
-    for line, _ in lines.values():
-        assert answer(line) == "ready"
-    for line, _ in lines.values():
-        line.send("go")
-    for process in writers:
-        process.join()
-    assert [process.exitcode for process in writers] == [0, 0]
+    exit_codes = write_at_once(append, path, "ab", count)
+    assert exit_codes == [0, 0]
     assert_in_order(path, "ab", count)
 
 
