@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,32 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
 
 
 def atomic_write_json(path: Path, value: Any) -> None:
-    atomic_write_bytes(path, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
+    atomic_write_bytes(path, (json_text(value, sort_keys=True) + "\n").encode())
+
+
+def json_text(value: Any, *, indent: int | None = 2, sort_keys: bool = False) -> str:
+    """`value` as JSON that every reader accepts: NaN and infinities, which JSON lacks, become null.
+
+    NumPy scalars become numbers and paths become text.
+    """
+    return json.dumps(_strict(value), indent=indent, sort_keys=sort_keys, allow_nan=False)
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, float):
+        # float(): NumPy's float64 is a float, but prints as another type in error messages and in repr.
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, str | int | None):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _strict(part) for key, part in value.items()}
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Sequence):
+        return [_strict(part) for part in value]
+    if hasattr(value, "item"):
+        return _strict(value.item())
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def _umask() -> int:
