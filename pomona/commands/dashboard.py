@@ -12,11 +12,17 @@ from .options import Storage
 
 
 def dashboard(
-    study: Annotated[str | None, typer.Argument(metavar="STUDY")] = None,
+    study: Annotated[
+        str | None, typer.Argument(metavar="STUDY", help="Open at this study; the list of studies otherwise.")
+    ] = None,
     storage: Storage = None,
-    port: Annotated[int, typer.Option(metavar="PORT", min=1, max=65535)] = 8080,
+    port: Annotated[int, typer.Option(metavar="PORT", min=1, max=65535, help="The port to listen on.")] = 8080,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Refuse everything that changes a study.")] = False,
 ) -> None:
     """Open optuna-dashboard on the storage, on this machine only (127.0.0.1). Ctrl-C ends it.
+
+    It answers pages of this machine only: requests for another host name, and changes that another site asks for,
+    are refused.
 
     Example: [bold]pomona dashboard fruit-1 --port 8081[/bold]
     """
@@ -28,6 +34,8 @@ def dashboard(
     from search_spaces import InputError
     from studies import open_storage, open_study
 
+    from ..dashboard_guard import guarded
+
     class Threaded(ThreadingMixIn, WSGIServer):
         daemon_threads = True
 
@@ -38,12 +46,13 @@ def dashboard(
     address = f"http://127.0.0.1:{port}/"
     if study is not None:
         address += f"dashboard/studies/{open_study(study, storage).id}"
-    application = wsgi(open_storage(storage, require_existing=True))
+    application = guarded(wsgi(open_storage(storage, require_existing=True)), port, read_only=read_only)
     try:
         server = make_server("127.0.0.1", port, application, Threaded, Quiet)
     except OSError as problem:
         raise InputError(f"port {port} can't be used ({problem.strerror}): choose another with --port") from None
     with server:
-        notes().print(f"optuna-dashboard: {address} (Ctrl-C ends it)")
+        mode = ", read-only" if read_only else ""
+        notes().print(f"optuna-dashboard: {address} (Ctrl-C ends it{mode})")
         with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()
