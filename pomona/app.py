@@ -16,6 +16,7 @@ from .commands.predict import predict
 from .commands.resume import resume
 from .commands.search import search
 from .commands.status import status
+from .commands.studies import studies
 from .commands.tasks import tasks
 from .commands.train import train
 
@@ -35,4 +36,5 @@ for _command in COMMANDS:
     app.command()(_command)
 data.command()(get)
 app.add_typer(data)
+app.add_typer(studies)
 app.add_typer(bench)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from typing import Any
-
-import pandas as pd
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from search_spaces import interval_text, is_numeric, value_text
+from training.files import json_text
 
 from .records import STATE_ORDER, TrialRecord
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-def leaderboard(records: Sequence[TrialRecord], *, direction: str = "maximize") -> pd.DataFrame:
-    """One row a trial, best first; only trials that ran to their end have a rank.
 
-    Columns: rank, number, state, value, n, ci95_low, ci95_high, the same on groups, one for each other metric
-    (`beside.<name>`) and for each dimension (`params.<name>`), epochs, seconds, images_per_second, parameters, seed,
-    engine, weights, note, reason, data.
+def leaderboard_rows(records: Sequence[TrialRecord], *, direction: str = "maximize") -> list[dict[str, Any]]:
+    """One row a trial as plain data, best first; only trials that ran to their end have a rank.
+
+    `params` and `beside` (other metrics) are dicts, `ci95` and `groups_ci95` are [low, high] or None.
     """
     sign = -1.0 if direction == "maximize" else 1.0
 
@@ -26,24 +25,19 @@ def leaderboard(records: Sequence[TrialRecord], *, direction: str = "maximize") 
         value = sign * record.value if record.value is not None else float("inf")
         return STATE_ORDER.index(record.state), value, record.number
 
-    names = list(dict.fromkeys(name for record in records for name in record.config))
-    others = list(dict.fromkeys(name for record in records for name in record.beside))
-    rows = []
-    for position, record in enumerate(sorted(records, key=order), start=1):
-        row: dict[str, Any] = {
+    return [
+        {
             "rank": position if record.state == "complete" else None,
             "number": record.number,
             "state": record.state,
             "value": record.value,
             "n": record.n,
-            "ci95_low": record.ci95[0] if record.ci95 else None,
-            "ci95_high": record.ci95[1] if record.ci95 else None,
+            "ci95": _bounds(record.ci95),
             "group_value": record.group_value,
             "n_groups": record.n_groups,
-            "groups_ci95_low": record.groups_ci95[0] if record.groups_ci95 else None,
-            "groups_ci95_high": record.groups_ci95[1] if record.groups_ci95 else None,
-            **{f"beside.{name}": record.beside.get(name) for name in others},
-            **{f"params.{name}": record.config.get(name) for name in names},
+            "groups_ci95": _bounds(record.groups_ci95),
+            "beside": record.beside,
+            "params": record.config,
             "epochs": record.epochs,
             "seconds": record.seconds,
             "images_per_second": record.images_per_second,
@@ -55,44 +49,34 @@ def leaderboard(records: Sequence[TrialRecord], *, direction: str = "maximize") 
             "reason": record.reason,
             "data": record.data,
         }
-        rows.append(row)
-    frame = pd.DataFrame(rows, dtype=object)
-    return frame if rows else pd.DataFrame(columns=["rank", "number", "state", "value"])
+        for position, record in enumerate(sorted(records, key=order), start=1)
+    ]
+
+
+def leaderboard(records: Sequence[TrialRecord], *, direction: str = "maximize") -> pd.DataFrame:
+    """The rows of `leaderboard_rows` as a frame: one column for each bound (`ci95_low`, `ci95_high`, the same on
+    groups), for each other metric (`beside.<name>`) and for each dimension (`params.<name>`)."""
+    return _frame(leaderboard_rows(records, direction=direction))
 
 
 def curves(records: Sequence[TrialRecord]) -> pd.DataFrame:
     """One row an epoch of a trial: number, epoch, value."""
+    import pandas as pd
+
     rows = [(record.number, epoch, value) for record in records for epoch, value in record.curve]
     return pd.DataFrame(rows, columns=["number", "epoch", "value"])
 
 
-def to_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The leaderboard as plain data: parameters and intervals gathered, absent values None."""
-    rows = []
-    for raw in frame.to_dict("records"):
-        row = {str(key): _plain(value) for key, value in raw.items()}
-        for gathered in ("beside", "params"):
-            prefix = f"{gathered}."
-            values = {key.removeprefix(prefix): row.pop(key) for key in list(row) if key.startswith(prefix)}
-            row[gathered] = {name: value for name, value in values.items() if value is not None}
-        for name in ("ci95", "groups_ci95"):
-            low, high = row.pop(f"{name}_low"), row.pop(f"{name}_high")
-            row[name] = None if low is None else [low, high]
-        rows.append(row)
-    return rows
+def to_json(rows: Sequence[dict[str, Any]]) -> str:
+    return json_text(rows)
 
 
-def to_json(frame: pd.DataFrame) -> str:
-    return json.dumps(to_rows(frame), indent=2)
+def to_csv(rows: Sequence[dict[str, Any]]) -> str:
+    return str(_frame(rows).to_csv(index=False))
 
 
-def to_csv(frame: pd.DataFrame) -> str:
-    return str(frame.to_csv(index=False))
-
-
-def to_cells(frame: pd.DataFrame, metric: str) -> tuple[list[str], list[list[str]]]:
+def to_cells(rows: Sequence[dict[str, Any]], metric: str) -> tuple[list[str], list[list[str]]]:
     """Headings and cells for people: the dimensions that differ, values of `metric` with their intervals."""
-    rows = to_rows(frame)
     differing = differing_params(rows)
     grouped = any(row["groups_ci95"] for row in rows)
     others = list(dict.fromkeys(name for row in rows for name in row["beside"]))
@@ -128,10 +112,31 @@ def same_params(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {name: value for row in rows for name, value in row["params"].items() if name not in differing}
 
 
-def _plain(value: Any) -> Any:
-    if value is None or (isinstance(value, float) and value != value):
-        return None
-    return value.item() if hasattr(value, "item") else value
+def _bounds(interval: tuple[float, float] | None) -> list[float] | None:
+    return None if interval is None else list(interval)
+
+
+def _frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    # A third of a second to import, and the command line's own table does without it.
+    import pandas as pd
+
+    if not rows:
+        return pd.DataFrame(columns=["rank", "number", "state", "value"])
+    names = {key: list(dict.fromkeys(name for row in rows for name in row[key])) for key in ("beside", "params")}
+    return pd.DataFrame([_flat(row, names) for row in rows], dtype=object)
+
+
+def _flat(row: dict[str, Any], names: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """A row with one entry a column, in the row's own order; `names` are those of all rows."""
+    flat: dict[str, Any] = {}
+    for key, value in row.items():
+        if key in names:
+            flat |= {f"{key}.{name}": value.get(name) for name in names[key]}
+        elif key in ("ci95", "groups_ci95"):
+            flat[f"{key}_low"], flat[f"{key}_high"] = value or (None, None)
+        else:
+            flat[key] = value
+    return flat
 
 
 def _text(value: Any) -> str:

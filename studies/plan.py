@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from search_spaces import PomonaError, Task
-from training import Data, FitResult, Numerics
+
+if TYPE_CHECKING:
+    import torch
+
+    from training import Data, FitResult, Numerics
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import Config
-from training import FitResult, State
+from training.results import FitResult, State
 
 _STATES = {
     TrialState.COMPLETE: "complete",

@@ -18,7 +18,7 @@ from optuna.samplers import BaseSampler, PartialFixedSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import Config, InputError
-from training import number_of
+from training.seeds import number_of
 
 from .history import History
 

@@ -169,11 +169,6 @@ def prepare_resume(
     return Search(study, _plan(ready, data, device, study, budget, weights_dir), settings.engine)
 
 
-def open_study(name: str, storage_url: str | None) -> Study:
-    """A study to be read."""
-    return Study.open(name, storage_url)
-
-
 def _plan(
     ready: Runnable, data: Data, device: torch.device, study: Study, budget: Budget, weights_dir: Path | None
 ) -> Plan:

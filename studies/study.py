@@ -14,10 +14,13 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from search_spaces import Config, InputError, SearchSpace
-from training import FitResult, Numerics, State, atomic_write_bytes
+from training.files import atomic_write_bytes
+from training.precision import Numerics
+from training.results import FitResult, State
 
 from .edges.optuna import suggest
 from .history import History
+from .names import check_name
 from .records import FEASIBLE, GROUP, START, STATE_ORDER, TrialRecord, attributes_of, final_state, record_of
 from .sampling import experimental, make_pruner, make_sampler, sampler_seed
 from .settings import ATTRIBUTE, Settings
@@ -74,8 +77,7 @@ class Study:
         Raises:
             InputError: the name is taken or can't be one.
         """
-        if not name or name != Path(name).name or name.startswith("."):
-            raise InputError(f"a study's name can't be {name!r}: use letters, digits, - and _")
+        check_name(name)
         storage = open_storage(storage_url)
         if name in study_names(storage):
             raise InputError(f"there is a study {name!r} already: resume it, or choose another --study")
@@ -354,6 +356,11 @@ class Study:
         for key, violation in earlier.constraints.items():
             trial.set_constraint(key, violation)
         self._study.tell(trial.number, earlier.value, state=earlier.state)
+
+
+def open_study(name: str, storage_url: str | None) -> Study:
+    """A study to be read."""
+    return Study.open(name, storage_url)
 
 
 def _shown(settings: Settings) -> dict[str, object]:

@@ -5,20 +5,17 @@ Names are loaded when they are first used: a part of the core runs where only it
 
 from __future__ import annotations
 
-import importlib
-import sys
-import types
 from typing import TYPE_CHECKING
 
 from . import _memory as _memory
 from . import _openmp as _openmp
+from .lazy import load_on_use
 
 if TYPE_CHECKING:
     from .augment import augment as augment
     from .availability import Runnable as Runnable
     from .availability import runnable as runnable
     from .backbones import Backbone as Backbone
-    from .batches import number_of as number_of
     from .cache import cache_folder as cache_folder
     from .checkpoint import Checkpoint as Checkpoint
     from .checkpoint import has_checkpoint as has_checkpoint
@@ -51,14 +48,15 @@ if TYPE_CHECKING:
     from .lane_state import save_lane as save_lane
     from .lanes import LaneGroup as LaneGroup
     from .numerics import Measured as Measured
-    from .numerics import Numerics as Numerics
     from .numerics import measure_numerics as measure_numerics
     from .numerics import resolve_device as resolve_device
+    from .precision import Numerics as Numerics
     from .prefix_store import PrefixStore as PrefixStore
     from .prefixes import Prefixes as Prefixes
     from .results import EpochResult as EpochResult
     from .results import FitResult as FitResult
     from .results import State as State
+    from .seeds import number_of as number_of
     from .structure import Structure as Structure
     from .structure import backbone_of as backbone_of
     from .structure import from_scratch as from_scratch
@@ -74,7 +72,6 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "augment": ("augment",),
     "availability": ("Runnable", "runnable"),
     "backbones": ("Backbone",),
-    "batches": ("number_of",),
     "cache": ("cache_folder",),
     "checkpoint": ("Checkpoint", "has_checkpoint", "load_checkpoint"),
     "data": ("RENDERED", "Data", "labelled_photos", "open_data", "splits_for"),
@@ -87,30 +84,13 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "intervals": ("Estimate", "grouped_accuracy", "wilson"),
     "lane_state": ("LaneState", "load_lane", "save_lane"),
     "lanes": ("LaneGroup",),
-    "numerics": ("Measured", "Numerics", "measure_numerics", "resolve_device"),
+    "numerics": ("Measured", "measure_numerics", "resolve_device"),
+    "precision": ("Numerics",),
     "prefix_store": ("PrefixStore",),
     "prefixes": ("Prefixes",),
     "results": ("EpochResult", "FitResult", "State"),
+    "seeds": ("number_of",),
     "structure": ("Structure", "backbone_of", "from_scratch", "most_unfrozen", "structure_of", "structure_part"),
     "weights": ("load_backbone",),
 }
-_HOME = {name: module for module, names in _NAMES.items() for name in names}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
-    globals()[name] = value
-    return value
-
-
-class _Package(types.ModuleType):
-    def __setattr__(self, name: str, value: object) -> None:
-        # A loaded module is made an attribute of its package: `fit` is the function whatever was imported before.
-        if isinstance(value, types.ModuleType) and _HOME.get(name) == name:
-            value = getattr(value, name)
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
+__getattr__ = load_on_use(__name__, _NAMES)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
 from .augment import LUMA
 from .data.splits import Split
+from .seeds import number_of
 
 EVALUATION_BATCH = 128
 
@@ -17,12 +17,6 @@ EVALUATION_BATCH = 128
 def generator_of(seed: int, epoch: int, purpose: int) -> torch.Generator:
     """A generator of its own for each epoch and purpose, so that a resumed run needs no stored random state."""
     return torch.Generator().manual_seed(number_of(seed, epoch, purpose))
-
-
-def number_of(*parts: int) -> int:
-    """A 64-bit seed mixed from whole numbers of at least 0."""
-    low, high = np.random.SeedSequence(parts).generate_state(2)
-    return int(low) | (int(high) & 0x7FFFFFFF) << 32
 
 
 def order_of(examples: int, batch_size: int, *, seed: int, epoch: int) -> tuple[torch.Tensor, ...]:

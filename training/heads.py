@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from search_spaces import Config
 
-from .batches import number_of
 from .head_updates import LARGE, StackedUpdate
 from .model import Head, hidden_widths
 from .numerics import Numerics
 from .objectives import CrossEntropy, Loss
 from .optimisation import schedule
+from .seeds import number_of
 from .source import Batch
 from .structure import Phase
 

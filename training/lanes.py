@@ -17,7 +17,7 @@ from search_spaces import Config, InputError, Task
 
 from ._memory import spare_the_collector
 from .backbones import Backbone
-from .batches import batch_count, number_of
+from .batches import batch_count
 from .data.splits import Splits
 from .environment import environment
 from .heads import HeadShape, HeadStack, stacked
@@ -27,6 +27,7 @@ from .objectives import objective_of
 from .optimisation import make_optimizer
 from .prefixes import Prefixes
 from .results import EpochResult, FitResult, State
+from .seeds import number_of
 from .source import Pass, scoring_pass, training_pass
 from .structure import Phase, Structure, phases_of, structure_of
 from .suffix import SuffixTrainer

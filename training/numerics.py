@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,34 +20,11 @@ from search_spaces import InputError
 from .backbones import Backbone, build
 from .cache import cache_folder
 from .files import atomic_write_json
+from .precision import Numerics as Numerics
 
 PRECISIONS = ("fp32", "bf16")
 _IMAGES = 16
 _TRAINED_STAGES = 3
-ModuleT = TypeVar("ModuleT", bound=nn.Module)
-
-
-@dataclass(frozen=True)
-class Numerics:
-    """How tensors are laid out and multiplied. Weights stay fp32; `bf16` means autocast of the backbone."""
-
-    precision: str = "fp32"
-    channels_last: bool = False
-
-    def autocast(self, device: torch.device) -> torch.autocast:
-        return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")
-
-    @property
-    def memory_format(self) -> torch.memory_format:
-        return torch.channels_last if self.channels_last else torch.contiguous_format
-
-    def place(self, module: ModuleT, device: torch.device) -> ModuleT:
-        """`module` on `device` in this layout."""
-        # torch's annotations forget this keyword.
-        return module.to(device=device, memory_format=self.memory_format)  # type: ignore[call-overload, no-any-return]
-
-    def __str__(self) -> str:
-        return f"{self.precision}, {'channels_last' if self.channels_last else 'contiguous'}"
 
 
 @dataclass(frozen=True)

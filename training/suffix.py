@@ -14,11 +14,11 @@ from .backbones import Backbone
 from .backbones.chains import chains_of
 from .backbones.quick import quickened
 from .backbones.texts import begin_anew
-from .batches import number_of
 from .model import Classifier, Head
 from .numerics import Numerics
 from .objectives import Loss
 from .optimisation import Update, make_optimizer, schedule
+from .seeds import number_of
 from .source import Batch
 from .structure import Phase, from_scratch
 

@@ -29,13 +29,13 @@ def leaderboard(
         raise InputError(f"unknown format {form!r}: {', '.join(_FORMATS)}")
     from studies import open_study, to_csv, to_json
 
-    from .show import frame_of, markdown_leaderboard, print_leaderboard
+    from .show import markdown_leaderboard, print_leaderboard, rows_of
 
     opened = open_study(study, storage)
     if as_json or form == "json":
-        print_answer(to_json(frame_of(opened, top)))
+        print_answer(to_json(rows_of(opened, top)))
     elif form == "csv":
-        print_answer(to_csv(frame_of(opened, top)))
+        print_answer(to_csv(rows_of(opened, top)))
     elif form == "md":
         print_answer(markdown_leaderboard(opened, top))
     else:

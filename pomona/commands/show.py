@@ -11,8 +11,6 @@ from search_spaces import interval_text, is_numeric, value_text
 from ..console import notes, print_answer, print_table
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from studies import Study
 
 _EXPENDABLE = ("seed", "M params", "n", "img/s", "groups", "groups %", "epochs", "s")
@@ -23,7 +21,7 @@ def print_leaderboard(study: Study, top: int | None) -> None:
     from studies import to_cells
 
     print_answer("\n".join(_title(study)) + "\n")
-    headings, cells = to_cells(frame_of(study, top), study.settings.metric)
+    headings, cells = to_cells(rows_of(study, top), study.settings.metric)
     names = {name for record in study.records() for name in record.config}
     differing = [heading for heading in headings if heading in names]
     left_out = print_table(headings, cells, expendable=[*_EXPENDABLE, *reversed(differing)])
@@ -35,7 +33,7 @@ def markdown_leaderboard(study: Study, top: int | None) -> str:
     """The table with its provenance: command, versions, commit, machine, data fingerprint."""
     from studies import to_cells
 
-    headings, cells = to_cells(frame_of(study, top), study.settings.metric)
+    headings, cells = to_cells(rows_of(study, top), study.settings.metric)
     title, *lines = _title(study)
     table = tabulate(cells, headings, tablefmt="github", disable_numparse=True)
     provenance = "\n".join(f"- {name}: {value}" for name, value in _provenance(study, top))
@@ -43,7 +41,7 @@ def markdown_leaderboard(study: Study, top: int | None) -> str:
 
 
 def _title(study: Study) -> list[str]:
-    from studies import same_params, to_rows
+    from studies import same_params
 
     settings = study.settings
     counts = study.counts()
@@ -70,7 +68,7 @@ def _title(study: Study) -> list[str]:
         bound = "reached" if best.ci95[0] >= settings.target else "missed"
         target = f"{settings.target:g}" if is_numeric(metric) else f"{100 * settings.target:g} %"
         lines.append(f"Target {target}: {point} by the value, {bound} by its lower bound.")
-    if same := same_params(to_rows(frame_of(study, None))):
+    if same := same_params(rows_of(study, None)):
         lines.append("The same in all trials: " + ", ".join(f"{name} {value}" for name, value in same.items()) + ".")
     return lines
 
@@ -94,8 +92,8 @@ def _provenance(study: Study, top: int | None) -> list[tuple[str, Any]]:
     ]
 
 
-def frame_of(study: Study, top: int | None) -> pd.DataFrame:
-    from studies import leaderboard
+def rows_of(study: Study, top: int | None) -> list[dict[str, Any]]:
+    """The first `top` rows of the leaderboard, all of them for None."""
+    from studies import leaderboard_rows
 
-    frame = leaderboard(study.records(), direction=study.settings.direction)
-    return frame if top is None else frame.head(top)
+    return leaderboard_rows(study.records(), direction=study.settings.direction)[:top]

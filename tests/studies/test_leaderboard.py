@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studies import leaderboard, to_cells, to_csv, to_json
-from studies.leaderboard import curves, to_rows
+from studies import curves, leaderboard, leaderboard_rows, to_cells, to_csv, to_json
 from studies.records import STATE_ORDER, TrialRecord
 from training import wilson
 
@@ -56,7 +55,7 @@ def a_record(number: int, state: str = "complete", right: int | None = 40, rate:
 
 @given(record_lists())
 def test_every_trial_has_one_row_and_complete_ones_are_ranked_by_value(records: list[TrialRecord]) -> None:
-    rows = to_rows(leaderboard(records)) if records else []
+    rows = leaderboard_rows(records)
     assert sorted(row["number"] for row in rows) == [record.number for record in records]
     complete = [row for row in rows if row["state"] == "complete"]
     assert rows[: len(complete)] == complete
@@ -68,23 +67,32 @@ def test_every_trial_has_one_row_and_complete_ones_are_ranked_by_value(records: 
 
 @given(record_lists())
 def test_the_order_of_the_records_does_not_matter(records: list[TrialRecord]) -> None:
-    assert to_json(leaderboard(records)) == to_json(leaderboard(records[::-1]))
+    assert to_json(leaderboard_rows(records)) == to_json(leaderboard_rows(records[::-1]))
 
 
 @given(record_lists())
 def test_json_has_the_fields_of_the_contract_and_csv_the_same_values(records: list[TrialRecord]) -> None:
-    frame = leaderboard(records)
-    rows = json.loads(to_json(frame)) if records else []
+    rows = json.loads(to_json(leaderboard_rows(records)))
     wanted = {"rank", "number", "state", "value", "n", "ci95", "params", "epochs", "seconds", "seed", "reason", "data"}
     by_number = {record.number: record for record in records}
     for row in rows:
         assert wanted <= set(row)
         assert row["params"] == by_number[row["number"]].config
     if records:
-        table = pd.read_csv(io.StringIO(to_csv(frame)))
+        table = pd.read_csv(io.StringIO(to_csv(leaderboard_rows(records))))
         assert table["number"].tolist() == [row["number"] for row in rows]
         for text, row in zip(table["value"].tolist(), rows, strict=True):
             assert math.isnan(text) if row["value"] is None else text == row["value"]
+
+
+@given(record_lists())
+def test_the_frame_has_a_column_for_every_bound_metric_and_dimension(records: list[TrialRecord]) -> None:
+    frame = leaderboard(records)
+    assert len(frame) == len(records)
+    for row, (_, flat) in zip(leaderboard_rows(records), frame.iterrows(), strict=True):
+        assert flat["ci95_low"] == (row["ci95"][0] if row["ci95"] else None)
+        assert flat["params.rate"] == row["params"]["rate"]
+        assert all(flat[f"params.{name}"] is None for name in {"extra"} - set(row["params"]) if "params.extra" in flat)
 
 
 def test_smaller_is_better_where_the_task_says_so() -> None:
@@ -93,7 +101,7 @@ def test_smaller_is_better_where_the_task_says_so() -> None:
 
 
 def test_only_the_dimensions_that_differ_are_columns_for_people() -> None:
-    headings, cells = to_cells(leaderboard([a_record(0, rate=0.1), a_record(2, rate=0.2)]), "accuracy")
+    headings, cells = to_cells(leaderboard_rows([a_record(0, rate=0.1), a_record(2, rate=0.2)]), "accuracy")
     assert "rate" in headings
     assert "kind" not in headings
     assert all(len(row) == len(headings) for row in cells)
@@ -101,7 +109,7 @@ def test_only_the_dimensions_that_differ_are_columns_for_people() -> None:
 
 
 def test_reasons_are_shown() -> None:
-    _, cells = to_cells(leaderboard([a_record(0), a_record(1, "infeasible"), a_record(2, "failed")]), "accuracy")
+    _, cells = to_cells(leaderboard_rows([a_record(0), a_record(1, "infeasible"), a_record(2, "failed")]), "accuracy")
     assert [row[-1] for row in cells] == ["", "it was infeasible", "it was failed"]
 
 
@@ -111,12 +119,12 @@ def test_curves_have_a_row_an_epoch() -> None:
 
 @pytest.mark.parametrize("form", [to_csv, to_json])
 def test_no_trials_give_an_empty_table(form: object) -> None:
-    assert form(leaderboard([])) is not None  # type: ignore[operator]
+    assert form(leaderboard_rows([])) is not None  # type: ignore[operator]
 
 
 def test_numbers_are_not_in_percent_and_other_metrics_stand_beside() -> None:
     record = replace(a_record(0), value=0.99991, ci95=(0.9998, 1.0), groups_ci95=None, beside={"rmse": 0.25})
-    headings, cells = to_cells(leaderboard([record]), "r2")
+    headings, cells = to_cells(leaderboard_rows([record]), "r2")
     row = dict(zip(headings, cells[0], strict=True))
     assert (row["value"], row["95 %"], row["rmse"]) == ("0.999910", "0.999800 to 1.000000", "0.25")
-    assert to_rows(leaderboard([record]))[0]["beside"] == {"rmse": 0.25}
+    assert leaderboard_rows([record])[0]["beside"] == {"rmse": 0.25}

@@ -1,0 +1,97 @@
+"""`pomona studies`: the studies of a storage, listed, deleted and renamed."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from search_spaces import InputError, interval_text, value_text
+
+from ..console import notes, print_answer, print_table
+from .options import AsJson, Storage
+
+studies = typer.Typer(name="studies", help="List the studies of a storage, delete or rename one.")
+
+_Study = Annotated[str, typer.Argument(metavar="STUDY", help="A study of the storage, by its name.")]
+
+
+@studies.callback(invoke_without_command=True)
+def _studies(context: typer.Context, storage: Storage = None, as_json: AsJson = False) -> None:
+    """List the studies of a storage, delete or rename one. Without a command it lists them.
+
+    Example: pomona studies rename fruit-1 fruit-night
+    """
+    if context.invoked_subcommand is None:
+        list_(storage, as_json)
+
+
+@studies.command("list")
+def list_(storage: Storage = None, as_json: AsJson = False) -> None:
+    """List the studies with their task, how far they are, and their best trial.
+
+    Example: pomona studies list --json
+    """
+    from studies import list_studies
+    from training.files import json_text
+
+    told = list_studies(storage)
+    if as_json:
+        print_answer(json_text(told))
+    elif told:
+        headings = ["study", "task", "data", "trials", "state", "best"]
+        print_table(headings, [_cells(study) for study in told], expendable=["data"])
+    else:
+        print_answer("no studies yet: pomona search TASK makes one")
+
+
+@studies.command()
+def delete(
+    study: _Study,
+    storage: Storage = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
+) -> None:
+    """Delete a study with all its trials and the checkpoints of trials under way. This cannot be undone.
+
+    Example: pomona studies delete fruit-1 --yes
+    """
+    from studies import delete_study, open_study
+
+    ended = open_study(study, storage).ended
+    if not yes:
+        if not sys.stdin.isatty():
+            raise InputError(f"deleting study {study!r} needs a yes: add --yes")
+        if not typer.confirm(f"Delete study {study} with its {ended} ended trials for good?", err=True):
+            raise InputError(f"study {study!r} was not deleted")
+    delete_study(study, storage)
+    notes().print(f"deleted study {study} with its {ended} ended trials")
+
+
+@studies.command()
+def rename(
+    study: _Study,
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The new name: letters, digits, - and _.")],
+    storage: Storage = None,
+) -> None:
+    """Give a study another name. Its trials keep their numbers, and it can be resumed under the new name.
+
+    Hyperband deals trials to its brackets by the study's name, so later trials may be pruned in other epochs.
+
+    Example: pomona studies rename fruit-1 fruit-night
+    """
+    from studies import rename_study
+
+    rename_study(study, new, storage)
+    notes().print(f"study {study} is now {new}")
+
+
+def _cells(told: dict[str, Any]) -> list[str]:
+    if told["task"] is None:
+        return [told["study"], "", "", "", "not pomona's", ""]
+    state = "running" if told["running"] else "done" if told["ended"] >= told["trials"] else "stopped"
+    best = ""
+    if (trial := told["best"]) is not None:
+        interval = f" ({interval_text(told['metric'], trial['ci95'])})" if trial["ci95"] else ""
+        best = f"{told['metric']} {value_text(told['metric'], trial['value'])}{interval}"
+    return [told["study"], told["task"], told["data"], f"{told['ended']} of {told['trials']}", state, best]
