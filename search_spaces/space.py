@@ -77,7 +77,12 @@ class SearchSpace:
     def replace(self, **dimensions: Dimension) -> SearchSpace:
         """This space with some dimensions exchanged; `Choice(x)` fixes one.
 
-        A condition loses the values that can no longer come; a dimension that can no longer take part leaves.
+        A new dimension that brings a condition of its own has that one; without one it keeps the condition of the
+        dimension that it stands in for. A condition loses the values that can no longer come; a dimension that can no
+        longer take part leaves. `Task.with_space` makes the recipe follow.
+
+        Raises:
+            InputError: a name is unknown, or a condition names a dimension that does not stand before its own.
         """
         for name in dimensions:
             if name not in self.dimensions:
@@ -85,6 +90,10 @@ class SearchSpace:
         result: dict[str, Dimension] = {}
         for name, old in self.dimensions.items():
             dimension = dimensions.get(name, old)
+            if dimension.condition is not None and dimension.condition != old.condition:
+                # Brought along by the caller: what is wrong with it is said by the constructor, not narrowed away.
+                result[name] = dimension
+                continue
             if (condition := old.condition) is not None:
                 other = result.get(condition.other)
                 possible = [v for v in condition.is_in if other is not None and other.problem(v) is None]
@@ -106,6 +115,28 @@ class SearchSpace:
             if (problem := self.dimensions[name].problem(value)) is not None:
                 raise InputError(f"{name} {problem}")
         return self.replace(**{name: Choice(value) for name, value in values.items()})
+
+    def adapt(self, recipe: Mapping[str, Value]) -> tuple[Config, list[str]]:
+        """`recipe`, made for another space, as a config of this one, and what was changed in words.
+
+        A value that this space does not have becomes the first that it has (the low end of a range), a dimension that
+        takes part here for the first time gets its first value, and one that does not take part is left out.
+        """
+        values: Config = {}
+        changes: list[str] = []
+        for name, dimension in self.dimensions.items():
+            if dimension.condition is not None and not dimension.condition.holds(values):
+                continue
+            first = dimension.options[0] if isinstance(dimension, Choice) else dimension.low
+            value = recipe.get(name, first)
+            if dimension.problem(value) is not None:
+                value = first
+            values[name] = value
+            if name not in recipe:
+                changes.append(f"{name} {value}")
+            elif value != recipe[name]:
+                changes.append(f"{name} {value} for {recipe[name]}")
+        return values, changes
 
     def parse(self, assignments: list[str]) -> Config:
         """`["name=value", ...]`, as typed on a command line, as values of the dimensions' types (not checked)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .dimensions import Config
 from .errors import InputError
@@ -57,7 +57,16 @@ class Task:
         if (self.modality == "tabular") != (len(self.columns) > 1):
             raise InputError("columns are those of a table: at least one feature's and, last, the target's")
         check_metric(self.metric, self.direction)
-        object.__setattr__(self, "recipe", self.space.validate(self.recipe))
+        try:
+            object.__setattr__(self, "recipe", self.space.validate(self.recipe))
+        except InputError as problem:
+            raise InputError(
+                f"the recipe of task {self.name!r} is not in its space: {problem} (TASK.with_space(space) adapts it)"
+            ) from None
+
+    def with_space(self, space: SearchSpace) -> Task:
+        """This task over another space, with the recipe adapted to it; see `SearchSpace.adapt`."""
+        return replace(self, space=space, recipe=space.adapt(self.recipe)[0])
 
     def __hash__(self) -> int:
         return hash((self.name, self.space.digest))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from search_spaces import Choice, Config, Dimension, InputError, SearchSpace, Task, Value
+from search_spaces import Choice, InputError, Task, Value
 
 from .weights import available, load_backbone
 
@@ -50,31 +50,8 @@ def runnable(task: Task, fixed: Mapping[str, Value], *, weights_dir: Path | None
         if missing:
             notes.append(f"left out, no weights at hand: {', '.join(missing)} (--download-weights fetches them)")
             space = space.replace(**{_BACKBONE: Choice(*here)})
-    recipe, changes = _recipe_within(task.recipe, space)
+    recipe, changes = space.adapt(task.recipe)
     recipe_note = f"recipe with {', '.join(changes)}" if changes else "recipe"
     if changes:
         notes.append(f"trial 0 is the {recipe_note}")
     return Runnable(replace(task, space=space, recipe=recipe), download, tuple(notes), recipe_note)
-
-
-def _recipe_within(recipe: Config, space: SearchSpace) -> tuple[Config, list[str]]:
-    """The recipe with every value that `space` no longer has replaced by the first that it has."""
-    values: Config = {}
-    changes: list[str] = []
-    for name, dimension in space.dimensions.items():
-        if dimension.condition is not None and not dimension.condition.holds(values):
-            continue
-        # What a fixed dimension makes active for the first time has no value in the recipe: its first one serves.
-        value = recipe.get(name, _first_of(dimension))
-        if dimension.problem(value) is not None:
-            value = _first_of(dimension)
-        values[name] = value
-        if name not in recipe:
-            changes.append(f"{name} {value}")
-        elif value != recipe[name]:
-            changes.append(f"{name} {value} for {recipe[name]}")
-    return values, changes
-
-
-def _first_of(dimension: Dimension) -> Value:
-    return dimension.options[0] if isinstance(dimension, Choice) else dimension.low

@@ -142,6 +142,39 @@ def test_replacing_drops_what_can_no_longer_take_part() -> None:
     assert narrowed.is_in == (1,)
 
 
+def test_a_replacement_keeps_the_old_condition_or_has_its_own() -> None:
+    kept = SPACE.replace(rate=Float(0.5, 0.6)).dimensions["rate"]
+    assert kept.condition == SPACE.dimensions["rate"].condition
+    own = SPACE.replace(rate=Float(0.5, 0.6).when("depth", (2,))).dimensions["rate"]
+    assert own.condition is not None
+    assert own.condition.is_in == (2,)
+
+
+@pytest.mark.parametrize(
+    ("condition", "saying"),
+    [
+        (("colour", ("red",)), "does not stand before"),
+        (("size", (16,)), "does not stand before"),
+        (("depth", (9,)), ""),
+    ],
+)
+def test_a_condition_that_cannot_hold_is_refused(condition: tuple[str, tuple[Value, ...]], saying: str) -> None:
+    with pytest.raises(InputError, match=saying or "waits for a value that cannot come"):
+        SPACE.replace(rate=Float(0.5, 0.6).when(*condition))
+
+
+@given(spaces(), st.data())
+def test_an_adapted_recipe_lies_in_the_space_and_keeps_what_it_can(space: SearchSpace, data: st.DataObject) -> None:
+    recipe = data.draw(st.dictionaries(st.sampled_from(sorted(space.dimensions)) | st.just("colour"), values))
+    adapted, changes = space.adapt(recipe)
+    assert space.validate(adapted) == adapted
+    for name, value in adapted.items():
+        if name in recipe and space.dimensions[name].problem(recipe[name]) is None:
+            assert value == recipe[name]
+        else:
+            assert any(change.startswith(f"{name} ") for change in changes) or value == recipe.get(name)
+
+
 @pytest.mark.parametrize("change", [lambda: SPACE.replace(colour=Choice(1)), lambda: SPACE.fix({"colour": 1})])
 def test_changing_an_unknown_dimension_is_refused(change: object) -> None:
     with pytest.raises(InputError, match="unknown dimension 'colour'"):

@@ -8,7 +8,19 @@ from dataclasses import replace
 
 import pytest
 
-from search_spaces import CATS_DOGS, CIFAR10, CLOTHING, FLOWERS, FRUIT, IMAGES, TASKS, InputError, Task, task_named
+from search_spaces import (
+    CATS_DOGS,
+    CIFAR10,
+    CLOTHING,
+    FLOWERS,
+    FRUIT,
+    IMAGES,
+    TASKS,
+    Choice,
+    InputError,
+    Task,
+    task_named,
+)
 
 from ..shared import SHARED_DATA, needs_data
 
@@ -101,3 +113,12 @@ def test_the_package_imports_nothing_of_ours_and_no_heavy_library() -> None:
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert "search_spaces" in loaded
     assert not {"torch", "numpy", "optuna", "ray", "pandas", "training", "studies", "bench", "pomona"} & set(loaded)
+
+
+def test_over_another_space_the_recipe_follows() -> None:
+    narrow = FRUIT.with_space(FRUIT.space.replace(unfrozen_stages=Choice(0), backbone=Choice("resnet18")))
+    assert narrow.recipe["backbone"] == "resnet18"
+    assert narrow.recipe["unfrozen_stages"] == 0
+    assert "fine_tune_share" not in narrow.recipe
+    assert narrow.recipe["learning_rate"] == FRUIT.recipe["learning_rate"]
+    assert FRUIT.with_space(FRUIT.space) == FRUIT
