@@ -1,28 +1,31 @@
-"""Did a change make something slower? Compares two files that pytest-benchmark wrote.
+"""Did a change make something slower? Compares two files of one benchmark.
 
     python -m bench.compare A.json B.json
 
-A is before the change, B after it. A benchmark counts as slower where its fast calls of B (the lower quartile) take
-longer than the slow ones of A (the upper quartile) and the medians differ by more than the tolerance; as faster where
-it is the other way round. Exit code 0 nothing is slower, 1 something is or a file is wrong, 2 wrong usage.
+A is before the change, B after it: files of pytest-benchmark, of `pomona bench throughput` or of `pomona bench
+search-speed`. A benchmark counts as slower where its fast calls of B (the lower quartile) take longer than the slow
+ones of A (the upper quartile) and the medians differ by more than the tolerance; as faster where it is the other way
+round. For throughput, the times relative to the reference of the same run are compared as well: those say the same on
+a machine that is busier in one of the runs. Exit code 0 nothing is slower, 1 something is or a file is wrong, 2 wrong
+usage.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from tabulate import tabulate
 
 from search_spaces import InputError
+
+from .timings import SECONDS, Results, Timing, load
 
 TOLERANCE = 0.1
 """Medians that differ by less than this share are never told apart.
@@ -34,26 +37,12 @@ quarter of the cases were told apart at 5 %.
 MIN_ROUNDS = 3
 """Fewer calls than these have no spread to speak of."""
 
-# Not the host's name, which changes with every container.
-_MACHINE = ("system", "machine", "python_implementation", "python_version", "torch")
-_CPU = ("brand_raw", "count")
-
 
 class Verdict(StrEnum):
     SLOWER = "slower"
     FASTER = "faster"
     SAME = "no difference shown"
     UNKNOWN = "too few rounds"
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Seconds a call, over `rounds` measurements: the median, and the quartiles `low` and `high`."""
-
-    median: float
-    low: float
-    high: float
-    rounds: int
 
 
 @dataclass(frozen=True)
@@ -68,14 +57,6 @@ class Comparison:
     low: float
     high: float
     verdict: Verdict
-
-
-@dataclass(frozen=True)
-class Results:
-    """What a file holds: timings by the benchmark's name, and what the machine says of itself."""
-
-    timings: dict[str, Timing]
-    machine: dict[str, str]
 
 
 def compare(a: Mapping[str, Timing], b: Mapping[str, Timing]) -> list[Comparison]:
@@ -94,47 +75,6 @@ def _compared(name: str, a: Timing, b: Timing) -> Comparison:
     else:
         verdict = Verdict.SAME
     return Comparison(name, a, b, ratio, b.low / a.high, b.high / a.low, verdict)
-
-
-def load(path: Path) -> Results:
-    """
-    Raises:
-        InputError: the file can't be read, or is not of pytest-benchmark.
-    """
-    try:
-        raw = json.loads(path.read_bytes())
-    except OSError as problem:
-        raise InputError(f"can't read {path}: {problem.strerror}") from None
-    except ValueError:
-        raise InputError(f"{path} is no JSON: write it with pytest --benchmark-json=FILE") from None
-    try:
-        entries = raw["benchmarks"]
-        counts = Counter(entry["name"] for entry in entries)
-        timings = {
-            # Files of tests may have tests of one name.
-            entry["name"] if counts[entry["name"]] == 1 else entry["fullname"]: _timing(entry["stats"])
-            for entry in entries
-        }
-        machine = _machine(raw.get("machine_info", {}))
-    except (KeyError, TypeError, AttributeError, ValueError):
-        raise InputError(f"{path} is not of pytest-benchmark: write it with pytest --benchmark-json=FILE") from None
-    if not timings:
-        raise InputError(f"{path} holds no benchmarks: write it with pytest --benchmark-only --benchmark-json=FILE")
-    return Results(timings, machine)
-
-
-def _timing(stats: Mapping[str, Any]) -> Timing:
-    median, low, high = (float(stats[name]) for name in ("median", "q1", "q3"))
-    if not all(math.isfinite(seconds) and seconds > 0 for seconds in (median, low, high)):
-        raise ValueError("a time that is none")
-    # The quartiles are interpolated: where all calls take the same they may be off by a rounding.
-    return Timing(median, min(low, median), max(high, median), int(stats["rounds"]))
-
-
-def _machine(info: Mapping[str, Any]) -> dict[str, str]:
-    cpu = info.get("cpu") or {}
-    told = {name: info.get(name) for name in _MACHINE} | {f"cpu {name}": cpu.get(name) for name in _CPU}
-    return {name: str(value) for name, value in told.items() if value is not None}
 
 
 def warnings(a: Results, b: Results) -> list[str]:
@@ -185,8 +125,8 @@ def _as_table(a: Results, b: Results, comparisons: Sequence[Comparison]) -> str:
     rows = [
         [
             one.name,
-            _time(one.a.median),
-            _time(one.b.median),
+            _shown(one.a),
+            _shown(one.b),
             f"{one.ratio:.2f} ({one.low:.2f} to {one.high:.2f})",
             str(one.verdict),
         ]
@@ -208,6 +148,12 @@ def _as_table(a: Results, b: Results, comparisons: Sequence[Comparison]) -> str:
 
 def _only(here: Results, there: Results) -> list[str]:
     return [name for name in here.timings if name not in there.timings]
+
+
+def _shown(timing: Timing) -> str:
+    if timing.unit != SECONDS:
+        return f"{timing.median:.3g} {timing.unit}"
+    return _time(timing.median)
 
 
 def _time(seconds: float) -> str:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.compare import MIN_ROUNDS, TOLERANCE, Timing, Verdict, compare, load, main
+from bench.compare import MIN_ROUNDS, TOLERANCE, Verdict, compare, main
+from bench.timings import OF_REFERENCE, Timing, load
 
 SECONDS = st.floats(1e-9, 1e3)
 
@@ -108,7 +109,7 @@ def test_json_has_all_that_the_table_has(tmp_path: Path, capsys: pytest.CaptureF
     out, err = capsys.readouterr()
     answer = json.loads(out)
     (one,) = answer.pop("comparisons")
-    assert one.pop("a") == {"median": 1.0, "low": 0.9, "high": 1.1, "rounds": 9}
+    assert one.pop("a") == {"median": 1.0, "low": 0.9, "high": 1.1, "rounds": 9, "unit": "s"}
     assert one.pop("b")["median"] == 3.0
     assert (one["name"], one["ratio"], one["verdict"]) == ("x", 3.0, "slower")
     assert one["low"] < 3.0 < one["high"]
@@ -145,12 +146,12 @@ def test_tests_of_one_name_are_kept_apart(tmp_path: Path) -> None:
         ("\udcff", "is no JSON"),
         ("[]", "is not of pytest-benchmark"),
         ("{}", "is not of pytest-benchmark"),
-        ('{"benchmarks": 3}', "is not of pytest-benchmark"),
+        ('{"benchmarks": 3}', "is damaged"),
         ('{"benchmarks": []}', "holds no benchmarks"),
-        ('{"benchmarks": [{"name": "x", "fullname": "x", "stats": {"median": 1}}]}', "is not of pytest-benchmark"),
-        (json.dumps({"benchmarks": [entry("x", 0.0)]}), "is not of pytest-benchmark"),
-        (json.dumps({"benchmarks": [entry("x", float("nan"))]}), "is not of pytest-benchmark"),
-        (json.dumps({"benchmarks": [entry("x", 1.0)], "machine_info": 3}), "is not of pytest-benchmark"),
+        ('{"benchmarks": [{"name": "x", "fullname": "x", "stats": {"median": 1}}]}', "is damaged"),
+        (json.dumps({"benchmarks": [entry("x", 0.0)]}), "is damaged"),
+        (json.dumps({"benchmarks": [entry("x", float("nan"))]}), "is damaged"),
+        (json.dumps({"benchmarks": [entry("x", 1.0)], "machine_info": 3}), "is damaged"),
         (None, "can't read"),
     ],
 )
@@ -171,4 +172,41 @@ def test_a_bad_file_is_told_in_one_line(
 
 def test_files_with_nothing_in_common_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([written(tmp_path / "a.json", entry("x", 1.0)), written(tmp_path / "b.json", entry("y", 1.0))]) == 1
+    assert "no benchmark in common" in capsys.readouterr().err
+
+
+RECORDED = Path(__file__).resolve().parents[2] / "results"
+WRITTEN = [RECORDED / "throughput" / "throughput.json", RECORDED / "search_speed" / "search_speed.json"]
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.stem)
+def test_what_the_other_benchmarks_write_is_compared_too(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(path), str(path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["comparisons"]
+    assert {one["ratio"] for one in found["comparisons"]} == {1.0}
+    assert found["only_a"] == found["only_b"] == found["warnings"] == []
+
+
+def test_a_slower_core_is_noticed_though_the_whole_machine_was_faster(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded = json.loads(WRITTEN[0].read_text())
+    for case in recorded["measured"]:
+        for row in case["candidates"]:
+            factor = 1.5 if row["who"] == "ours" else 3.0
+            row["rates"] = [factor * rate for rate in row["rates"]]
+    later = tmp_path / "later.json"
+    later.write_text(json.dumps(recorded))
+    assert main([str(WRITTEN[0]), str(later), "--json"]) == 1
+    found = {one["name"]: one for one in json.loads(capsys.readouterr().out)["comparisons"]}
+    relative = [one for one in found.values() if one["a"]["unit"] == OF_REFERENCE]
+    assert relative
+    assert {one["verdict"] for one in relative} <= {Verdict.SLOWER, Verdict.SAME}
+    assert any(one["verdict"] == Verdict.SLOWER for one in relative)
+    assert all(one["ratio"] < 1 for name, one in found.items() if not name.endswith("/ reference"))
+
+
+def test_files_of_different_benchmarks_have_nothing_in_common(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(path) for path in WRITTEN]) == 1
     assert "no benchmark in common" in capsys.readouterr().err
