@@ -7,6 +7,7 @@ import functools
 import io
 import logging
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -102,8 +103,9 @@ def print_table(
     console = Console(
         file=drawn,
         force_terminal=on_terminal,
-        # Otherwise what the terminal says, or COLUMNS.
-        width=None if on_terminal else PLAIN_WIDTH,
+        # Not rich's own measure, which is 80 for a dumb terminal whatever COLUMNS says.
+        width=shutil.get_terminal_size().columns if on_terminal else PLAIN_WIDTH,
+        height=25,
         markup=False,
         highlight=False,
         emoji=False,
