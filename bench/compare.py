@@ -13,7 +13,6 @@ usage.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,7 +23,9 @@ from pathlib import Path
 from tabulate import tabulate
 
 from search_spaces import InputError
+from training.files import answer_text
 
+from .answers import JSON_HELP
 from .timings import SECONDS, Results, Timing, load
 
 TOLERANCE = 0.1
@@ -94,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("a", type=Path, metavar="A.json", help="before the change")
     parser.add_argument("b", type=Path, metavar="B.json", help="after it")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--json", action="store_true", help=JSON_HELP)
     options = parser.parse_args(argv)
     try:
         a, b = load(options.a), load(options.b)
@@ -118,7 +119,7 @@ def _as_json(a: Results, b: Results, comparisons: Sequence[Comparison]) -> str:
         "only_b": _only(b, a),
         "warnings": warnings(a, b),
     }
-    return json.dumps(answer, indent=2) + "\n"
+    return answer_text(answer) + "\n"
 
 
 def _as_table(a: Results, b: Results, comparisons: Sequence[Comparison]) -> str:

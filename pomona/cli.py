@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import sys
 from collections.abc import Sequence
 
 from .owner import intruder
+from .printable import one_line
+from .streams import AnswerLost, standard_streams
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code: 0 done, 1 wrong input, 2 wrong usage, 130 stopped by the user."""
+    """Runs one command and returns its exit code: 0 done, 1 wrong input, 2 wrong usage, 130 stopped by the user.
+
+    Where stdout can't be written that is 1 too, and 0 where its reader (head, less) has seen enough.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    with standard_streams():
+        try:
+            # Before any work that would be for nothing.
+            sys.stdout.flush()
+            code = _run(arguments)
+            sys.stdout.flush()
+        except AnswerLost as lost:
+            return 0 if lost.reason is None else _error(f"the answer can't be written to stdout: {lost.reason}")
+        return code
+
+
+def run() -> None:
+    """The console script."""
+    raise SystemExit(main())
+
+
+def _run(arguments: list[str]) -> int:
     if (sentence := intruder()) is not None:
         return _error(sentence)
     # Only now is it sure that these are ours.
@@ -19,25 +42,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     from .app import app
 
     try:
-        app(args=list(sys.argv[1:] if argv is None else argv), prog_name="pomona")
+        app(args=arguments, prog_name="pomona")
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except InputError as problem:
+        logging.getLogger("pomona").debug("where it came from:", exc_info=problem)
         return _error(str(problem))
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
         return 130
-    except BrokenPipeError:
-        # The reader of a pipe (head, less) has seen enough; what is still buffered has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
-def run() -> None:
-    """The console script."""
-    raise SystemExit(main())
-
-
 def _error(sentence: str) -> int:
-    sys.stderr.write(f"error: {sentence}\n")
+    sys.stderr.write(f"error: {one_line(sentence)}\n")
     return 1

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from search_spaces import interval_text, is_numeric, value_text
-from training.files import json_text
+from training.files import answer_text
 
 from .records import STATE_ORDER, TrialRecord
 
@@ -68,7 +68,7 @@ def curves(records: Sequence[TrialRecord]) -> pd.DataFrame:
 
 
 def to_json(rows: Sequence[dict[str, Any]]) -> str:
-    return json_text(rows)
+    return answer_text(rows)
 
 
 def to_csv(rows: Sequence[dict[str, Any]]) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..console import notes
+from ..console import note
 from .options import Storage
 
 
@@ -24,7 +24,7 @@ def dashboard(
     It answers pages of this machine only: requests for another host name, and changes that another site asks for,
     are refused.
 
-    Example: [bold]pomona dashboard fruit-1 --port 8081[/bold]
+    Example: pomona dashboard fruit-1 --port 8081
     """
     from socketserver import ThreadingMixIn
     from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -53,6 +53,6 @@ def dashboard(
         raise InputError(f"port {port} can't be used ({problem.strerror}): choose another with --port") from None
     with server:
         mode = ", read-only" if read_only else ""
-        notes().print(f"optuna-dashboard: {address} (Ctrl-C ends it{mode})")
+        note(f"optuna-dashboard: {address} (Ctrl-C ends it{mode})")
         with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()

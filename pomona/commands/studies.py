@@ -9,7 +9,7 @@ import typer
 
 from search_spaces import InputError, interval_text, value_text
 
-from ..console import notes, print_answer, print_table
+from ..console import note, print_answer, print_json, print_table
 from .options import AsJson, Storage
 
 studies = typer.Typer(name="studies", help="List the studies of a storage, delete or rename one.")
@@ -34,11 +34,10 @@ def list_(storage: Storage = None, as_json: AsJson = False) -> None:
     Example: pomona studies list --json
     """
     from studies import list_studies
-    from training.files import json_text
 
     told = list_studies(storage)
     if as_json:
-        print_answer(json_text(told))
+        print_json(told)
     elif told:
         headings = ["study", "task", "data", "trials", "state", "best"]
         print_table(headings, [_cells(study) for study in told], expendable=["data"])
@@ -65,7 +64,7 @@ def delete(
         if not typer.confirm(f"Delete study {study} with its {ended} ended trials for good?", err=True):
             raise InputError(f"study {study!r} was not deleted")
     delete_study(study, storage)
-    notes().print(f"deleted study {study} with its {ended} ended trials")
+    note(f"deleted study {study} with its {ended} ended trials")
 
 
 @studies.command()
@@ -83,7 +82,7 @@ def rename(
     from studies import rename_study
 
     rename_study(study, new, storage)
-    notes().print(f"study {study} is now {new}")
+    note(f"study {study} is now {new}")
 
 
 def _cells(told: dict[str, Any]) -> list[str]:

@@ -115,7 +115,7 @@ def test_json_has_all_that_the_table_has(tmp_path: Path, capsys: pytest.CaptureF
     assert one["low"] < 3.0 < one["high"]
     (warning,) = answer.pop("warnings")
     assert warning in err
-    assert answer == {"tolerance": TOLERANCE, "only_a": ["gone"], "only_b": ["new"]}
+    assert answer == {"schema_version": 1, "tolerance": TOLERANCE, "only_a": ["gone"], "only_b": ["new"]}
 
 
 def test_another_machine_is_pointed_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

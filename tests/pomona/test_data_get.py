@@ -41,6 +41,7 @@ def test_the_answer_is_the_folder(server: Server, tmp_path: Path, capsys: pytest
     assert f"pomona search cifar10 --data '{folder}'" in err
     _call("cifar10", "--to", str(folder), "--json")
     assert json.loads(capsys.readouterr().out) == {
+        "schema_version": 1,
         "task": "cifar10",
         "folder": str(folder),
         "source": "https://example.org/cifar",
