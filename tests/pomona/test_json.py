@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from bench import compare
 from pomona import onnx_predict
-from studies import leaderboard, open_study, to_json
+from studies import leaderboard_rows, open_study, to_json
 from training.files import SCHEMA_VERSION, answer_text
 
 from ..bench.test_compare import entry, written
@@ -96,10 +96,11 @@ def test_every_answer_is_strict_and_as_the_page_says(run: Run, tmp_path: Path) -
 
     check("search, resume, status", printed("search", "bonus", "--trials", 1, "--epochs", 1, *storage, "--json"))
     check("search, resume, status", printed("status", "bonus-1", *storage, "--json"))
+    check("studies list", printed("studies", "list", *storage, "--json"))
     check("leaderboard", printed("leaderboard", "bonus-1", "--format", "json", *storage))
     (record,) = open_study("bonus-1", "j.log").records()
     diverged = replace(record, value=math.inf, ci95=(math.nan, -math.inf), beside={"rmse": math.nan})
-    check("leaderboard", strict(to_json(leaderboard([record, diverged]))))
+    check("leaderboard", strict(to_json(leaderboard_rows([record, diverged]))))
     check("train", printed("train", "bonus", "--epochs", 1, "--out", "bonus", "--json"))
     level_checkpoint(tmp_path / "level")
     check("evaluate", printed("evaluate", "bonus", "--json"))
