@@ -167,7 +167,7 @@ def _value_of(name: str, value: object) -> Value:
 
 
 def _as_printed(value: float) -> float:
-    """What is meant by a number of 32 bits: 0.1 is another one there than in 64 bits, and prints as 0.1 all the same."""
+    """What is meant by a number of 32 bits: 0.1 is another one there than in 64 bits, and still prints as 0.1."""
     for digits in range(1, 10):
         shorter = float(f"{value:.{digits}g}")
         if abs(shorter) <= _LARGEST_FLOAT32 and struct.unpack("f", struct.pack("f", shorter))[0] == value:
