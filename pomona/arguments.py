@@ -11,6 +11,7 @@ import math
 import operator
 import os
 import re
+import struct
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex, TypeVar, cast
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     Duration = str | SupportsFloat | datetime.timedelta
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_LARGEST_FLOAT32 = 3.4028234663852886e38
 # Larger ones are no seed for NumPy and torch.
 LARGEST_SEED = 2**63 - 1
 
@@ -152,14 +154,25 @@ def _value_of(name: str, value: object) -> Value:
     if isinstance(value, bool | int | float):
         # NumPy's float64 is a float, but is stored as another type.
         return float(value) if isinstance(value, float) else value
-    item = getattr(value, "item", None)
-    plain: Any = item() if callable(item) and getattr(value, "size", 1) == 1 else None
-    if isinstance(plain, float) and getattr(value, "itemsize", 8) < 8:
-        # 0.1 in 32 bits is another number than in 64: what is meant is the number that it prints as.
-        plain = float(str(value))
-    if not isinstance(plain, bool | int | float | str):
+    try:
+        # Of NumPy and torch.
+        plain: Any = cast(Any, value).item()
+    except (AttributeError, TypeError, ValueError, RuntimeError):
+        plain = None
+    if isinstance(plain, float):
+        return _as_printed(plain) if getattr(value, "itemsize", 8) == 4 else plain
+    if not isinstance(plain, bool | int | str):
         raise InputError(f"{name} must be a number, a string or a boolean, not {_shown(value)}")
     return plain
+
+
+def _as_printed(value: float) -> float:
+    """What is meant by a number of 32 bits: 0.1 is another one there than in 64 bits, and still prints as 0.1."""
+    for digits in range(1, 10):
+        shorter = float(f"{value:.{digits}g}")
+        if abs(shorter) <= _LARGEST_FLOAT32 and struct.unpack("f", struct.pack("f", shorter))[0] == value:
+            return shorter
+    return value
 
 
 def study(study: object, storage: object) -> tuple[str, str | None]:

@@ -17,7 +17,7 @@ from pomona.commands.bench import BENCHMARKS
 
 @dataclass(frozen=True)
 class Parameter:
-    """An option by each of its names, or an argument; `kind` is "flag" or "value", `repeats` where it may come again."""
+    """An option by each of its names, or an argument without; `kind` is "flag" or "value"."""
 
     command: str
     names: tuple[str, ...]
@@ -66,16 +66,20 @@ def parameters() -> list[Parameter]:
     ]
 
 
+class _Made(Exception):
+    pass
+
+
 def parser_of(module: str) -> argparse.ArgumentParser:
     """The parser that `main` of a benchmark makes."""
     made: list[argparse.ArgumentParser] = []
 
     def keep(parser: argparse.ArgumentParser, *_: object) -> None:
         made.append(parser)
-        raise KeyboardInterrupt
+        raise _Made
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises((KeyboardInterrupt, SystemExit)):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(argparse.ArgumentParser, "parse_args", keep)
-        code = importlib.import_module(module).main([])
-        raise SystemExit(code)
+        with pytest.raises(_Made):
+            importlib.import_module(module).main([])
     return made[0]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib.machinery import BuiltinImporter, FrozenImporter, PathFinder
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -114,6 +116,41 @@ def test_an_intruder_in_the_place_of_our_errors_is_named_all_the_same(
     (installed / "search_spaces" / "__init__.py").write_text("")
     with pytest.raises(ImportError, match="package search_spaces is not pomona's"):
         check_owner()
+
+
+@pytest.mark.parametrize("package", ["training", "search_spaces"])
+def test_a_project_with_a_package_of_that_name_gets_the_same_line_from_python(tmp_path: Path, package: str) -> None:
+    """`import pomona` is fine; the first use says what is wrong, as the command line does."""
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").write_text("ours = 1\n")
+    program = (
+        "import pomona\n"
+        "for use in (lambda: pomona.search('bonus'), lambda: pomona.load('m'), lambda: pomona.InputError):\n"
+        "    try:\n"
+        "        use()\n"
+        "    except Exception as problem:\n"
+        "        print(type(problem).__name__, problem)"
+    )
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).resolve().parents[2])])}
+    run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, env=env)
+    advice = "pomona has a package of that name; rename yours, or run pomona outside its folder"
+    line = f"package {package} is not pomona's but {tmp_path}/{package}/__init__.py: {advice}"
+    said = [said.partition(" ") for said in run.stdout.splitlines()]
+    assert [sentence for _, _, sentence in said] == [line] * 3, run.stderr
+    # Where our own errors are not to be had, it is Python's.
+    assert {kind for kind, _, _ in said} <= {"InputError", "ImportError"}
+
+
+def test_a_module_that_says_nothing_of_its_origin_is_an_intruder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "training", ModuleType("training"))
+    assert sentence().startswith("package training is not pomona's: ")
+
+
+def test_importing_pomona_loads_nothing_heavy() -> None:
+    program = "import sys, pomona; pomona.__version__; print(*{name.partition('.')[0] for name in sys.modules})"
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=env)
+    assert not {"torch", "optuna", "numpy", "training", "studies", "bench", "rich"} & set(run.stdout.split())
 
 
 def test_the_check_loads_nothing_heavy() -> None:

@@ -1,0 +1,79 @@
+"""Commands that are shown can be pasted, and promise only what works."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pomona.hints import in_memory, pomona_command
+
+from .conftest import Run
+
+NAMES = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF), min_size=1, max_size=8)
+ZERO = "performance,years_of_experience,projects_completed,bonus\n" + "".join(
+    f"{i % 9 + 1},{i % 7 + 1},{i % 5 + 1},{1e30 * i}\n" for i in range(60)
+)
+
+
+@given(NAMES, NAMES)
+def test_a_shell_reads_back_what_was_meant(study: str, storage: str) -> None:
+    words = shlex.split(pomona_command("status", study, storage=storage))
+    assert words[:2] == ["pomona", "status"]
+    assert study in words
+    if study.startswith("-"):
+        assert words[-2:] == ["--", study]
+    assert f"--storage={storage}" in words or words[words.index("--storage") + 1] == storage
+
+
+@pytest.mark.parametrize("name", ["my study", "$(id)", "-dash", "it's", "a;b", "`id`", "*"])
+def test_a_real_shell_runs_nothing_and_takes_the_name_whole(name: str) -> None:
+    script = f"pomona() {{ printf '%s\\n' \"$@\"; }}; {pomona_command('train', 'bonus', from_study=name)}"
+    said = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert said in (["train", "bonus", "--from-study", name], ["train", "bonus", f"--from-study={name}"])
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite://", "sqlite:///:memory:", "sqlite+pysqlite://", "sqlite:///file::memory:?uri=true"]
+)
+def test_databases_in_memory(url: str) -> None:
+    assert in_memory(url)
+
+
+@pytest.mark.parametrize("url", [None, "j.log", "sqlite:///studies.db", "postgresql://host/db", "sqlite", "sqlite.log"])
+def test_what_stays(url: str | None) -> None:
+    assert not in_memory(url)
+
+
+def test_status_repeats_the_storage(run: Run) -> None:
+    options = ["--trials", 1, "--epochs", 1, "--storage", "my studies/j.log"]
+    code, _, err = run("search", "bonus", *options)
+    assert code == 0
+    assert err.splitlines()[-1] == "use it: pomona train bonus --from-study bonus-1 --storage 'my studies/j.log'"
+    # More are wanted than there are.
+    assert run("resume", "bonus-1", "--storage", "my studies/j.log", "--trials", 9, "--timeout", "0.001s")[0] == 0
+    out = run("status", "bonus-1", "--storage", "my studies/j.log")[1]
+    assert out.splitlines()[-1] == "  go on: pomona resume bonus-1 --storage 'my studies/j.log'"
+
+
+def test_nothing_is_offered_that_is_not_there(run: Run, tmp_path: object) -> None:
+    with open("zero.csv", "w") as file:
+        file.write(ZERO)
+    code, out, err = run("search", "bonus", "--data", "zero.csv", "--trials", 1, "--epochs", 1, "--storage", "k.log")
+    assert code == 0, err
+    assert "No trial has run to its end yet." in out
+    assert "use it" not in err
+    code, _, err = run("train", "bonus", "--from-study", "bonus-1", "--storage", "k.log")
+    assert code == 1
+    assert "pomona resume" not in err
+
+
+def test_a_study_in_memory_is_said_to_go(run: Run) -> None:
+    code, _, err = run("search", "bonus", "--trials", 1, "--epochs", 1, "--storage", "sqlite://")
+    assert code == 0
+    assert "the study is gone when this command ends" in err.splitlines()[0]
+    assert "use it" not in err
+    assert "go on" not in err
