@@ -20,8 +20,6 @@ from rich.text import Text
 
 from .printable import one_line, printable
 
-# In a pipe nothing is folded or left out: the confusions of a hundred classes are wider than any paper.
-PLAIN_WIDTH = 1_000_000
 # A longer text may be folded to this before a column has to go.
 FOLDED_WIDTH = 30
 
@@ -98,19 +96,21 @@ def print_table(
 
     Into a pipe everything goes, at any width. Returns the headings left out.
     """
-    on_terminal = sys.stdout.isatty()
+    rows = [[one_line(cell) for cell in row] for row in cells]
+    if not sys.stdout.isatty():
+        sys.stdout.write(_plain_table([one_line(heading) for heading in headings], rows))
+        return []
     drawn = io.StringIO()
     console = Console(
         file=drawn,
-        force_terminal=on_terminal,
+        force_terminal=True,
         # Not rich's own measure, which is 80 for a dumb terminal whatever COLUMNS says.
-        width=shutil.get_terminal_size().columns if on_terminal else PLAIN_WIDTH,
+        width=shutil.get_terminal_size().columns,
         height=25,
         markup=False,
         highlight=False,
         emoji=False,
     )
-    rows = [[one_line(cell) for cell in row] for row in cells]
     widths = {
         heading: max(cell_len(one_line(heading)), *(min(cell_len(row[column]), FOLDED_WIDTH) for row in rows), 0)
         for column, heading in enumerate(headings)
@@ -125,6 +125,19 @@ def print_table(
     console.print(table)
     sys.stdout.write(drawn.getvalue())
     return left_out
+
+
+def _plain_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The table as wide as it is. Ten thousand rows take rich half a minute, and there is nothing to fold here."""
+    lines = [headings, *rows]
+    # Most cells are ASCII, of which each letter is one column wide.
+    sizes = [[len(cell) if cell.isascii() else cell_len(cell) for cell in line] for line in lines]
+    widths = [max(column) for column in zip(*sizes, strict=True)]
+    return "".join(
+        "  ".join(cell + " " * (width - size) for cell, size, width in zip(line, taken, widths, strict=True)).rstrip()
+        + "\n"
+        for line, taken in zip(lines, sizes, strict=True)
+    )
 
 
 def _left_out(widths: dict[str, int], expendable: Sequence[str], room: int) -> list[str]:

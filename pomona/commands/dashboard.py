@@ -34,7 +34,7 @@ def dashboard(
     from search_spaces import InputError
     from studies import open_storage, open_study
 
-    from ..dashboard_guard import guarded
+    from ..dashboard_guard import compressed, guarded
 
     class Threaded(ThreadingMixIn, WSGIServer):
         daemon_threads = True
@@ -46,7 +46,7 @@ def dashboard(
     address = f"http://127.0.0.1:{port}/"
     if study is not None:
         address += f"dashboard/studies/{open_study(study, storage).id}"
-    application = guarded(wsgi(open_storage(storage, require_existing=True)), port, read_only=read_only)
+    application = guarded(compressed(wsgi(open_storage(storage, require_existing=True))), port, read_only=read_only)
     try:
         server = make_server("127.0.0.1", port, application, Threaded, Quiet)
     except OSError as problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
@@ -18,17 +19,27 @@ if TYPE_CHECKING:
 _EXPENDABLE = ("seed", "M params", "n", "img/s", "groups", "groups %", "epochs", "s")
 
 
+# A terminal shows no more rows than these unless it is asked to; folding thousands of them takes half a minute.
+_ROWS_ON_TERMINAL = 100
+
+
 def print_leaderboard(study: Study, top: int | None) -> None:
     """Title, table, and what the first row is worth."""
     from studies import to_cells
 
     print_lines([*_title(study), ""])
-    headings, cells = to_cells(rows_of(study, top), study.settings.metric)
-    names = {name for record in study.records() for name in record.config}
+    rows = rows_of(study, top)
+    trials = len(rows)
+    if top is None and sys.stdout.isatty():
+        rows = rows[:_ROWS_ON_TERMINAL]
+    headings, cells = to_cells(rows, study.settings.metric)
+    names = {name for row in rows for name in row["params"]}
     differing = [heading for heading in headings if heading in names]
     left_out = print_table(headings, cells, expendable=[*_EXPENDABLE, *reversed(differing)])
     if left_out:
         note(f"narrow terminal, left out: {', '.join(left_out)} (--format csv has everything)")
+    if len(rows) < trials:
+        note(f"the first {len(rows)} of {trials} trials (--top {trials} and --format csv show all)")
 
 
 def markdown_leaderboard(study: Study, top: int | None) -> str:

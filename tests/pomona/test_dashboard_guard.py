@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
-from pomona.dashboard_guard import guarded
+from pomona.dashboard_guard import compressed, guarded
 
 PORT = 8080
 
@@ -76,3 +77,26 @@ def test_its_own_page_and_programs_may_write_unless_it_is_read_only(headers: dic
     assert _status("DELETE", **headers) == "200"
     assert _status("DELETE", read_only=True, **headers) == "403"
     assert _status("GET", read_only=True, **headers) == "200"
+
+
+@pytest.mark.parametrize(
+    ("size", "accepts", "smaller"), [(200_000, "gzip, br", True), (200_000, "", False), (10, "gzip", False)]
+)
+def test_large_answers_travel_compressed_where_the_client_can_read_that(size: int, accepts: str, smaller: bool) -> None:
+    body = b"x" * size
+
+    def application(_environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Length", str(size)), ("Content-Type", "application/json")])
+        return [body]
+
+    sent: dict[str, str] = {}
+
+    def start_response(status: str, headers: list[tuple[str, str]]) -> None:
+        assert status == "200 OK"
+        sent.update(headers)
+
+    answer = b"".join(compressed(application)({"HTTP_ACCEPT_ENCODING": accepts}, start_response))
+    assert int(sent["Content-Length"]) == len(answer)
+    assert (len(answer) < size) == smaller
+    assert (gzip.decompress(answer) if smaller else answer) == body
+    assert (sent.get("Content-Encoding") == "gzip") == smaller
