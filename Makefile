@@ -22,8 +22,9 @@ search: install ## search the fruit task for under a minute and show the leaderb
 dashboard: install ## look at the studies in a browser
 	$(POMONA) dashboard
 
+# A process a core, at most four: each loads torch. Each computes with one thread, so that they do not wait for each other.
 test: install-dev ## the tests that take seconds
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
 test-slow: install-dev ## the others, browser included, and each benchmark once
 	$(BIN)/python -m pytest -m "slow or browser"
