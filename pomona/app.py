@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
+import platform
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -27,6 +29,7 @@ from .commands.tasks import tasks
 from .commands.train import train
 from .console import print_answer, set_verbosity
 
+_log = logging.getLogger("pomona")
 COMMANDS = (tasks, search, resume, status, leaderboard, dashboard, train, evaluate, predict, export, cache)
 
 app = typer.Typer(
@@ -40,11 +43,15 @@ app = typer.Typer(
 )
 
 
+def _version() -> str:
+    from . import __version__
+
+    return __version__
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from . import __version__
-
-        print_answer(f"pomona {__version__}")
+        print_answer(f"pomona {_version()}")
         raise typer.Exit
 
 
@@ -68,6 +75,7 @@ def _with_verbosity(command: Callable[..., None]) -> Callable[..., None]:
     def run(*arguments: Any, verbose: bool, quiet: bool, **options: Any) -> None:
         if verbose or quiet:
             set_verbosity(verbose=verbose, quiet=quiet)
+        _log.debug("pomona %s, Python %s on %s", _version(), platform.python_version(), platform.platform())
         command(*arguments, **options)
 
     signature = inspect.signature(command, eval_str=True)

@@ -16,9 +16,11 @@ from training import EpochResult, Evaluation, Split, atomic_write_json, wilson
 from training.batches import to_floats
 from training.checkpoint import CheckpointRecord
 from training.evaluate import Mistake, Residual, mistakes, residuals
+from training.files import SCHEMA_VERSION
 from training.results import curve_from_json
 
 from .figures import DPI, Grid, Listing, Row, Shown, figure_of, picture_of, save, shortened
+from .printable import one_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,7 +66,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation, split: Split, record:
     *pictures, summary = (folder / name for name in evaluation_files(evaluation))
     for figure, path in zip((answers, figure_of(wrong), curves), pictures, strict=True):
         save(figure, path)
-    atomic_write_json(summary, evaluation.to_json() | told)
+    atomic_write_json(summary, {"schema_version": SCHEMA_VERSION} | evaluation.to_json() | told)
 
 
 def _mistakes_shown(found: Sequence[Mistake], split: Split, record: CheckpointRecord, title: str) -> Shown:
@@ -94,14 +96,14 @@ def confusion_figure(evaluation: Evaluation, title: str) -> Figure:
     figure = Figure(figsize=(side + 1.5, side), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
     shading = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    names = [shortened(name, _LONGEST_NAME) for name in evaluation.classes]
+    names = [shortened(one_line(name), _LONGEST_NAME) for name in evaluation.classes]
     axes.set_xticks(
         range(len(names)), names, rotation=45, horizontalalignment="right", rotation_mode="anchor", parse_math=False
     )
     true = [f"{name} ({n})" for name, n in zip(names, examples, strict=True)]
     axes.set_yticks(range(len(names)), true, parse_math=False)
     axes.set(xlabel="taken for", ylabel="true class (examples)")
-    axes.set_title(title, parse_math=False, wrap=True)
+    axes.set_title(one_line(title), parse_math=False, wrap=True)
     for i, j in zip(*counts.nonzero(), strict=True):
         colour = "white" if shares[i, j] > 0.5 else "black"
         axes.text(j, i, str(counts[i, j]), color=colour, ha="center", va="center")
@@ -114,8 +116,9 @@ def predicted_figure(found: Sequence[Residual], target: str, title: str) -> Figu
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 6), dpi=DPI, layout="constrained")
-    figure.suptitle(title, parse_math=False)
+    figure.suptitle(one_line(title), parse_math=False)
     answers, misses = figure.subplots(1, 2)
+    target = one_line(target)
     true = np.array([residual.true for residual in found])
     predicted = np.array([residual.predicted for residual in found])
     dots = {"markersize": 4, "alpha": 0.5, "markeredgewidth": 0}
@@ -150,7 +153,7 @@ def curves_figure(curve: Sequence[EpochResult], metric: str, n: int, title: str)
     from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(13, 5), dpi=DPI, layout="constrained")
-    figure.suptitle(title, parse_math=False)
+    figure.suptitle(one_line(title), parse_math=False)
     losses, values = figure.subplots(1, 2)
     epochs = [epoch.epoch for epoch in curve]
     losses.plot(epochs, [epoch.loss for epoch in curve], "o-", label="training")
@@ -170,7 +173,7 @@ def curves_figure(curve: Sequence[EpochResult], metric: str, n: int, title: str)
     else:
         unit = 1 if is_numeric(metric) else 100
         values.plot(epochs, [unit * epoch.value for epoch in curve], "s-", color="C1", label=f"validation, n = {n}")
-    values.set_ylabel(metric if is_numeric(metric) else f"{metric} (%)", parse_math=False)
+    values.set_ylabel(one_line(metric if is_numeric(metric) else f"{metric} (%)"), parse_math=False)
     if is_numeric(metric):
         # Squares fall by orders of magnitude.
         losses.set(ylabel="mean squared error", yscale="log")

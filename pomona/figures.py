@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from training.files import atomic_path
 
+from .printable import one_line
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -157,13 +159,13 @@ def panels_figure(panels: Panels) -> Figure:
     """The target against each feature, and how often each value of the target is."""
     from matplotlib.figure import Figure
 
-    *names, target = panels.names
+    *names, target = map(one_line, panels.names)
     rows = -(-(len(names) + 1) // _PANELS_IN_A_ROW)
     columns = min(len(names) + 1, _PANELS_IN_A_ROW)
     figure = Figure(figsize=(4.6 * columns, 3.8 * rows + 0.4), dpi=DPI, layout="constrained")
-    figure.suptitle(panels.title, parse_math=False)
+    figure.suptitle(one_line(panels.title), parse_math=False)
     places = range(len(panels.classes))
-    shorter = [shortened(name, 20) for name in panels.classes]
+    shorter = [shortened(one_line(name), 20) for name in panels.classes]
     for number, name in enumerate(names):
         axes = figure.add_subplot(rows, columns, number + 1)
         axes.plot(panels.features[:, number], panels.target, "o", markersize=4, alpha=0.4, markeredgewidth=0)
@@ -208,8 +210,8 @@ def _canvas(title: str, width: int, height: int) -> tuple[Figure, Axes]:
 
 
 def _write(axes: Axes, text: str, x: float, y: float, *, fontsize: float = _POINTS, **style: str) -> None:
-    # A name may hold dollars, which are no formulas.
-    axes.text(x, y, text, fontsize=fontsize, verticalalignment="center", parse_math=False, **style)  # type: ignore[arg-type]
+    # A name may hold dollars, which are no formulas, and what no font can draw.
+    axes.text(x, y, one_line(text), fontsize=fontsize, verticalalignment="center", parse_math=False, **style)  # type: ignore[arg-type]
 
 
 def _on_one_line(text: str) -> str:

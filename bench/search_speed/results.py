@@ -9,6 +9,7 @@ from typing import Any
 
 from search_spaces import Config, InputError
 from training import atomic_write_json
+from training.files import SCHEMA_VERSION
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Results:
 
 def save(path: Path, results: Results, derived: dict[str, Any]) -> None:
     """Writes the results with what was `derived` from them."""
-    atomic_write_json(path, derived | asdict(results))
+    atomic_write_json(path, {"schema_version": SCHEMA_VERSION} | derived | asdict(results))
 
 
 def load(path: Path) -> Results:

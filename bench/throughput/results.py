@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces import InputError
-from training.files import atomic_write_json
+from training.files import SCHEMA_VERSION, atomic_write_json
 
 from .cases import Case
 from .work import Work
@@ -114,7 +114,11 @@ class Results:
 
     def to_json(self) -> dict[str, Any]:
         """What a file holds: the measurements with what follows from them."""
-        return {"about": self.about, "measured": [_derived(one) for one in self.measured]}
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "about": self.about,
+            "measured": [_derived(one) for one in self.measured],
+        }
 
 
 def load(path: Path) -> Results:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -196,7 +197,10 @@ def test_a_run_is_resumed_and_only_with_the_same_settings(
     monkeypatch.setattr(
         "bench.throughput.command.measure", lambda case, *rest: measured.append(case) or original(case, *rest)
     )
-    assert main([*QUICK, "--batch-size", "2,3", "--results", file, "--resume"]) == 0
+    assert main([*QUICK, "--batch-size", "2,3", "--results", file, "--resume", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["schema_version"] == 1
+    assert printed == json.loads(Path(file).read_text())
     assert [case.batch_size for case in measured] == [3, 3]
     assert load(Path(file)).measured[:2] == first.measured
 

@@ -126,6 +126,7 @@ def test_the_answer_for_machines(run: Run, photos: Path, tmp_path: Path) -> None
     assert code == 0, err
     told = json.loads(out)
     assert told == {
+        "schema_version": 1,
         "file": "fruit-train.png",
         "source": photos.name,
         "classes": list(FRUIT.classes),

@@ -121,6 +121,15 @@ def test_the_confusion_matrix() -> None:
     assert [label.get_text() for label in axes.get_xticklabels()] == list(classes)
     assert [label.get_text() for label in axes.get_yticklabels()] == [f"{classes[0]} (4)", "nobody (0)", "c (2)"]
     assert axes.get_title() == "title $x$"
+
+
+def test_classes_that_are_no_text_are_drawn_with_escapes(tmp_path: Path) -> None:
+    labels = torch.arange(2)
+    figure = confusion_figure(evaluation_of(labels, torch.eye(2), ("caf\udce9", "line\nbreak")), "caf\udce9 (valid)")
+    save(figure, tmp_path / "drawn.png")
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["caf\\xe9", "line\\nbreak"]
+    assert axes.get_title() == "caf\\xe9 (valid)"
     figure.canvas.draw()
 
 
@@ -156,7 +165,7 @@ def test_phase_changes(stages: tuple[int, ...], changes: list[tuple[int, int]], 
 
 def test_names_are_no_formulas_and_may_be_in_any_script(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).random((8, 8, 3), dtype=np.float32)
-    picture = Picture(pixels, ("$x^{2 and $", "苹果", "a\\b_c"))
+    picture = Picture(pixels, ("$x^{2 and $", "苹果", "a\\b_c", "caf\udce9\x1b[31m"))
     save(grid_figure(Grid("$ $$ {", (Row((picture, picture), "$"),))), tmp_path / "names.png")
     assert png(tmp_path / "names.png")[0] >= 900
     assert [path.name for path in tmp_path.iterdir()] == ["names.png"]
