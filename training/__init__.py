@@ -43,6 +43,11 @@ if TYPE_CHECKING:
     from .fit import fit_lanes as fit_lanes
     from .fit import free_memory as free_memory
     from .fit import is_out_of_memory as is_out_of_memory
+    from .interrupts import CheckStop as CheckStop
+    from .interrupts import SaveClock as SaveClock
+    from .interrupts import interrupt as interrupt
+    from .interrupts import never_stop as never_stop
+    from .interrupts import uninterrupted as uninterrupted
     from .intervals import Estimate as Estimate
     from .intervals import grouped_accuracy as grouped_accuracy
     from .intervals import wilson as wilson
@@ -85,6 +90,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "files": ("atomic_write_bytes", "atomic_write_json"),
     "fit": ("diverged", "fit", "fit_lanes", "free_memory", "is_out_of_memory"),
     "intervals": ("Estimate", "grouped_accuracy", "wilson"),
+    "interrupts": ("CheckStop", "SaveClock", "interrupt", "never_stop", "uninterrupted"),
     "lane_state": ("LaneState", "load_lane", "save_lane"),
     "lanes": ("LaneGroup",),
     "numerics": ("Measured", "Numerics", "measure_numerics", "resolve_device"),

@@ -14,6 +14,8 @@ from typing import Any
 
 from search_spaces import InputError
 
+from .interrupts import uninterrupted
+
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -33,9 +35,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-        _sync_folder(path.parent)
+        with uninterrupted():
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+            _sync_folder(path.parent)
     except OSError as problem:
         if problem.errno in _NO_ROOM:
             raise InputError(f"no room left to write {path}: free some space; what stood there is unchanged") from None
@@ -48,7 +51,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:
-    with atomic_path(path) as temporary:
+    with uninterrupted(), atomic_path(path) as temporary:
         temporary.write_bytes(data)
 
 

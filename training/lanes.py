@@ -21,6 +21,7 @@ from .batches import batch_count, number_of
 from .data.splits import Splits
 from .environment import environment
 from .heads import HeadShape, HeadStack, stacked
+from .interrupts import uninterrupted
 from .lane_state import LaneState
 from .model import Classifier, Head
 from .objectives import objective_of
@@ -141,20 +142,21 @@ class LaneGroup:
 
     def drop(self, keys: Sequence[int]) -> None:
         """Lanes leave; they cost nothing from then on."""
-        for key in keys:
-            del self._lanes[key]
-            self._suffixes.pop(key, None)
-        for shape, stack in list(self._stacks.items()):
-            if set(keys) & set(stack.keys):
-                stack.remove(keys)
-            if not len(stack):
-                del self._stacks[shape]
+        with uninterrupted():
+            for key in keys:
+                del self._lanes[key]
+                self._suffixes.pop(key, None)
+            for shape, stack in list(self._stacks.items()):
+                if set(keys) & set(stack.keys):
+                    stack.remove(keys)
+                if not len(stack):
+                    del self._stacks[shape]
 
     def train_epoch(self, on_batch: OnBatch | None = None) -> dict[int, EpochResult]:
         """One epoch of every lane, then a scoring on the validation split. The result of each by its key.
 
-        `on_batch` is called with (batches done, batches of this epoch, over all that trains); what it raises passes
-        through, as does running out of memory.
+        `on_batch` is called with (batches done, batches of this epoch, over all that trains); what it or the prefixes'
+        `check_stop` raises passes through, as does running out of memory.
         """
         if self._rewindable:
             self._restores = [runner.snapshot() for runner in self._runners()]
@@ -181,9 +183,10 @@ class LaneGroup:
             scores = self._score(runners)
         # Prefixes that had to be computed, and the scoring, are for all.
         common = (time.perf_counter() - started - sum(seconds.values())) / max(len(self._lanes), 1)
-        self.tick += 1
-        self._restores = []
-        return {lane.key: self._record(lane, losses, scores, seconds, common) for lane in self.lanes}
+        with uninterrupted():
+            self.tick += 1
+            self._restores = []
+            return {lane.key: self._record(lane, losses, scores, seconds, common) for lane in self.lanes}
 
     def rewind(self) -> None:
         """Brings back the state after the last whole epoch, once `train_epoch` was left by an exception."""
@@ -253,6 +256,7 @@ class LaneGroup:
         split = self.splits.valid
         parts: list[list[torch.Tensor]] = [[] for _ in runners]
         for batch in scoring_pass(self.prefixes, self.structure, split).batches():
+            self.prefixes.check_stop()
             for position, runner in enumerate(runners):
                 parts[position].append(runner.logits(batch))
         labels = split.labels.to(self.prefixes.device)

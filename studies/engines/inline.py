@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import shutil
@@ -18,6 +19,7 @@ from training import (
     LaneGroup,
     Prefixes,
     PrefixStore,
+    SaveClock,
     State,
     backbone_of,
     diverged,
@@ -31,6 +33,7 @@ from training import (
     splits_for,
     structure_of,
     structure_part,
+    uninterrupted,
 )
 
 from ..plan import Interrupted, Outcome, Plan, Progress, Watch
@@ -38,8 +41,8 @@ from ..records import config_key
 from ..study import Proposal, Study
 from .engine import AbstractEngine
 
-# A process that is killed loses at most what it did in this time, and an epoch.
-_SAVE_AFTER_SECONDS = 30.0
+CHECK_SECONDS = 0.5
+"""Of work between two looks at the deadline and at whether the user wants to stop."""
 # Trials that a structure gets, in numbers of lanes, before the sampler is asked for another one.
 _ROUNDS = 2
 
@@ -50,10 +53,19 @@ class InlineEngine(AbstractEngine):
 
     def run(self, study: Study, plan: Plan, watch: Watch) -> Iterator[Outcome]:
         run = _Run(study, plan, watch)
-        for left in _together(study.left(plan.task.space, plan.trials)):
-            yield from run.group(left)
-        while (first := study.ask(plan.task.space, plan.trials)) is not None:
-            yield from run.group([first])
+        try:
+            for left in _together(study.left(plan.task.space, plan.trials)):
+                yield from run.group(left)
+            while (first := study.ask(plan.task.space, plan.trials)) is not None:
+                yield from run.group([first])
+        except (Interrupted, KeyboardInterrupt):
+            run.save_under_way()
+            raise
+        except BaseException:
+            # Where the disk is full, the problem that is told is the first one.
+            with contextlib.suppress(InputError):
+                run.save_under_way()
+            raise
 
 
 def _together(left: Sequence[Proposal]) -> list[list[Proposal]]:
@@ -78,7 +90,13 @@ class _Run:
             device=plan.device,
             store=PrefixStore(),
             unfrozen=most_unfrozen(plan.task.space),
+            check_stop=self._check_between,
         )
+        self.progress, self.checked = Progress(0, 0), time.monotonic()
+        # The group that trains with its trials, and the tick up to which the storage has their values: a lane that was
+        # saved ahead of that would go on behind a gap.
+        self.under_way: tuple[LaneGroup, dict[int, Proposal]] | None = None
+        self.recorded = 0
         # Trials that wait for a lane of an equal config to end, by that lane.
         self.twins: dict[int, list[int]] = {}
 
@@ -88,7 +106,7 @@ class _Run:
         ticks: dict[int, list[Proposal]] = {}
         lanes: dict[str, int] = {}
         for proposal in proposals:
-            self._check(0)
+            self._check(Progress(0, 0))
             lane = lanes.setdefault(config_key(proposal.config), proposal.number)
             if lane != proposal.number:
                 self.twins.setdefault(lane, []).append(proposal.number)
@@ -107,7 +125,7 @@ class _Run:
             stages = len(self.prefixes.backbone(backbone_of(config)).stages)
             group = LaneGroup(
                 plan.task,
-                splits_for(plan.data, config),
+                splits_for(plan.data, config, self.prefixes.check_stop),
                 structure_of(config, stages),
                 epochs=plan.epochs,
                 seed=proposals[0].seed,
@@ -123,7 +141,8 @@ class _Run:
                 yield self._failed(proposal, problem)
             return
         waiting, members = list(proposals), {proposal.number: proposal for proposal in proposals}
-        saved = time.monotonic()
+        self.under_way, self.recorded = (group, members), tick
+        saves = SaveClock()
         while True:
             yield from self._join(group, waiting)
             if fills:
@@ -135,19 +154,15 @@ class _Run:
                 return
             try:
                 results = group.train_epoch(functools.partial(self._on_batch, group))
-            except Interrupted:
-                group.rewind()
-                self._save(group, members)
-                raise
-            except InputError:
+            except (InputError, Interrupted):
                 raise
             except Exception as problem:
                 yield from self._apart(group, members, problem)
                 return
             yield from self._judge(group, results)
-            if time.monotonic() - saved > _SAVE_AFTER_SECONDS:
-                self._save(group, members)
-                saved = time.monotonic()
+            if saves.due():
+                with saves.saving():
+                    self._save(group, members)
 
     def _fill(self, group: LaneGroup, first: int, together: bool) -> Iterator[Proposal]:
         """New trials of the group's structure for its free places.
@@ -201,6 +216,7 @@ class _Run:
                     ended[key] = group.result(key, State.COMPLETE)
             for key, outcome in ended.items():
                 self._finish(key, outcome)
+            self.recorded = group.tick
         group.drop(list(ended))
         for key, outcome in ended.items():
             shutil.rmtree(study.trial_folder(key), ignore_errors=True)
@@ -208,6 +224,7 @@ class _Run:
 
     def _apart(self, group: LaneGroup, members: dict[int, Proposal], problem: Exception) -> Iterator[Outcome]:
         """After an epoch that broke: each lane by itself, so that one does not take the others with it."""
+        self.under_way = None
         memory = isinstance(problem, RuntimeError) and is_out_of_memory(problem)
         if memory:
             free_memory(self.plan.device)
@@ -241,12 +258,29 @@ class _Run:
                 self.study.answer(twin, number)
 
     def _on_batch(self, group: LaneGroup, done: int, total: int) -> None:
-        self._check(sum(len(lane.curve) + done / total for lane in group.lanes) / self.plan.epochs, len(group))
+        epochs = sum(len(lane.curve) + done / total for lane in group.lanes)
+        self._check(Progress(len(group), epochs / self.plan.epochs))
 
-    def _check(self, done: float, running: int = 0) -> None:
-        if self.deadline is not None and time.monotonic() > self.deadline:
+    def _check(self, progress: Progress) -> None:
+        self.progress, self.checked = progress, time.monotonic()
+        if self.deadline is not None and self.checked > self.deadline:
             raise Interrupted("the time is up")
-        self.watch(Progress(running, done))
+        self.watch(progress)
+
+    def _check_between(self) -> None:
+        """Within work that has no progress of its own: a frozen stage, a batch that is scored, a photo."""
+        if time.monotonic() - self.checked >= CHECK_SECONDS:
+            self._check(self.progress)
+
+    def save_under_way(self) -> None:
+        """Saves the lanes as they were after their last whole epoch."""
+        if self.under_way is None:
+            return
+        group, members = self.under_way
+        with uninterrupted():
+            group.rewind()
+            if group.tick == self.recorded:
+                self._save(group, members)
 
     def _save(self, group: LaneGroup, members: dict[int, Proposal]) -> None:
         for lane in group.lanes:

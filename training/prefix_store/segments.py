@@ -42,11 +42,16 @@ def write_segment(block: Path, fresh: Rows) -> Path:
         InputError, OSError, SafetensorError: it can't be written.
     """
     listed = _listed(fresh.images)
-    path = block / f"{len(fresh.images)}-{hashlib.sha256(listed).hexdigest()[:24]}{SEGMENT_SUFFIX}"
+    path = segment_path(block, fresh.images)
     tensors = {"rows": fresh.rows, "images": torch.frombuffer(bytearray(listed), dtype=torch.uint8)}
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, metadata={"checksum": _checksum(listed, fresh.rows)})
     return path
+
+
+def segment_path(block: Path, images: Sequence[str]) -> Path:
+    """Where the segment of just these images lies in its block."""
+    return block / f"{len(images)}-{hashlib.sha256(_listed(images)).hexdigest()[:24]}{SEGMENT_SUFFIX}"
 
 
 def read_segment(path: Path) -> Rows | None:
