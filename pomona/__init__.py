@@ -13,9 +13,9 @@ Everything heavy is imported when it is called, so that `import pomona` and `pom
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,10 +26,15 @@ if TYPE_CHECKING:
     from studies import Study
     from training import Checkpoint, Evaluation, FitResult, Prediction
 
+    from .arguments import Duration, PathLike, Whole
+
+    __version__: str
+
 __owner__ = "pomona"
 __all__ = [
     "InputError",
     "PomonaError",
+    "__version__",
     "curves",
     "evaluate",
     "leaderboard",
@@ -40,28 +45,59 @@ __all__ = [
     "train",
 ]
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
 
 def __getattr__(name: str) -> object:
-    # Not imported above: the command line first makes sure that `search_spaces` is ours.
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("pomona")
+        except PackageNotFoundError:
+            # A checkout that is on the path without being installed.
+            return "0+unknown"
+    # Not imported above: first it has to be sure that `search_spaces` is ours.
     if name in ("InputError", "PomonaError"):
+        _check_owner()
         import search_spaces
 
         return getattr(search_spaces, name)
     raise AttributeError(f"module 'pomona' has no attribute {name!r}")
 
 
+@functools.cache
+def _check_owner() -> None:
+    from .owner import check_owner
+
+    check_owner()
+
+
+def _public(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """A function that first makes sure that the packages it imports are ours: their names are plain words."""
+
+    @functools.wraps(function)
+    def call(*arguments: _P.args, **options: _P.kwargs) -> _R:
+        _check_owner()
+        return function(*arguments, **options)
+
+    return call
+
+
+@_public
 def search(
-    task: str,
+    task: PathLike,
     *,
-    data: str | Path | None = None,
-    weights_dir: str | Path | None = None,
+    data: PathLike | None = None,
+    weights_dir: PathLike | None = None,
     study: str | None = None,
-    storage: str | None = None,
-    trials: int | None = None,
-    epochs: int | None = None,
-    timeout: float | None = None,
-    seed: int = 0,
-    lanes: int | None = None,
+    storage: PathLike | None = None,
+    trials: Whole | None = None,
+    epochs: Whole | None = None,
+    timeout: Duration | None = None,
+    seed: Whole = 0,
+    lanes: Whole | None = None,
     device: str = "auto",
     pruner: str = "hyperband",
     fixed: Mapping[str, Value] | None = None,
@@ -69,90 +105,106 @@ def search(
     trust_split: bool = False,
     download_weights: bool = False,
 ) -> Study:
-    """Searches the hyperparameters of `task` and returns the study; `timeout` is in seconds.
+    """Searches the hyperparameters of `task` and returns the study.
 
-    What is left out suits the machine. Ctrl-C ends the call cleanly and returns what there is; `resume` goes on.
+    What is left out suits the machine. `timeout` is in seconds, or a text such as "10m". Ctrl-C ends the call cleanly
+    and returns what there is; `resume` goes on.
 
     Raises:
         InputError: the request, the data or the storage is wrong.
     """
     from studies import SearchRequest, prepare_search
 
-    from .console import counting, notes
+    from . import arguments as to
+    from .console import counting, note
     from .progress import run_until_stopped
 
     request = SearchRequest(
-        task=task,
-        data=None if data is None else str(data),
-        weights_dir=None if weights_dir is None else Path(weights_dir),
-        study=study,
-        storage=storage,
-        trials=trials,
-        epochs=epochs,
-        timeout=timeout,
-        seed=seed,
-        lanes=lanes,
-        device=device,
-        pruner=pruner,
-        fixed=dict(fixed or {}),
-        skip_unreadable=skip_unreadable,
-        trust_split=trust_split,
-        download=download_weights,
-        command=f"pomona.search({task!r}, ...)",
+        task=to.path("task", task),
+        data=to.optional(to.path, "data", data),
+        weights_dir=to.optional(to.folder, "weights_dir", weights_dir),
+        study=to.optional(to.text, "study", study),
+        storage=to.optional(to.path, "storage", storage),
+        trials=to.optional(to.count, "trials", trials),
+        epochs=to.optional(to.count, "epochs", epochs),
+        timeout=to.optional(to.seconds, "timeout", timeout),
+        seed=to.seed(seed),
+        lanes=to.optional(to.count, "lanes", lanes),
+        device=to.device(device),
+        pruner=to.text("pruner", pruner),
+        fixed=to.optional(to.values, "fixed", fixed) or {},
+        skip_unreadable=to.flag("skip_unreadable", skip_unreadable),
+        trust_split=to.flag("trust_split", trust_split),
+        download=to.flag("download_weights", download_weights),
+        command=f"pomona.search({str(task)!r}, ...)",
     )
     with counting("reading the data") as progress:
-        prepared = prepare_search(request, notes().print, progress)
+        prepared = prepare_search(request, note, progress)
     run_until_stopped(prepared)
     return prepared.study
 
 
+@_public
 def resume(
-    study: str | Study, *, storage: str | None = None, trials: int | None = None, timeout: float | None = None
+    study: str | Study,
+    *,
+    storage: PathLike | None = None,
+    trials: Whole | None = None,
+    timeout: Duration | None = None,
 ) -> Study:
-    """Goes on with a study that was stopped or killed, and returns it.
+    """Goes on with a study that was stopped or killed, and returns it. `trials` are in all; `timeout` as in `search`.
 
     Raises:
         InputError: there is no such study, or its data or weights are not what they were.
     """
     from studies import prepare_resume
 
-    from .console import counting, notes
+    from . import arguments as to
+    from .console import counting, note
     from .progress import run_until_stopped
 
-    name, storage = _named(study, storage)
+    name, url = to.study(study, storage)
+    trials, timeout = to.optional(to.count, "trials", trials), to.optional(to.seconds, "timeout", timeout)
     with counting("reading the data") as progress:
-        prepared = prepare_resume(name, storage, notes().print, progress, trials=trials, timeout=timeout)
+        prepared = prepare_resume(name, url, note, progress, trials=trials, timeout=timeout)
     run_until_stopped(prepared)
     return prepared.study
 
 
-def leaderboard(study: str | Study, *, storage: str | None = None) -> pd.DataFrame:
+@_public
+def leaderboard(study: str | Study, *, storage: PathLike | None = None) -> pd.DataFrame:
     """One row a trial, best first; see `studies.leaderboard` for the columns."""
     import studies
 
-    opened = studies.open_study(*_named(study, storage))
+    from . import arguments as to
+
+    opened = studies.open_study(*to.study(study, storage))
     return studies.leaderboard(opened.records(), direction=opened.settings.direction)
 
 
-def curves(study: str | Study, *, storage: str | None = None) -> pd.DataFrame:
+@_public
+def curves(study: str | Study, *, storage: PathLike | None = None) -> pd.DataFrame:
     """One row an epoch of a trial: number, epoch, value on the validation split."""
     import studies
 
-    return studies.curves(studies.open_study(*_named(study, storage)).records())
+    from . import arguments as to
+
+    return studies.curves(studies.open_study(*to.study(study, storage)).records())
 
 
+@_public
 def train(
-    task: str,
+    task: PathLike,
     *,
     config: Mapping[str, Value] | None = None,
     from_study: str | Study | None = None,
     fixed: Mapping[str, Value] | None = None,
-    data: str | Path | None = None,
-    weights_dir: str | Path | None = None,
-    storage: str | None = None,
-    epochs: int | None = None,
-    seed: int = 0,
-    out: str | Path | None = None,
+    data: PathLike | None = None,
+    weights_dir: PathLike | None = None,
+    storage: PathLike | None = None,
+    epochs: Whole | None = None,
+    seed: Whole = 0,
+    out: PathLike | None = None,
     device: str = "auto",
     skip_unreadable: bool = False,
     trust_split: bool = False,
@@ -163,64 +215,82 @@ def train(
     Raises:
         InputError: the config lies outside the task's space, or the data, weights or folder are wrong.
     """
-    from .console import notes
+    from . import arguments as to
+    from .console import note
+    from .stopping import stop_requests
     from .training_run import TrainRequest, prepare_training
 
-    name, storage = _named(from_study, storage) if from_study is not None else (None, storage)
+    name, url = None, to.optional(to.path, "storage", storage)
+    if from_study is not None:
+        name, url = to.study(from_study, storage)
     request = TrainRequest(
-        task=task,
-        config=None if config is None else dict(config),
+        task=to.path("task", task),
+        config=to.optional(to.values, "config", config),
         from_study=name,
-        storage=storage,
-        fixed=dict(fixed or {}),
-        data=None if data is None else str(data),
-        weights_dir=None if weights_dir is None else Path(weights_dir),
-        epochs=epochs,
-        seed=seed,
-        out=None if out is None else Path(out),
-        device=device,
-        skip_unreadable=skip_unreadable,
-        trust_split=trust_split,
-        download=download_weights,
+        storage=url,
+        fixed=to.optional(to.values, "fixed", fixed) or {},
+        data=to.optional(to.path, "data", data),
+        weights_dir=to.optional(to.folder, "weights_dir", weights_dir),
+        epochs=to.optional(to.count, "epochs", epochs),
+        seed=to.seed(seed),
+        out=to.optional(to.folder, "out", out),
+        device=to.device(device),
+        skip_unreadable=to.flag("skip_unreadable", skip_unreadable),
+        trust_split=to.flag("trust_split", trust_split),
+        download=to.flag("download_weights", download_weights),
     )
-    return prepare_training(request, notes().print).start(None, None)
+    run = prepare_training(request, note)
+    with stop_requests() as asked_to_stop:
+
+        def check_stop() -> None:
+            if asked_to_stop():
+                raise KeyboardInterrupt
+
+        return run.start(None, lambda _step, _steps: check_stop(), check_stop)
 
 
-def load(checkpoint: str | Path) -> Checkpoint:
+@_public
+def load(checkpoint: PathLike) -> Checkpoint:
     """A checkpoint: its record, and with `.classifier()` the model."""
     from training import load_checkpoint
 
-    return load_checkpoint(Path(checkpoint))
+    from . import arguments as to
+
+    return load_checkpoint(to.folder("checkpoint", checkpoint))
 
 
+@_public
 def evaluate(
-    checkpoint: str | Path,
-    data: str | Path | None = None,
+    checkpoint: PathLike,
+    data: PathLike | None = None,
     *,
     split: str | None = None,
     device: str = "auto",
-    figures: str | Path | None = None,
+    figures: PathLike | None = None,
     trust_split: bool = False,
 ) -> Evaluation:
     """Scores a checkpoint on labelled data; `figures` is a folder for pictures of the answers and mistakes."""
+    from . import arguments as to
     from .use import evaluate_checkpoint
 
     return evaluate_checkpoint(
-        Path(checkpoint),
-        None if data is None else str(data),
-        split,
-        device,
-        figures=None if figures is None else Path(figures),
-        trust_split=trust_split,
+        to.folder("checkpoint", checkpoint),
+        to.optional(to.path, "data", data),
+        to.optional(to.text, "split", split),
+        to.device(device),
+        figures=to.optional(to.folder, "figures", figures),
+        trust_split=to.flag("trust_split", trust_split),
     )
 
 
-def predict(checkpoint: str | Path, files: Sequence[str | Path], *, device: str = "auto") -> list[Prediction]:
-    """The answers of a checkpoint for image files, the lines of text files, or the rows of CSV files."""
+@_public
+def predict(checkpoint: PathLike, files: PathLike | Iterable[PathLike], *, device: str = "auto") -> list[Prediction]:
+    """The answers of a checkpoint for an image file, the lines of a text file or the rows of a CSV file, or of several.
+
+    Raises:
+        InputError: there is no checkpoint or no file, or a file is not what it was trained on.
+    """
+    from . import arguments as to
     from .use import predictions_for
 
-    return predictions_for(Path(checkpoint), [Path(file) for file in files], device)
-
-
-def _named(study: str | Study, storage: str | None) -> tuple[str, str | None]:
-    return (study, storage) if isinstance(study, str) else (study.name, study.storage_url)
+    return predictions_for(to.folder("checkpoint", checkpoint), to.paths("files", files), to.device(device))

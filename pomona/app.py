@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
 import typer
 
 from .commands.bench import bench
@@ -12,27 +17,75 @@ from .commands.data_get import get
 from .commands.evaluate import evaluate
 from .commands.export import export
 from .commands.leaderboard import leaderboard
+from .commands.options import Quiet, Verbose
 from .commands.predict import predict
 from .commands.resume import resume
 from .commands.search import search
 from .commands.status import status
 from .commands.tasks import tasks
 from .commands.train import train
+from .console import print_answer, set_verbosity
 
 COMMANDS = (tasks, search, resume, status, leaderboard, dashboard, train, evaluate, predict, export, cache)
 
 app = typer.Typer(
     name="pomona",
-    help="Search the hyperparameters of transfer-learning tasks, and use what was found.",
     epilog="Example: pomona search fruit --data photos --timeout 10m, then pomona leaderboard fruit-1",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    # Help is plain text: brackets in it are brackets.
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from . import __version__
+
+        print_answer(f"pomona {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def pomona(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print pomona's version and exit."),
+    ] = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Search the hyperparameters of transfer-learning tasks, and use what was found."""
+    set_verbosity(verbose=verbose, quiet=quiet)
+
+
+def _with_verbosity(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with --verbose and --quiet among its own options too: people write them at the end of the line."""
+
+    @functools.wraps(command)
+    def run(*arguments: Any, verbose: bool, quiet: bool, **options: Any) -> None:
+        if verbose or quiet:
+            set_verbosity(verbose=verbose, quiet=quiet)
+        command(*arguments, **options)
+
+    signature = inspect.signature(command, eval_str=True)
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
+        for name, annotation in (("verbose", Verbose), ("quiet", Quiet))
+    ]
+    parameters = [*signature.parameters.values(), *added]
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
 for _command in COMMANDS:
     app.command()(_command)
 data.command()(get)
+for _commands in (app, data):
+    for _registered in _commands.registered_commands:
+        assert _registered.callback is not None
+        _registered.callback = _with_verbosity(_registered.callback)
 app.add_typer(data)
 app.add_typer(bench)

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import sys
 from collections.abc import Sequence
 
 from .owner import intruder
+from .printable import one_line
+from .streams import AnswerLost, standard_streams
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code: 0 done, 1 wrong input, 2 wrong usage, 130 stopped by the user."""
-    if (sentence := intruder()) is not None:
-        return _error(sentence)
-    # Only now is it sure that these are ours.
-    from search_spaces import InputError
+    """Runs one command and returns its exit code: 0 done, 1 wrong input, 2 wrong usage, 130 stopped by the user.
 
-    from .app import app
-
-    try:
-        app(args=list(sys.argv[1:] if argv is None else argv), prog_name="pomona")
-    except SystemExit as leaving:
-        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
-    except InputError as problem:
-        return _error(str(problem))
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped\n")
-        return 130
-    except BrokenPipeError:
-        # The reader of a pipe (head, less) has seen enough; what is still buffered has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+    Where stdout can't be written that is 1 too, and 0 where its reader (head, less) has seen enough.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    with standard_streams():
+        try:
+            # Before any work that would be for nothing.
+            sys.stdout.flush()
+            code = _run(arguments)
+            sys.stdout.flush()
+        except AnswerLost as lost:
+            return 0 if lost.reason is None else _error(f"the answer can't be written to stdout: {lost.reason}")
+        return code
 
 
 def run() -> None:
@@ -38,6 +33,29 @@ def run() -> None:
     raise SystemExit(main())
 
 
+def _run(arguments: list[str]) -> int:
+    if (sentence := intruder()) is not None:
+        return _error(sentence)
+    # Only now is it sure that these are ours.
+    from search_spaces import InputError
+
+    from .app import app
+    from .stopping import interruptible
+
+    try:
+        with interruptible():
+            app(args=arguments, prog_name="pomona")
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except InputError as problem:
+        logging.getLogger("pomona").debug("where it came from:", exc_info=problem)
+        return _error(str(problem))
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
+        return 130
+    return 0
+
+
 def _error(sentence: str) -> int:
-    sys.stderr.write(f"error: {sentence}\n")
+    sys.stderr.write(f"error: {one_line(sentence)}\n")
     return 1

@@ -4,29 +4,92 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
-import signal
+import io
+import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
+
+from .printable import one_line, printable
 
 # In a pipe nothing is folded or left out: the confusions of a hundred classes are wider than any paper.
 PLAIN_WIDTH = 1_000_000
 # A longer text may be folded to this before a column has to go.
 FOLDED_WIDTH = 30
 
+_log = logging.getLogger("pomona")
+_quiet = False
+
+
+class _LogToStderr(logging.Handler):
+    """The lines of the logger, above a bar where one is shown."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        notes().print(printable(self.format(record)))
+
+
+def set_verbosity(*, verbose: bool = False, quiet: bool = False) -> None:
+    """Which of notes, progress and log lines are printed: the usual, all of them, or none but errors."""
+    global _quiet
+    _quiet = quiet
+    for handler in [handler for handler in _log.handlers if isinstance(handler, _LogToStderr)]:
+        _log.removeHandler(handler)
+    _log.addHandler(_LogToStderr())
+    _log.setLevel(logging.ERROR if quiet else logging.DEBUG if verbose else logging.WARNING)
+
 
 @functools.cache
 def notes() -> Console:
-    """The one console on stderr: what is printed while a bar is shown goes above the bar."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    """The one console on stderr. What is printed goes above a bar that is shown, and is text: nothing is markup."""
+    return Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def is_quiet() -> bool:
+    return _quiet
+
+
+def note(line: str) -> None:
+    """One line for people on stderr."""
+    if not _quiet:
+        notes().print(one_line(line))
+
+
+def bar(*columns: ProgressColumn) -> Progress:
+    """A bar on stderr that vanishes when it is done; without a terminal there is none. By default with time left."""
+    # Not the console's is_terminal, which FORCE_COLOR sets for log files too.
+    wanted = sys.stderr.isatty() and not _quiet
+    return Progress(*(columns or _usual_columns()), console=notes(), transient=True, disable=not wanted)
+
+
+def described() -> TextColumn:
+    """The column with the description of a bar, as it is."""
+    return TextColumn("{task.description}", markup=False)
+
+
+def _usual_columns() -> tuple[ProgressColumn, ...]:
+    return described(), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
 
 
 def print_answer(text: str) -> None:
+    text = printable(text)
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Prints lines of which each stays one, whatever the names in it."""
+    print_answer("\n".join(map(one_line, lines)))
+
+
+def print_json(answer: object) -> None:
+    """Prints an answer for programs: see `training.files.answer_text`."""
+    from training.files import answer_text
+
+    print_answer(answer_text(answer))
 
 
 def print_table(
@@ -36,21 +99,31 @@ def print_table(
 
     Into a pipe everything goes, at any width. Returns the headings left out.
     """
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=PLAIN_WIDTH)
+    on_terminal = sys.stdout.isatty()
+    drawn = io.StringIO()
+    console = Console(
+        file=drawn,
+        force_terminal=on_terminal,
+        # Otherwise what the terminal says, or COLUMNS.
+        width=None if on_terminal else PLAIN_WIDTH,
+        markup=False,
+        highlight=False,
+        emoji=False,
+    )
+    rows = [[one_line(cell) for cell in row] for row in cells]
     widths = {
-        heading: max(len(heading), *(min(len(row[column]), FOLDED_WIDTH) for row in cells), 0)
+        heading: max(cell_len(one_line(heading)), *(min(cell_len(row[column]), FOLDED_WIDTH) for row in rows), 0)
         for column, heading in enumerate(headings)
     }
     left_out = _left_out(widths, expendable, console.width)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for heading in headings:
         if heading not in left_out:
-            table.add_column(heading, overflow="fold")
-    for row in cells:
-        table.add_row(*(cell for heading, cell in zip(headings, row, strict=True) if heading not in left_out))
+            table.add_column(Text(one_line(heading)), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for heading, cell in zip(headings, row, strict=True) if heading not in left_out))
     console.print(table)
+    sys.stdout.write(drawn.getvalue())
     return left_out
 
 
@@ -72,41 +145,13 @@ def _left_out(widths: dict[str, int], expendable: Sequence[str], room: int) -> l
 @contextlib.contextmanager
 def counting(description: str) -> Iterator[Callable[[int, int], None]]:
     """A bar for work that is counted; it appears with the first count, and not at all where nothing is to be done."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=notes(), transient=True, disable=not notes().is_terminal) as progress:
-        bar = None
+    with bar() as progress:
+        task = None
 
         def count(done: int, total: int) -> None:
-            nonlocal bar
-            if bar is None:
-                bar = progress.add_task(description, total=total)
-            progress.update(bar, completed=done, total=total)
+            nonlocal task
+            if task is None:
+                task = progress.add_task(description, total=total)
+            progress.update(task, completed=done, total=total)
 
         yield count
-
-
-@contextlib.contextmanager
-def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Turns the first Ctrl-C (or SIGTERM) into a request that the work asks about; the second one stops at once.
-
-    Outside the main thread, where signals can't be caught, Ctrl-C keeps its usual meaning.
-    """
-    asked = False
-
-    def on_signal(_number: int, _frame: object) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-        # Straight to the descriptor: whatever was being printed when the signal came would be printed twice.
-        os.write(2, b"\nstopping after this batch; Ctrl-C once more stops at once\n")
-
-    previous = {}
-    with contextlib.suppress(ValueError):
-        for name in (signal.SIGINT, signal.SIGTERM):
-            previous[name] = signal.signal(name, on_signal)
-    try:
-        yield lambda: asked
-    finally:
-        for name, handler in previous.items():
-            signal.signal(name, handler)

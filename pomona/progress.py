@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from search_spaces import interval_text, value_text
 from studies import Interrupted, Outcome, Search
 from studies import Progress as TrialProgress
 
-from .console import notes, stop_requests
+from .console import bar, described, note
+from .stopping import stop_requests
 
 _REDRAW_SECONDS = 0.5
-STOPPED_BY_USER = "asked to"
+STOPPED_BY_USER = "stopped by user"
 
 
 def _run(search: Search) -> None:
@@ -24,19 +26,15 @@ def _run(search: Search) -> None:
     """
     study = search.study
     columns = (
-        TextColumn("{task.description}"),
+        described(),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f} %"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    console = notes()
-    with (
-        stop_requests() as asked_to_stop,
-        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
-    ):
-        task = bar.add_task("", total=search.plan.trials)
+    with stop_requests() as asked_to_stop, bar(*columns) as shown:
+        task = shown.add_task("", total=search.plan.trials)
         drawn = -_REDRAW_SECONDS
 
         def watch(progress: TrialProgress) -> None:
@@ -47,10 +45,12 @@ def _run(search: Search) -> None:
             if (now := time.monotonic()) - drawn >= _REDRAW_SECONDS:
                 drawn, ended = now, study.ended
                 completed = min(ended + progress.done, search.plan.trials)
-                bar.update(task, completed=completed, description=_description(search, progress.running, ended))
+                shown.update(task, completed=completed, description=_description(search, progress.running, ended))
 
-        for outcome in search.run(watch):
-            bar.console.print(_line(outcome, study.settings.metric))
+        # Closed in any case, so that what is under way is saved.
+        with contextlib.closing(search.run(watch)) as outcomes:
+            for outcome in outcomes:
+                note(_line(outcome, study.settings.metric))
 
 
 def run_until_stopped(search: Search) -> str:

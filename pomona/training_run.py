@@ -11,6 +11,7 @@ from typing import Any
 from search_spaces import Config, InputError, Task, task_named
 from studies import open_study
 from training import (
+    CheckStop,
     EpochResult,
     FitResult,
     Numerics,
@@ -62,7 +63,7 @@ class TrainRun:
     epochs: int
     out: Path
     resumes: bool
-    start: Callable[[OnEpoch | None, OnBatch | None], FitResult]
+    start: Callable[[OnEpoch | None, OnBatch | None, CheckStop], FitResult]
 
 
 def prepare_training(
@@ -115,7 +116,7 @@ def prepare_training(
         raise InputError(f"{out} holds a finished checkpoint: choose another --out")
     splits = splits_for(photos, config)
 
-    def start(on_epoch: OnEpoch | None, on_batch: OnBatch | None) -> FitResult:
+    def start(on_epoch: OnEpoch | None, on_batch: OnBatch | None, check_stop: CheckStop) -> FitResult:
         return fit(
             task,
             config,
@@ -127,6 +128,7 @@ def prepare_training(
                 numerics=numerics,
                 device=device,
                 store=PrefixStore(),
+                check_stop=check_stop,
             ),
             start=joined,
             on_epoch=on_epoch,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from search_spaces import interval_text, is_numeric, value_text
+from training.files import answer_text
 
 from .records import STATE_ORDER, TrialRecord
 
@@ -83,7 +83,7 @@ def to_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def to_json(frame: pd.DataFrame) -> str:
-    return json.dumps(to_rows(frame), indent=2)
+    return answer_text(to_rows(frame))
 
 
 def to_csv(frame: pd.DataFrame) -> str:

@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,9 @@ from typing import Any
 from search_spaces import InputError
 
 from .interrupts import uninterrupted
+
+SCHEMA_VERSION = 1
+"""Of the JSON objects that commands print: larger when a field changes its meaning or goes. docs/json.md lists them."""
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -65,6 +69,17 @@ def json_text(value: Any, *, indent: int | None = 2, sort_keys: bool = False) ->
     NumPy scalars become numbers and paths become text.
     """
     return json.dumps(_strict(value), indent=indent, sort_keys=sort_keys, allow_nan=False)
+
+
+def answer_text(answer: Any) -> str:
+    """What a command prints for programs, as JSON. An object says by which `schema_version` it is to be read."""
+    text = json_text({"schema_version": SCHEMA_VERSION} | dict(answer) if isinstance(answer, Mapping) else answer)
+    # Half of a surrogate pair stands for a byte that is no UTF-8; as an escape, strict readers refuse it.
+    return _ESCAPES.sub(lambda found: "\\" + found[0] if found[1] else found[0], text)
+
+
+# A backslash, a surrogate pair, and half of one, as JSON escapes them.
+_ESCAPES = re.compile(r"\\\\|\\ud[89ab]..\\ud[c-f]..|(\\ud[89a-f]..)")
 
 
 def _strict(value: Any) -> Any:

@@ -118,16 +118,16 @@ def fit(
         rewindable=checkpoint_to is not None,
     )
     state, reason = State.COMPLETE, ""
-    saves, saved = SaveClock(), done
+    saves, on_disk = SaveClock(), done
 
     def save() -> None:
         """The state after the last whole epoch, unless the checkpoint holds it already."""
-        nonlocal saved
-        if checkpoint_to is not None and group.lanes and len(group.lanes[0].curve) > saved:
+        nonlocal on_disk
+        if checkpoint_to is not None and group.lanes and len(group.lanes[0].curve) > on_disk:
             with saves.saving():
                 record = _record(group, about, prefixes, splits)
                 save_checkpoint(checkpoint_to, record, _tensors(group))
-                saved = record.epoch
+                on_disk = record.epoch
 
     try:
         group.add(_KEY, config, seed=seed, resume=resume)
@@ -163,7 +163,7 @@ def fit(
     return dataclasses.replace(
         group.result(_KEY, state, reason),
         seconds=before + time.perf_counter() - started,
-        checkpoint=checkpoint_to if saved else None,
+        checkpoint=checkpoint_to if on_disk else None,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..console import print_answer, print_table
+from ..console import print_json, print_lines, print_table
 from .options import AsJson
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def cache(
 
     POMONA_CACHE names the folder; POMONA_PREFIX_DISK and POMONA_PREFIX_MEMORY limit what frozen stages take (8G, 500M).
 
-    Example: [bold]pomona cache --clear[/bold]
+    Example: pomona cache --clear
     """
     from training import cache_folder, prefix_store
 
@@ -58,11 +57,11 @@ def cache(
     if freed is not None:
         told["freed"] = freed
     if as_json:
-        print_answer(json.dumps(told, indent=2))
+        print_json(told)
         return
     if freed is not None:
         parts = ", ".join(f"{name} {size_text(size)}" for name, size in freed.items())
-        print_answer(f"freed {size_text(sum(freed.values()))}: {parts}; computed again when needed")
+        print_lines([f"freed {size_text(sum(freed.values()))}: {parts}; computed again when needed"])
     _print(told)
 
 
@@ -77,18 +76,21 @@ def size_text(size: int) -> str:
 
 
 def _print(told: dict[str, Any]) -> None:
-    print_answer(f"{told['folder']}: {size_text(told['bytes'])}")
+    print_lines([f"{told['folder']}: {size_text(told['bytes'])}"])
     if told["kinds"]:
         rows = [
             [kind["name"], str(kind["files"]), size_text(kind["bytes"]), kind["last_used"] or ""]
             for kind in told["kinds"]
         ]
-        print_answer("")
+        print_lines([""])
         print_table(["kind", "files", "size", "last used"], rows, expendable=["last used"])
     kept = sum(block["bytes"] for block in told["prefixes"])
-    print_answer(
-        f"\nactivations of frozen stages: {size_text(kept)} of at most {size_text(told['disk_limit'])} on disk; "
-        f"at most {size_text(told['memory_limit'])} of memory in a worker"
+    print_lines(
+        [
+            "",
+            f"activations of frozen stages: {size_text(kept)} of at most {size_text(told['disk_limit'])} on disk; "
+            f"at most {size_text(told['memory_limit'])} of memory in a worker",
+        ]
     )
     if told["prefixes"]:
         named = ["backbone", "resolution", "cut", "augmentation", "view", "precision", "rows"]

@@ -7,18 +7,18 @@ from typing import Annotated
 
 import typer
 
-from ..console import notes
+from ..console import note
 from .options import Storage
 
 
 def dashboard(
-    study: Annotated[str | None, typer.Argument(metavar="STUDY")] = None,
+    study: Annotated[str | None, typer.Argument(metavar="STUDY", help="Open the page of this study.")] = None,
     storage: Storage = None,
-    port: Annotated[int, typer.Option(metavar="PORT", min=1, max=65535)] = 8080,
+    port: Annotated[int, typer.Option(metavar="PORT", min=1, max=65535, help="The port that it answers on.")] = 8080,
 ) -> None:
     """Open optuna-dashboard on the storage, on this machine only (127.0.0.1). Ctrl-C ends it.
 
-    Example: [bold]pomona dashboard fruit-1 --port 8081[/bold]
+    Example: pomona dashboard fruit-1 --port 8081
     """
     from socketserver import ThreadingMixIn
     from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -44,6 +44,6 @@ def dashboard(
     except OSError as problem:
         raise InputError(f"port {port} can't be used ({problem.strerror}): choose another with --port") from None
     with server:
-        notes().print(f"optuna-dashboard: {address} (Ctrl-C ends it)")
+        note(f"optuna-dashboard: {address} (Ctrl-C ends it)")
         with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()

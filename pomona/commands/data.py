@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from search_spaces import InputError
 
-from ..console import counting, print_answer, print_table
+from ..console import counting, print_json, print_lines, print_table
 from .options import AsJson, Data, SkipUnreadable, TrustSplit
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def show(
     resolution: Annotated[
         int | None, typer.Option(metavar="R", help="Of photos, pixels a side. [default: the recipe's]", min=8, max=1024)
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="S", help="Another one, other examples.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(metavar="S", help="Of the order; another one shows other examples.", min=0)] = 0,
     split: Annotated[str, typer.Option(metavar="NAME", help="train, valid or test.")] = "train",
     skip_unreadable: SkipUnreadable = False,
     trust_split: TrustSplit = False,
@@ -42,7 +41,7 @@ def show(
     """Draw some examples as training sees them: photos with their classes, at every strength of augmentation, lines of
     text with theirs, or the target of a table against each feature.
 
-    Example: [bold]pomona data show fruit --data photos --out fruit.png[/bold]
+    Example: pomona data show fruit --data photos --out fruit.png
     """
     if out is not None and (out.suffix.lower() != ".png" or out.is_dir()):
         raise InputError(f"the picture is a PNG file: give --out a name that ends in .png, not {str(out)!r}")
@@ -64,16 +63,16 @@ def show(
     file = out or Path(f"{view.name}-{split}.png")
     save(figure_of(view.shown), file)
     if as_json:
-        print_answer(json.dumps(_to_json(view, file), indent=2))
+        print_json(_to_json(view, file))
         return
-    print_answer(f"{view.summary}\n")
+    print_lines([view.summary, ""])
     sizes = [str(sum(counts.values())) for counts in view.counts.values()]
     if view.classes:
         rows = [[label, *(str(counts[label]) for counts in view.counts.values())] for label in view.classes]
         print_table(["class", *view.counts], [*rows, ["all", *sizes]])
     else:
         print_table(["", *view.counts], [["rows", *sizes]])
-    print_answer(f"\nwritten: {file}")
+    print_lines(["", f"written: {file}"])
 
 
 def _to_json(view: DataView, file: Path) -> dict[str, object]:

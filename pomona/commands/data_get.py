@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,14 +10,14 @@ from typing import Annotated
 
 import typer
 
-from ..console import notes, print_answer
+from ..console import bar, described, note, print_json, print_lines
 from .options import AsJson
 
 
 def get(
     task: Annotated[str, typer.Argument(metavar="TASK", help="A task whose data is public, such as flowers.")],
     to: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="A new folder for it. \\[default: below the cache folder]")
+        Path | None, typer.Option(metavar="DIR", help="A new folder for it. [default: below the cache folder]")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -26,7 +25,7 @@ def get(
 
     What was fetched is kept in the cache folder (POMONA_CACHE names it); a download that was interrupted goes on.
 
-    Example: [bold]pomona data get flowers --to flowers[/bold]
+    Example: pomona data get flowers --to flowers
     """
     from training.data.sources import fetch_data
 
@@ -34,20 +33,19 @@ def get(
         fetched = fetch_data(task, to, progress=progress)
     if as_json:
         told = {"task": task, "folder": str(fetched.folder), "source": fetched.page, "new": fetched.new}
-        print_answer(json.dumps(told, indent=2))
+        print_json(told)
         return
-    print_answer(f"{fetched.folder}: {'from' if fetched.new else 'there already; its source is'} {fetched.page}")
-    notes().print(f"use it: pomona search {shlex.quote(task)} --data {shlex.quote(str(fetched.folder))}", markup=False)
+    print_lines([f"{fetched.folder}: {'from' if fetched.new else 'there already; its source is'} {fetched.page}"])
+    note(f"use it: pomona search {shlex.quote(task)} --data {shlex.quote(str(fetched.folder))}")
 
 
 @contextmanager
 def _stages() -> Iterator[Callable[[str, int, int], None]]:
     """A bar for each stage of the work, from its first count on."""
-    from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TaskID, TaskProgressColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     bars: dict[str, TaskID] = {}
-    with Progress(*columns, console=notes(), transient=True, disable=not notes().is_terminal) as shown:
+    with bar(described(), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()) as shown:
 
         def count(stage: str, done: int, total: int) -> None:
             if stage not in bars:

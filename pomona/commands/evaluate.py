@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from search_spaces import interval_text, value_text
 
-from ..console import counting, notes, print_answer, print_table
+from ..console import counting, note, print_json, print_lines, print_table
 from .options import AsJson, Checkpoint, Device, SkipUnreadable, TrustSplit
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def evaluate(
     device: Device = "auto",
     figures: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Draw the confusion matrix, the worst mistakes and the training there."),
+        typer.Option(metavar="DIR", help="Draw the confusion matrix, the worst mistakes and the training there."),
     ] = None,
     skip_unreadable: SkipUnreadable = False,
     trust_split: TrustSplit = False,
@@ -35,7 +34,7 @@ def evaluate(
 ) -> None:
     """Score a checkpoint on labelled data: its metric with the interval, precision and recall, the confusion matrix.
 
-    Example: [bold]pomona evaluate checkpoints/fruit-1 --data photos --json[/bold]
+    Example: pomona evaluate checkpoints/fruit-1 --data photos --json
     """
     from ..evaluation_figures import evaluation_files
     from ..use import evaluate_checkpoint
@@ -50,24 +49,24 @@ def evaluate(
             progress,
             figures,
             trust_split=trust_split,
-            notify=lambda line: notes().print(line, markup=False),
+            notify=note,
         )
     drawn = [] if figures is None else [str(figures / name) for name in evaluation_files(result)]
     if as_json:
         told = result.to_json() | ({"figures": drawn} if drawn else {})
-        print_answer(json.dumps(told, indent=2))
+        print_json(told)
         return
     metric, score = result.metric, result.score
     others = "".join(f", {name} {value_text(name, value)}" for name, value in result.beside.items())
     value, interval = value_text(metric, score.value), interval_text(metric, score.ci95)
-    print_answer(f"{metric} {value}, n = {score.n}, {interval}{others}")
+    print_lines([f"{metric} {value}, n = {score.n}, {interval}{others}"])
     if result.grouped is not None:
         value, interval = value_text(metric, result.grouped.value), interval_text(metric, result.grouped.ci95)
-        print_answer(f"by groups {value}, {result.grouped.n} groups, {interval}")
+        print_lines([f"by groups {value}, {result.grouped.n} groups, {interval}"])
     if result.classes:
         _print_classes(result)
     if drawn:
-        print_answer(f"\nwritten: {', '.join(drawn)}")
+        print_lines(["", f"written: {', '.join(drawn)}"])
 
 
 def _print_classes(result: Evaluation) -> None:
@@ -76,6 +75,6 @@ def _print_classes(result: Evaluation) -> None:
         for name, scores in result.per_class.items()
     ]
     print_table(["class", "precision %", "recall %", "F1 %", "n"], rows)
-    print_answer("\nrows: the true class; columns: what it was taken for")
+    print_lines(["", "rows: the true class; columns: what it was taken for"])
     rows = [[name, *map(str, counts)] for name, counts in zip(result.classes, result.confusion, strict=True)]
     print_table(["", *result.classes], rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +9,7 @@ import typer
 
 from search_spaces import interval_text, value_text
 
-from ..console import counting, print_answer, print_table
+from ..console import counting, print_json, print_table
 from .options import AsJson, Checkpoint, SkipUnreadable
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ def export(
     checkpoint: Checkpoint,
     onnx: Annotated[Path, typer.Option("--onnx", metavar="FILE", help="The file to write, NAME.onnx.")],
     data: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Data to compare torch and ONNX on. [default: as trained]")
+        str | None, typer.Option(metavar="DIR|FILE", help="Data to compare torch and ONNX on. [default: as trained]")
     ] = None,
     int8: Annotated[
         bool, typer.Option("--int8", help="Of a model of photos, write NAME.int8.onnx too, and compare the two.")
@@ -38,7 +37,7 @@ def export(
     (batch, columns), or the bytes of texts, uint8 (batch, bytes), and gives logits, or values where a number is learnt.
     It is written only if onnxruntime answers as torch does on the examples of the valid split.
 
-    Example: [bold]pomona export checkpoints/fruit-1 --onnx fruit.onnx --int8[/bold]
+    Example: pomona export checkpoints/fruit-1 --onnx fruit.onnx --int8
     """
     from ..use import export_checkpoint
 
@@ -46,14 +45,16 @@ def export(
         exported, quantised = export_checkpoint(checkpoint, onnx, data, int8, skip_unreadable, progress)
     if as_json:
         told: dict[str, Any] = exported.to_json()
-        print_answer(json.dumps(told | ({"int8": quantised.to_json()} if quantised else {}), indent=2))
+        print_json(told | ({"int8": quantised.to_json()} if quantised else {}))
         return
     metric, score = exported.kind.metric, exported.score
-    print_answer(
-        f"{exported.file}: {_size(exported.bytes)}, {_purpose(exported)}, opset {exported.opset}\n"
-        f"largest difference from torch {exported.max_difference:.1e} on {len(exported.seen)} "
-        f"{_NOUNS[exported.kind.modality]} (allowed: {exported.tolerance:.1e})\n"
-        f"{metric} on them {value_text(metric, score.value)} ({interval_text(metric, score.ci95)})"
+    print_lines(
+        [
+            f"{exported.file}: {_size(exported.bytes)}, {_purpose(exported)}, opset {exported.opset}",
+            f"largest difference from torch {exported.max_difference:.1e} on {len(exported.seen)} "
+            f"{_NOUNS[exported.kind.modality]} (allowed: {exported.tolerance:.1e})",
+            f"{metric} on them {value_text(metric, score.value)} ({interval_text(metric, score.ci95)})",
+        ]
     )
     if quantised is not None:
         _compare(exported, quantised)
@@ -93,9 +94,11 @@ def _compare(exported: Export, quantised: Quantised) -> None:
     print_table(["file", "MB", f"accuracy %, n = {len(exported.seen)}", *(f"ms, batch {b}" for b in batches)], rows)
     medians = {precision: {b: taken[b].median for b in batches} for precision, taken in quantised.latency.items()}
     faster = ", ".join(f"{medians['fp32'][b] / medians['int8'][b]:.2f} times fp32's at batch {b}" for b in batches)
-    print_answer(
-        f"int8 has {quantised.lost} images wrong that fp32 has right, and {quantised.gained} the other way round "
-        f"(calibrated on {quantised.calibration_images} training images); its speed is {faster}"
+    print_lines(
+        [
+            f"int8 has {quantised.lost} images wrong that fp32 has right, and {quantised.gained} the other way round "
+            f"(calibrated on {quantised.calibration_images} training images); its speed is {faster}"
+        ]
     )
 
 

@@ -9,21 +9,23 @@ import typer
 from search_spaces import InputError
 
 from ..console import print_answer
-from .options import AsJson, Storage
+from .options import AsJson, Storage, Study
 
 _FORMATS = ("table", "csv", "md", "json")
 
 
 def leaderboard(
-    study: Annotated[str, typer.Argument(metavar="STUDY")],
+    study: Study,
     storage: Storage = None,
-    form: Annotated[str, typer.Option("--format", metavar="table|csv|md|json")] = "table",
+    form: Annotated[
+        str, typer.Option("--format", metavar="table|csv|md|json", help="The form of the answer.")
+    ] = "table",
     top: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the first N rows.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Rank the trials of a study: value, n, intervals, what differs, what it cost, and why others ended early.
 
-    Example: [bold]pomona leaderboard fruit-1 --format md > fruit.md[/bold]
+    Example: pomona leaderboard fruit-1 --format md > fruit.md
     """
     if form not in _FORMATS:
         raise InputError(f"unknown format {form!r}: {', '.join(_FORMATS)}")

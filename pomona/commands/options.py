@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from search_spaces import InputError
+from search_spaces import TASKS
 
 Storage = Annotated[
     str | None,
     typer.Option(metavar="URL", help="Journal file, or a database URL. [default: results/studies/journal.log]"),
+]
+Study = Annotated[str, typer.Argument(metavar="STUDY", help="The name of a study, as `pomona search` printed it.")]
+
+
+def _task_names(incomplete: str) -> list[str]:
+    return [task.name for task in TASKS if task.name.startswith(incomplete)]
+
+
+Task = Annotated[
+    str,
+    typer.Argument(
+        metavar="TASK",
+        help="A task of `pomona tasks`, or a file of your own that holds one.",
+        autocompletion=_task_names,
+    ),
 ]
 Data = Annotated[
     str | None,
@@ -27,27 +41,15 @@ WeightsDir = Annotated[
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="DIM=VALUE", help="Hold a dimension at a value. May be repeated.")
 ]
-Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to train.")]
-Download = Annotated[bool, typer.Option("--download-weights", help="Fetch weights that are not at hand.")]
-SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="Leave out files that are no image.")]
+Device = Annotated[
+    str, typer.Option(metavar="auto|cpu|cuda", help="What computes; auto is the GPU where there is one.")
+]
+Download = Annotated[bool, typer.Option("--download-weights", help="Fetch weights that are not available locally.")]
+SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="Leave out files that are not images.")]
 TrustSplit = Annotated[
     bool, typer.Option("--trust-split", help="Keep a folder's split though it has copies of photos on both sides.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON, for programs.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also print log lines, and where an error came from.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the answer and errors only: no notes, no progress.")]
 Checkpoint = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A folder that `pomona train` wrote.")]
-
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-
-
-def seconds_of(text: str | None) -> float | None:
-    """`45s`, `10m`, `1.5h` or plain seconds.
-
-    Raises:
-        InputError: it is none of them.
-    """
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|)", text.strip())
-    if match is None:
-        raise InputError(f"a time is written 45s, 10m or 1.5h, not {text!r}")
-    return float(match[1]) * _UNITS[match[2]]

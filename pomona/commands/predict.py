@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..console import print_answer, print_table
+from ..console import print_json, print_table
 from .options import AsJson, Device
 
 
@@ -30,17 +29,17 @@ def predict(
 
     Examples:
 
-    [bold]pomona predict checkpoints/fruit-1 apple.jpg banana.jpg[/bold]
+    pomona predict checkpoints/fruit-1 apple.jpg banana.jpg
 
-    [bold]pomona predict checkpoints/bonus-1 staff.csv[/bold]
+    pomona predict checkpoints/bonus-1 staff.csv
 
-    [bold]pomona predict checkpoints/sms_spam-1 messages.txt --json[/bold]
+    pomona predict checkpoints/sms_spam-1 messages.txt --json
     """
     from ..use import answers_for
 
     answers = answers_for(model, files, device)
     if as_json:
-        print_answer(json.dumps(answers, indent=2))
+        print_json(answers)
     elif "value" in answers[0]:
         print_table(["example", "value"], [[answer["path"], f"{answer['value']:.6g}"] for answer in answers])
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,9 @@ import typer
 
 from search_spaces import task_named
 
-from ..console import counting, notes, print_answer
+from ..arguments import seconds_of
+from ..console import counting, note, print_json
+from ..hints import in_memory, pomona_command
 from .options import (
     AsJson,
     Data,
@@ -20,9 +21,9 @@ from .options import (
     Set,
     SkipUnreadable,
     Storage,
+    Task,
     TrustSplit,
     WeightsDir,
-    seconds_of,
 )
 
 if TYPE_CHECKING:
@@ -30,23 +31,32 @@ if TYPE_CHECKING:
 
 
 def search(
-    task: Annotated[
-        str, typer.Argument(metavar="TASK", help="A task of `pomona tasks`, or a file of your own that holds one.")
-    ],
+    task: Task,
     data: Data = None,
     weights_dir: WeightsDir = None,
-    study: Annotated[str | None, typer.Option(metavar="NAME", help="[default: TASK-1, TASK-2, ...]")] = None,
+    study: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The study's name. [default: TASK-1, TASK-2, ...]")
+    ] = None,
     storage: Storage = None,
-    trials: Annotated[int | None, typer.Option(metavar="N", help="[default: what suits the machine]")] = None,
-    epochs: Annotated[int | None, typer.Option(metavar="E", help="[default: what suits the machine]")] = None,
-    timeout: Annotated[str | None, typer.Option(metavar="10m", help="Stop after this time.")] = None,
-    seed: Annotated[int, typer.Option(metavar="S", min=0)] = 0,
+    trials: Annotated[
+        int | None, typer.Option(metavar="N", help="Trials in all. [default: what suits the machine]")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(metavar="E", help="Epochs of a full trial. [default: what suits the machine]")
+    ] = None,
+    timeout: Annotated[
+        str | None,
+        typer.Option(metavar="10m", help="Stop after this time. [default: what suits the machine; none with --trials]"),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Of all that is random; one seed, one result.")] = 0,
     engine: Annotated[str, typer.Option(metavar="inline", help="What runs the trials.")] = "inline",
     lanes: Annotated[
-        int | None, typer.Option(metavar="N", help="Trials that train side by side. \\[default: by the trials]")
+        int | None, typer.Option(metavar="N", help="Trials that train side by side. [default: by the trials]")
     ] = None,
     device: Device = "auto",
-    pruner: Annotated[str, typer.Option(metavar="hyperband|median|none")] = "hyperband",
+    pruner: Annotated[
+        str, typer.Option(metavar="hyperband|median|none", help="How trials that lead nowhere are given up.")
+    ] = "hyperband",
     set_: Set = None,
     skip_unreadable: SkipUnreadable = False,
     trust_split: TrustSplit = False,
@@ -57,10 +67,12 @@ def search(
 
     Without --data the task's own data is used. A study of the same name goes on where it was.
 
-    Example: [bold]pomona search fruit --data photos --set resolution=128 --timeout 10m[/bold]
+    Example: pomona search fruit --data photos --set resolution=128 --timeout 10m
     """
     fixed = task_named(task).space.parse(set_ or [])
     limit = seconds_of(timeout)
+    if in_memory(storage):
+        note(f"{storage} is in memory: the study is gone when this command ends; name a file with --storage to keep it")
     from studies import SearchRequest, prepare_search
 
     request = SearchRequest(
@@ -84,7 +96,7 @@ def search(
         command=shlex.join(["pomona", *sys.argv[1:]]),
     )
     with counting("reading the data") as progress:
-        prepared = prepare_search(request, notes().print, progress)
+        prepared = prepare_search(request, note, progress)
     run_and_show(prepared, as_json=as_json, storage=storage)
 
 
@@ -94,17 +106,16 @@ def run_and_show(prepared: Search, *, as_json: bool, storage: str | None) -> Non
     from .show import print_leaderboard
 
     stopped = run_until_stopped(prepared)
-    study = prepared.study
+    study, gone = prepared.study, in_memory(storage)
     if as_json:
-        print_answer(json.dumps(study.status(), indent=2))
+        print_json(study.status())
     else:
         print_leaderboard(study, top=None)
-    where = f" --storage {shlex.quote(storage)}" if storage else ""
     if stopped:
-        notes().print(f"stopped: {stopped}; go on with: pomona resume {study.name}{where}")
+        why = stopped if stopped == STOPPED_BY_USER else f"stopped: {stopped}"
+        note(why if gone else f"{why}; go on with: {pomona_command('resume', study.name, storage=storage)}")
         if stopped == STOPPED_BY_USER:
             raise typer.Exit(130)
-    else:
-        notes().print(
-            f"use it: pomona train {shlex.quote(study.settings.task_argument)} --from-study {study.name}{where}"
-        )
+    elif not gone and study.best() is not None:
+        task = study.settings.task_argument
+        note(f"use it: {pomona_command('train', task, from_study=study.name, storage=storage)}")

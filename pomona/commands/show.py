@@ -8,7 +8,9 @@ from tabulate import tabulate
 
 from search_spaces import interval_text, is_numeric, value_text
 
-from ..console import notes, print_answer, print_table
+from ..console import note, print_lines, print_table
+from ..hints import pomona_command
+from ..printable import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,13 +24,13 @@ def print_leaderboard(study: Study, top: int | None) -> None:
     """Title, table, and what the first row is worth."""
     from studies import to_cells
 
-    print_answer("\n".join(_title(study)) + "\n")
+    print_lines([*_title(study), ""])
     headings, cells = to_cells(frame_of(study, top), study.settings.metric)
     names = {name for record in study.records() for name in record.config}
     differing = [heading for heading in headings if heading in names]
     left_out = print_table(headings, cells, expendable=[*_EXPENDABLE, *reversed(differing)])
     if left_out:
-        notes().print(f"narrow terminal, left out: {', '.join(left_out)} (--format csv has everything)")
+        note(f"narrow terminal, left out: {', '.join(left_out)} (--format csv has everything)")
 
 
 def markdown_leaderboard(study: Study, top: int | None) -> str:
@@ -36,9 +38,10 @@ def markdown_leaderboard(study: Study, top: int | None) -> str:
     from studies import to_cells
 
     headings, cells = to_cells(frame_of(study, top), study.settings.metric)
-    title, *lines = _title(study)
+    title, *lines = map(one_line, _title(study))
+    cells = [[one_line(cell).replace("|", r"\|") for cell in row] for row in cells]
     table = tabulate(cells, headings, tablefmt="github", disable_numparse=True)
-    provenance = "\n".join(f"- {name}: {value}" for name, value in _provenance(study, top))
+    provenance = "\n".join(one_line(f"- {name}: {value}") for name, value in _provenance(study, top))
     return f"# {title}\n\n" + "\n".join(lines) + f"\n\n{provenance}\n\n{table}\n"
 
 
@@ -62,7 +65,7 @@ def _title(study: Study) -> list[str]:
     others = "".join(f"; {name} {value_text(name, value)}" for name, value in best.beside.items())
     lines.append(f"Best: trial {best.number}, {metric} {value}{interval}{grouped}{others}.")
     lines.append(
-        f"It is the largest of {sum(counts.values())} and so flatters itself: a maximum, not an estimate. "
+        f"It is the best of {sum(counts.values())} trials: a maximum, optimistically biased, not an estimate. "
         "It is not confirmed on fresh seeds."
     )
     if settings.target is not None and best.ci95 is not None and best.value is not None:
@@ -76,12 +79,13 @@ def _title(study: Study) -> list[str]:
 
 
 def _provenance(study: Study, top: int | None) -> list[tuple[str, Any]]:
-    rows = "" if top is None else f" --top {top}"
+    rows = {} if top is None else {"top": str(top)}
+    table = pomona_command("leaderboard", study.name, format="md", storage=study.storage_url, **rows)
     settings, environment = study.settings, study.settings.environment
     versions = ", ".join(f"{name} {version}" for name, version in environment.get("versions", {}).items())
     return [
         ("command of the search", f"`{settings.command}`"),
-        ("command of this table", f"`pomona leaderboard {study.name} --format md{rows}`"),
+        ("command of this table", f"`{table}`"),
         ("data", f"{settings.source}, fingerprint {settings.fingerprint}"),
         (
             "budget",

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated
-
-import typer
-
 from search_spaces import interval_text, value_text
 
-from ..console import print_answer
-from .options import AsJson, Storage
+from ..console import print_json, print_lines
+from ..hints import pomona_command
+from .options import AsJson, Storage, Study
 
 
 def status(
-    study: Annotated[str, typer.Argument(metavar="STUDY")],
+    study: Study,
     storage: Storage = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell how far a study is, whether it runs, and what is best so far.
 
-    Example: [bold]pomona status fruit-1 --json[/bold]
+    Example: pomona status fruit-1 --json
     """
     from studies import open_study
 
     told = open_study(study, storage).status()
     if as_json:
-        print_answer(json.dumps(told, indent=2))
+        print_json(told)
         return
     state = "running" if told["running"] else "done" if told["ended"] >= told["trials"] else "stopped"
     lines = [
@@ -39,5 +35,5 @@ def status(
         interval = f" ({interval_text(metric, best['ci95'])})" if best["ci95"] else ""
         lines.append(f"  best: trial {best['number']}, {metric} {value_text(metric, best['value'])}{interval}")
     if state == "stopped":
-        lines.append(f"  go on: pomona resume {told['study']}")
-    print_answer("\n".join(lines))
+        lines.append(f"  go on: {pomona_command('resume', told['study'], storage=storage)}")
+    print_lines(lines)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ import typer
 
 from search_spaces import TASKS, Choice, Dimension, InputError, Task, interval_text, is_numeric, task_named, value_text
 
-from ..console import notes, print_answer, print_table
+from ..console import note, print_json, print_lines, print_table
 from ..recorded import Recorded, best_recorded
 from .options import AsJson
 
@@ -23,12 +22,12 @@ def tasks(
 
     The best results come from the leaderboards in results/leaderboards.
 
-    Example: [bold]pomona tasks fruit[/bold]
+    Example: pomona tasks fruit
     """
     chosen = TASKS if task is None else (task_named(task),)
     results = {one.name: _recorded(one) for one in chosen}
     if as_json:
-        print_answer(json.dumps([_to_json(one, results[one.name]) for one in chosen], indent=2))
+        print_json([_to_json(one, results[one.name]) for one in chosen])
     elif task is None:
         _print_overview(results)
     else:
@@ -49,7 +48,7 @@ def _print_overview(results: dict[str, Recorded | None]) -> None:
     ]
     headings = ["task", "what is learned", "metric", "target", "classes", "best recorded trial"]
     print_table(headings, rows, expendable=["metric", "classes"])
-    notes().print("pomona tasks TASK shows a task with its space")
+    note("pomona tasks TASK shows a task with its space")
 
 
 def _print_one(task: Task, recorded: Recorded | None) -> None:
@@ -64,7 +63,7 @@ def _print_one(task: Task, recorded: Recorded | None) -> None:
     if recorded is not None:
         result = f"{_result(task, recorded)} in {recorded.file}"
         lines.append(f"best recorded trial: {result}; the best of several, so a maximum and not an estimate")
-    print_answer("\n  ".join(lines) + "\n")
+    print_lines([lines[0], *(f"  {line}" for line in lines[1:]), ""])
     rows = [[name, _values(d), _condition(d), str(task.recipe.get(name, ""))] for name, d in _dimensions(task)]
     print_table(["dimension", "values", "only where", "recipe"], rows, expendable=["only where"])
 
@@ -80,7 +79,7 @@ def _recorded(task: Task) -> Recorded | None:
     try:
         return best_recorded(task)
     except InputError as problem:
-        notes().print(f"left out: {problem}")
+        note(f"left out: {problem}")
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,25 +11,26 @@ import typer
 
 from search_spaces import Config, InputError, interval_text, task_named, value_text
 
-from ..console import counting, notes, print_answer, stop_requests
-from .options import AsJson, Data, Device, Download, Set, SkipUnreadable, Storage, TrustSplit, WeightsDir
+from ..console import bar, counting, note, print_json, print_lines
+from ..stopping import stop_requests
+from .options import AsJson, Data, Device, Download, Set, SkipUnreadable, Storage, Task, TrustSplit, WeightsDir
 
 if TYPE_CHECKING:
     from training import EpochResult
 
 
 def train(
-    task: Annotated[
-        str, typer.Argument(metavar="TASK", help="A task of `pomona tasks`, or a file of your own that holds one.")
-    ],
+    task: Task,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="JSON, one value a dimension.")] = None,
     from_study: Annotated[str | None, typer.Option(metavar="STUDY", help="The best config of a study.")] = None,
     recipe: Annotated[bool, typer.Option("--recipe", help="The task's own setting; the default.")] = False,
     trial: Annotated[int | None, typer.Option(metavar="N", help="Another trial of --from-study.")] = None,
     set_: Set = None,
-    epochs: Annotated[int | None, typer.Option(metavar="E", help="[default: the study's, or 8]", min=1)] = None,
-    seed: Annotated[int, typer.Option(metavar="S", min=0)] = 0,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="[default: checkpoints/TASK-1, ...]")] = None,
+    epochs: Annotated[int | None, typer.Option(metavar="E", help="Epochs. [default: the study's, or 8]", min=1)] = None,
+    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Of all that is random; one seed, one result.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the checkpoint goes. [default: checkpoints/TASK-1, ...]")
+    ] = None,
     data: Data = None,
     weights_dir: WeightsDir = None,
     storage: Storage = None,
@@ -40,13 +42,11 @@ def train(
 ) -> None:
     """Train one config to a checkpoint. With the same --out, a run that was stopped or killed goes on.
 
-    Example: [bold]pomona train fruit --from-study fruit-1 --out best[/bold]
+    Example: pomona train fruit --from-study fruit-1 --out best
     """
     if sum((config is not None, from_study is not None, recipe)) > 1:
         raise InputError("--config, --from-study and --recipe exclude each other")
     fixed = task_named(task).space.parse(set_ or [])
-    from rich.progress import Progress
-
     from training import State
 
     from ..training_run import TrainRequest, describe, prepare_training
@@ -68,45 +68,46 @@ def train(
         trust_split=trust_split,
         download=download_weights,
     )
-    console = notes()
     with counting("reading the data") as progress:
-        run = prepare_training(request, console.print, progress)
+        run = prepare_training(request, note, progress)
     metric, examples = run.task.metric, "images" if run.task.modality == "image" else "examples"
     if run.resumes:
-        console.print(f"going on from the checkpoint in {run.out}")
+        note(f"going on from the checkpoint in {run.out}")
 
-    with (
-        stop_requests() as asked_to_stop,
-        Progress(console=console, transient=True, disable=not console.is_terminal) as bar,
-    ):
-        line = bar.add_task("training", total=None)
+    with stop_requests() as asked_to_stop, bar() as shown:
+        line = shown.add_task("training", total=None)
 
-        def on_batch(step: int, steps: int) -> None:
+        def check_stop() -> None:
             if asked_to_stop():
                 raise KeyboardInterrupt
-            bar.update(line, completed=step, total=steps)
+
+        def on_batch(step: int, steps: int) -> None:
+            check_stop()
+            shown.update(line, completed=step, total=steps)
 
         def on_epoch(epoch: EpochResult) -> None:
-            bar.console.print(
+            note(
                 f"epoch {epoch.epoch} of {epoch.epochs}: loss {epoch.loss:.6f}, validation {epoch.valid_loss:.6f}, "
                 f"{metric} {value_text(metric, epoch.value)}, {epoch.images / epoch.seconds:.0f} {examples}/s"
             )
 
         try:
-            result = run.start(on_epoch, on_batch)
+            result = run.start(on_epoch, on_batch, check_stop)
         except KeyboardInterrupt:
-            console.print(f"the same command with --out {run.out} goes on from the last whole epoch")
+            note(f"the same command with --out {shlex.quote(str(run.out))} goes on from the last whole epoch")
             raise
     if result.state != State.COMPLETE:
         raise InputError(f"{result.reason}: change the config, a lower learning rate or a smaller batch")
     told = describe(run, result)
     if as_json:
-        print_answer(json.dumps(told, indent=2))
+        print_json(told)
     elif result.value is not None and result.estimate is not None:
         others = "".join(f", {name} {value_text(name, value)}" for name, value in result.beside.items())
-        print_answer(
-            f"{run.out}: {metric} {value_text(metric, result.value)} on n = {result.n} "
-            f"(95 % interval {interval_text(metric, result.estimate.ci95)}){others}, {result.seconds:.1f} s"
+        print_lines(
+            [
+                f"{run.out}: {metric} {value_text(metric, result.value)} on n = {result.n} "
+                f"(95 % interval {interval_text(metric, result.estimate.ci95)}){others}, {result.seconds:.1f} s"
+            ]
         )
 
 

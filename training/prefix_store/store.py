@@ -82,14 +82,12 @@ class PrefixStore:
             ValueError: `compute` gives another number of rows than it was asked for, or rows unlike those stored.
         """
         if not images:
-            return compute(())
+            return _joined(_pieces(compute(())))
         key = (block.digest, self._lists.digest(images))
         found = self._memory.get(key)
         if found is None:
             images = tuple(images)
-            rows = self._assembled(block, images) or self._computed(
-                block, images, compute, to_disk(), check_stop
-            )
+            rows = self._assembled(block, images) or self._computed(block, images, compute, to_disk(), check_stop)
             found = self._memory.keep(key, rows)
         self._stamp(block)
         return found.rows
@@ -126,16 +124,13 @@ class PrefixStore:
             # Another thread or process may have computed them in the meantime.
             sources = [*self._memory.of(block.digest), *self._segments(block, tidy=locked)]
             if absent := missing(images, sources):
-                computed = compute(absent)
-                pieces = [computed] if isinstance(computed, Tensor) else computed
+                pieces = _pieces(compute(absent))
                 wanted = tuple(images[position] for position in absent)
                 sources.append(self._collected(block, wanted, pieces, to_disk=locked))
         with torch.inference_mode(False):
             return gather(images, sources)
 
-    def _collected(
-        self, block: BlockKey, images: tuple[str, ...], pieces: Iterable[Tensor], *, to_disk: bool
-    ) -> Rows:
+    def _collected(self, block: BlockKey, images: tuple[str, ...], pieces: Iterable[Tensor], *, to_disk: bool) -> Rows:
         """The rows of `images` from their pieces, on disk as one segment.
 
         What has come is also written now and then, and when computing ends early: nobody has to compute it again.
@@ -303,11 +298,16 @@ def _segment_files(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"*{blocks.SEGMENT_SUFFIX}"))
 
 
-def _joined(pieces: Sequence[Tensor]) -> Tensor:
-    if len(pieces) == 1:
-        return pieces[0]
+def _pieces(computed: Tensor | Iterable[Tensor]) -> Iterable[Tensor]:
+    return [computed] if isinstance(computed, Tensor) else computed
+
+
+def _joined(pieces: Iterable[Tensor]) -> Tensor:
+    whole = list(pieces)
+    if len(whole) == 1:
+        return whole[0]
     with torch.inference_mode(False):
-        return torch.cat(list(pieces))
+        return torch.cat(whole)
 
 
 def _plain(rows: Tensor) -> Tensor:

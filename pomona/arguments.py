@@ -1,0 +1,183 @@
+"""What callers write as arguments, made into what the rest works with: one type for each meaning.
+
+The functions of `pomona` take what notebooks have at hand (paths, NumPy numbers, "10m"); whatever else comes is an
+`InputError` that names the argument, before anything is opened or written.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import operator
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex, TypeVar, cast
+
+from search_spaces import Config, InputError, Value
+
+if TYPE_CHECKING:
+    from studies import Study
+
+    Whole = SupportsIndex
+    PathLike = str | os.PathLike[str]
+    Duration = str | SupportsFloat | datetime.timedelta
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+# Larger ones are no seed for NumPy and torch.
+LARGEST_SEED = 2**63 - 1
+
+
+_T = TypeVar("_T")
+
+
+def optional(convert: Callable[[str, object], _T], name: str, value: object) -> _T | None:
+    """What `convert` makes of a value that may be left out."""
+    return None if value is None else convert(name, value)
+
+
+def seconds_of(text: str | None) -> float | None:
+    """`45s`, `10m`, `1.5h` or plain seconds.
+
+    Raises:
+        InputError: it is none of them.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|)", text.strip())
+    if match is None or not math.isfinite(length := float(match[1]) * _UNITS[match[2]]):
+        raise InputError(f"a time is written 45s, 10m or 1.5h, not {text!r}")
+    return length
+
+
+def text(name: str, value: object) -> str:
+    """A string that says something."""
+    if not isinstance(value, str) or not value:
+        raise InputError(f"{name} must be a string that is not empty, not {_shown(value)}")
+    # NumPy's strings are strings, but print as another type.
+    return str(value)
+
+
+def path(name: str, value: object) -> str:
+    """A path, as text: a storage may be a URL too."""
+    plain = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(plain, str) or not plain:
+        raise InputError(f"{name} must be a path, as a string or a pathlib.Path, not {_shown(value)}")
+    if "\0" in plain:
+        raise InputError(f"{name} must be a path, and no path holds a zero byte: {plain!r}")
+    return str(plain)
+
+
+def folder(name: str, value: object) -> Path:
+    return Path(path(name, value))
+
+
+def paths(name: str, values: object) -> list[Path]:
+    """Several paths; a single one counts as a list of one."""
+    if isinstance(values, str | os.PathLike):
+        return [Path(path(name, values))]
+    # A table would be read as the names of its columns.
+    if not isinstance(values, Iterable) or isinstance(values, Mapping | bytes) or hasattr(values, "columns"):
+        raise InputError(f"{name} must be the names of files, not {_shown(values)}")
+    found = [Path(path(f"each of {name}", value)) for value in values]
+    if not found:
+        raise InputError(f"{name} is empty: name at least one file")
+    return found
+
+
+def _whole(name: str, value: object, *, least: int) -> int:
+    """A whole number; booleans and floats are none."""
+    try:
+        number = None if _is_boolean(value) else operator.index(cast(SupportsIndex, value))
+    except TypeError:
+        number = None
+    if number is None:
+        raise InputError(f"{name} must be a whole number, not {_shown(value)}")
+    if number < least:
+        raise InputError(f"{name} must be at least {least}, not {number}")
+    return number
+
+
+def count(name: str, value: object) -> int:
+    return _whole(name, value, least=1)
+
+
+def seed(value: object) -> int:
+    number = _whole("seed", value, least=0)
+    if number > LARGEST_SEED:
+        raise InputError(f"seed must be at most {LARGEST_SEED}, not {number}")
+    return number
+
+
+def seconds(name: str, value: object) -> float:
+    """Seconds, from a number of them, a text such as `10m`, or the difference of two times."""
+    if type(value).__name__ == "timedelta64" and hasattr(value, "astype"):
+        value = value.astype("timedelta64[us]").item()
+    if isinstance(value, datetime.timedelta):
+        length = value.total_seconds()
+    elif isinstance(value, str):
+        length = seconds_of(value) or 0.0
+    else:
+        try:
+            length = math.nan if _is_boolean(value) or isinstance(value, bytes) else float(cast(SupportsFloat, value))
+        except (TypeError, ValueError, OverflowError):
+            length = math.nan
+    if not 0 < length < math.inf:
+        raise InputError(f'{name} must be a number of seconds above 0, or a text such as "10m", not {_shown(value)}')
+    return length
+
+
+def flag(name: str, value: object) -> bool:
+    if not _is_boolean(value):
+        raise InputError(f"{name} must be True or False, not {_shown(value)}")
+    return bool(value)
+
+
+def device(value: object) -> str:
+    """Also a `torch.device`."""
+    return str(value) if type(value).__module__.partition(".")[0] == "torch" else text("device", value)
+
+
+def values(name: str, values: object) -> Config:
+    """Values of dimensions as plain Python; whether they lie in a space is for the space to say."""
+    if not isinstance(values, Mapping):
+        raise InputError(f"{name} must be a dict, dimension: value, not {_shown(values)}")
+    return {text(f"a dimension in {name}", key): _value_of(f"{name}[{key!r}]", held) for key, held in values.items()}
+
+
+def _value_of(name: str, value: object) -> Value:
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, bool | int | float):
+        # NumPy's float64 is a float, but is stored as another type.
+        return float(value) if isinstance(value, float) else value
+    item = getattr(value, "item", None)
+    plain: Any = item() if callable(item) and getattr(value, "size", 1) == 1 else None
+    if isinstance(plain, float) and getattr(value, "itemsize", 8) < 8:
+        # 0.1 in 32 bits is another number than in 64: what is meant is the number that it prints as.
+        plain = float(str(value))
+    if not isinstance(plain, bool | int | float | str):
+        raise InputError(f"{name} must be a number, a string or a boolean, not {_shown(value)}")
+    return plain
+
+
+def study(study: object, storage: object) -> tuple[str, str | None]:
+    """The name of a study and its storage; a study that `pomona.search` returned knows its own."""
+    url = None if storage is None else path("storage", storage)
+    if isinstance(study, str):
+        return text("study", study), url
+    if hasattr(study, "storage_url") and hasattr(study, "settings"):
+        known = cast("Study", study)
+        return known.name, known.storage_url
+    raise InputError(f"study must be a name, or what pomona.search returned, not {_shown(study)}")
+
+
+def _is_boolean(value: object) -> bool:
+    return isinstance(value, bool) or type(value).__name__ in ("bool_", "bool")
+
+
+def _shown(value: object) -> str:
+    """`value` for a message of one line."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}... ({type(value).__name__})"
