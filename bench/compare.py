@@ -23,6 +23,9 @@ from typing import Any
 from tabulate import tabulate
 
 from search_spaces import InputError
+from training.files import answer_text
+
+from .answers import JSON_HELP
 
 TOLERANCE = 0.1
 """Medians that differ by less than this share are never told apart.
@@ -154,7 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("a", type=Path, metavar="A.json", help="before the change")
     parser.add_argument("b", type=Path, metavar="B.json", help="after it")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--json", action="store_true", help=JSON_HELP)
     options = parser.parse_args(argv)
     try:
         a, b = load(options.a), load(options.b)
@@ -178,7 +181,7 @@ def _as_json(a: Results, b: Results, comparisons: Sequence[Comparison]) -> str:
         "only_b": _only(b, a),
         "warnings": warnings(a, b),
     }
-    return json.dumps(answer, indent=2) + "\n"
+    return answer_text(answer) + "\n"
 
 
 def _as_table(a: Results, b: Results, comparisons: Sequence[Comparison]) -> str:

@@ -1,6 +1,6 @@
 """How long should torch's threads spin before they sleep, when they wait for each other?
 
-    python -m bench.waiting [--rounds 3] [--json FILE]
+    python -m bench.waiting [--rounds 3] [--results FILE]
 
 Each figure is from a process of its own, since OpenMP reads its setting once; the settings take turns, alone and beside
 processes that keep a core each busy. The answer decides `training/_openmp.py`.
@@ -18,6 +18,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tabulate import tabulate
+
+from .answers import with_results
 
 # Values of GOMP_SPINCOUNT; the first is what GNU's OpenMP takes when it is told nothing.
 SPINS = (300_000, 30_000, 10_000, 1_000)
@@ -107,10 +109,10 @@ def _in_a_process(spin: int, busy: int, seconds: float) -> list[float]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.waiting", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="in which all take turns")
     parser.add_argument("--seconds", type=float, default=1.5, help="of each measurement")
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    options = parser.parse_args(argv)
+    parser.add_argument("--results", type=Path, metavar="FILE", help="write the figures")
+    options = parser.parse_args(with_results(sys.argv[1:] if argv is None else argv))
     figures = measure(options.rounds, options.seconds)
 
     import torch
@@ -126,12 +128,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"- machine: {machine['device']}; torch {torch.__version__}; commit {machine['commit'] or 'none'}\n"
         + "".join(f"\n{title[0].upper()}{title[1:]}:\n\n{_table(figures, work)}\n" for work, title in WORK.items())
     )
-    if options.json is not None:
+    if options.results is not None:
         named = [
             {"work": work, "spin": spin, "busy": busy, "images_per_second": values}
             for (work, spin, busy), values in figures.items()
         ]
-        atomic_write_json(options.json, {"figures": named, "environment": machine})
+        atomic_write_json(options.results, {"figures": named, "environment": machine})
     return 0
 
 

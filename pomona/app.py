@@ -35,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     # Help is plain text: brackets in it are brackets.
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 
 

@@ -18,6 +18,7 @@ import argparse
 import csv
 import importlib
 import json
+import math
 import sys
 import time
 import warnings
@@ -316,6 +317,15 @@ def _peak_megabytes() -> float:
         return peak / 2**20 if sys.platform == "darwin" else peak / 1024
 
 
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN and no infinities: null stands for them."""
+    if isinstance(value, dict):
+        return {name: _without_nan(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     description = "Answers for photos, the rows of CSV files or the lines of text files. Prints JSON."
     parser = argparse.ArgumentParser(prog="onnx_predict", description=description)
@@ -328,7 +338,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PredictionError as problem:
         sys.stderr.write(f"error: {problem}\n")
         return 1
-    sys.stdout.write(json.dumps(told, indent=2) + "\n")
+    sys.stdout.write(json.dumps(_without_nan(told), indent=2, allow_nan=False) + "\n")
     return 0
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 PACKAGES = ("pomona", "search_spaces", "training", "studies", "bench")
 _OWNER = "pomona"
+# Of a file that no distribution installed: a project's own, most often.
+_ELSEWHERE = "pomona has a package of that name; rename yours, or run pomona outside its folder"
 
 
 def check_owner() -> None:
@@ -35,16 +37,19 @@ def intruder() -> str | None:
     """One line naming the package that is missing or not ours, its file and who installed it; None if all is well."""
     home = Path(__file__).resolve().parents[1]
     for package in PACKAGES:
-        spec = importlib.util.find_spec(package)
+        try:
+            spec = importlib.util.find_spec(package)
+        except ValueError:
+            # Imported by other means than Python's own, a module need not say where it is from.
+            return f"package {package} is not pomona's: {_ELSEWHERE}"
         if spec is None:
             return f"package {package} is missing: install pomona again, in an environment of its own"
         # A folder without __init__.py has no origin.
         file = Path(spec.origin or next(iter(spec.submodule_search_locations or ("?",)))).resolve()
         if file.parent.parent != home or not _is_marked(file):
-            return (
-                f"package {package} is not pomona's but {file}{_claimed(package)}: "
-                "install pomona in an environment of its own"
-            )
+            others = _claimed(package)
+            advice = "install pomona in an environment of its own" if others else _ELSEWHERE
+            return f"package {package} is not pomona's but {file}{others}: {advice}"
     return None
 
 

@@ -1,6 +1,6 @@
 """How much faster is a search with shared work than what people run today, and does it learn the same?
 
-    python -m bench.search_speed --data DIR --weights-dir DIR --json FILE --out FOLDER
+    python -m bench.search_speed --data DIR --weights-dir DIR --results FILE --out DIR
 
 trains one list of configs by each method in blocks that take turns. What was measured is kept after every block: the
 same command goes on where it was stopped. `--time-to-target` adds searches until the task's target is passed.
@@ -12,12 +12,14 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from search_spaces import InputError, task_named
+from search_spaces import InputError, Task, task_named
+from training.files import answer_text
 
+from ..answers import JSON_HELP, with_results
 from .configs import draw_configs, fixed_values
 from .methods import OURS, Job, methods_named
 from .results import Results, load, save
@@ -46,7 +48,8 @@ class Options:
     repeats: int = 3
     search_trials: int = 50
     device: str = "auto"
-    json: Path | None = None
+    results: Path | None = None
+    json: bool = False
     out: Path | None = None
     command: str = ""
 
@@ -61,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         sys.stderr.write(
-            "stopped; whole blocks are kept where --json or --out named a place: the same command goes on\n"
+            "stopped; whole blocks are kept where --results or --out named a place: the same command goes on\n"
         )
         return 130
     return 0
@@ -77,13 +80,13 @@ def parse(arguments: Sequence[str]) -> Options:
         "--data",
         type=Path,
         metavar="DIR",
-        help="a folder with train/ and valid/; without it nothing is measured and --json is shown",
+        help="a folder with train/ and valid/; without it nothing is measured and --results is shown",
     )
-    parser.add_argument("--weights-dir", type=Path, metavar="DIR")
+    parser.add_argument("--weights-dir", type=Path, metavar="DIR", help="a folder with pretrained weights")
     parser.add_argument("--configs", type=int, default=24, help="how long the list is (default 24)")
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--resolution", type=int, default=128)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=8, help="of every config (default 8)")
+    parser.add_argument("--resolution", type=int, default=128, help="pixels a side (default 128)")
+    parser.add_argument("--seed", type=int, default=0, help="of the list and of training (default 0)")
     parser.add_argument("--methods", default=DEFAULT_METHODS, help=f"default {DEFAULT_METHODS}; there is optuna too")
     parser.add_argument(
         "--peer-configs", default="", metavar="NAME=N,...", help="train only the first N, and scale (default: all)"
@@ -100,12 +103,15 @@ def parse(arguments: Sequence[str]) -> Options:
     parser.add_argument("--target", type=float, help="another target than the task's")
     parser.add_argument("--repeats", type=int, default=3, help="seeds of --time-to-target")
     parser.add_argument("--search-trials", type=int, default=50, help="trials that a search may take at most")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures, and go on from them")
     parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="write search_speed.md, .png and, without --json, .json"
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="what computes (default auto)"
     )
-    found = parser.parse_args(arguments)
+    parser.add_argument("--results", type=Path, metavar="FILE", help="keep the figures, and go on from them")
+    parser.add_argument("--json", action="store_true", help=JSON_HELP)
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="write search_speed.md, .png and, without --results, .json"
+    )
+    found = parser.parse_args(with_results(arguments))
     methods = tuple(_names(found.methods))
     return Options(
         data=found.data,
@@ -126,6 +132,7 @@ def parse(arguments: Sequence[str]) -> Options:
         repeats=found.repeats,
         search_trials=found.search_trials,
         device=found.device,
+        results=found.results,
         json=found.json,
         out=found.out,
         command=shlex.join(["python", "-m", "bench.search_speed", *arguments]),
@@ -138,20 +145,20 @@ def run(options: Options) -> str:
     Raises:
         InputError: something is wrong with the options, or the file of results is of other settings.
     """
-    from . import figures, report
+    from . import figures
     from .measure import measure, measure_growth, plan
     from .progress import Progress
     from .time_to_target import goal_of, measure_searches
 
     task = task_named(TASK)
-    if options.data is None and options.json is not None:
-        return report.write(load(options.json), task, options.out)
+    if options.data is None and options.results is not None:
+        return _answer(load(options.results), task, options)
     _check(options)
     methods = methods_named(options.methods)
     fixed = fixed_values(task, options.resolution, options.fixed)
     lists = {count: draw_configs(task, fixed, count, options.seed) for count in (options.configs, *options.growth)}
     results, job, environment = _opened(options, Results({}, {}, lists[options.configs]))
-    path = options.json or (options.out / "search_speed.json" if options.out else None)
+    path = options.results or (options.out / "search_speed.json" if options.out else None)
     goals = [
         goal_of(task, fixed, options.target, options.search_trials, options.seed + repeat)
         for repeat in range(options.repeats if options.time_to_target else 0)
@@ -183,7 +190,15 @@ def run(options: Options) -> str:
             job, methods_named([OURS])[0], [lists[count] for count in options.growth], results, keep, progress
         )
         measure_searches(job, goals, results, keep, progress)
-    return report.write(results, task, options.out)
+    return _answer(results, task, options)
+
+
+def _answer(results: Results, task: Task, options: Options) -> str:
+    """The tables, which go to the folder of --out too, or with --json what a file of results holds."""
+    from . import figures, report
+
+    tables = report.write(results, task, options.out)
+    return answer_text(figures.derived(results) | asdict(results)) + "\n" if options.json else tables
 
 
 def _opened(options: Options, results: Results) -> tuple[Results, Job, dict[str, Any]]:
@@ -251,7 +266,9 @@ def _check(options: Options) -> None:
         if number < 1:
             raise InputError(f"{name} must be at least 1, not {number}")
     if options.data is None or options.weights_dir is None:
-        raise InputError("name the photos and the weights with --data and --weights-dir, or results with --json alone")
+        raise InputError(
+            "name the photos and the weights with --data and --weights-dir, or results with --results alone"
+        )
     for split in ("train", "valid"):
         if not (options.data / split).is_dir():
             raise InputError(f"no folder {split!r} in {str(options.data)!r}: the peers need train/ and valid/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -23,8 +24,9 @@ class Progress:
     """
 
     def __init__(self, planned: Sequence[Planned], results: Results, growth: Sequence[int]) -> None:
-        console = Console(stderr=True)
-        self._terminal = console.is_terminal
+        console = Console(stderr=True, markup=False, highlight=False, emoji=False)
+        # Not the console's, which FORCE_COLOR sets for log files too.
+        self._terminal = sys.stderr.isatty()
         done = {(block.method, block.number) for block in results.blocks}
         self._left: Counter[str] = Counter()
         for block in planned:
@@ -37,7 +39,7 @@ class Progress:
         for measured in results.blocks:
             self._spent.setdefault(measured.method, []).extend(one.seconds for one in measured.trained)
         self._bar = rich.progress.Progress(
-            rich.progress.TextColumn("{task.description}"),
+            rich.progress.TextColumn("{task.description}", markup=False),
             rich.progress.BarColumn(),
             rich.progress.MofNCompleteColumn(),
             rich.progress.TimeElapsedColumn(),
@@ -61,9 +63,7 @@ class Progress:
     def begins(self, method: str, what: str) -> None:
         self._bar.update(self._task, description=f"{method}, {what}")
         if not self._terminal:
-            self._bar.console.print(
-                f"{time.monotonic() - self._started:7.0f} s  {method}, {what}  {self.left()}", highlight=False
-            )
+            self._bar.console.print(f"{time.monotonic() - self._started:7.0f} s  {method}, {what}  {self.left()}")
 
     def ended(self, method: str, seconds: float) -> None:
         self._spent.setdefault(method, []).append(seconds)

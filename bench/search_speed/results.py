@@ -87,7 +87,7 @@ def load(path: Path) -> Results:
             searches=[Search(**search) for search in raw["searches"]],
         )
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{path} holds no results of this benchmark: choose another --json") from None
+        raise InputError(f"{path} holds no results of this benchmark: choose another --results") from None
 
 
 def _block(raw: dict[str, Any]) -> Block:

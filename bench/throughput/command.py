@@ -1,6 +1,6 @@
 """How many images a second does the training core train, how far is that from the machine's limits, and from a peer?
 
-    python -m bench.throughput --json FILE --out FOLDER
+    python -m bench.throughput --results FILE --out DIR
 
 measures every combination of backbones, resolutions, batch sizes, depths and precisions, in training and inference, in
 both memory layouts, eager and compiled, on a GPU with CUDA graphs too, and a plain loop in the style of torchvision's
@@ -24,9 +24,10 @@ from search_spaces import InputError
 from training.augment import STRONGEST
 from training.backbones import BACKBONES
 from training.environment import environment
-from training.files import atomic_write_bytes
+from training.files import answer_text, atomic_write_bytes
 from training.numerics import PRECISIONS, resolve_device
 
+from ..answers import JSON_HELP, with_results
 from . import report
 from .cases import ALL, TRAINING, Case, cases_of
 from .ceilings import measure_ceilings
@@ -83,7 +84,8 @@ class Options:
     settings: Settings
     quick: bool
     photos: int
-    json: Path | None
+    results: Path | None
+    json: bool
     resume: bool
     out: Path | None
     command: str
@@ -98,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: {problem}\n")
         return 1
     except KeyboardInterrupt:
-        sys.stderr.write("stopped; with --json, whole cases are kept: the same command with --resume goes on\n")
+        sys.stderr.write("stopped; with --results, whole cases are kept: the same command with --resume goes on\n")
         return 130
     return 0
 
@@ -108,7 +110,7 @@ def parse(arguments: Sequence[str]) -> Options:
     Raises:
         InputError: an option asks for what there is not.
     """
-    found = _parser().parse_args(arguments)
+    found = _parser().parse_args(with_results(arguments))
     device = resolve_device(found.device)
     defaults = _QUICK if found.quick else _CUDA if device.type == "cuda" else _CPU
     cases = cases_of(
@@ -130,6 +132,7 @@ def parse(arguments: Sequence[str]) -> Options:
         ),
         quick=found.quick,
         photos=defaults.photos if found.loader else 0,
+        results=found.results,
         json=found.json,
         resume=found.resume,
         out=found.out,
@@ -144,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--backbones", type=_list_of(_backbone), metavar="NAME,...", help=", ".join(BACKBONES))
     add("--resolution", type=_list_of(_whole), metavar="R,...", help="pixels a side")
-    add("--batch-size", type=_list_of(_whole), metavar="N,...")
+    add("--batch-size", type=_list_of(_whole), metavar="N,...", help="images a batch")
     add("--depths", type=_list_of(_depth), metavar="K,...", help="how many of the last stages train: 0, 1, ... or all")
     add("--precision", type=_list_of(_one_of(PRECISIONS)), metavar="P,...", help=" or ".join(PRECISIONS))
     add("--layouts", type=_list_of(_one_of(LAYOUTS)), metavar="L,...", help=" or ".join(LAYOUTS))
@@ -154,10 +157,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--seconds", type=_seconds, metavar="S", help="of each way in each round")
     add("--loader", action="store_true", help="also train from JPEGs on disk, which are made for it")
     add("--quick", action="store_true", help="something tiny, in seconds")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    add("--json", type=Path, metavar="FILE", help="write the figures, after every case")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="what computes (default auto)")
+    add("--results", type=Path, metavar="FILE", help="write the figures, after every case")
+    add("--json", action="store_true", help=JSON_HELP)
     add("--resume", action="store_true", help="keep the cases that FILE has, and add the others to them")
-    add("--out", type=Path, metavar="FOLDER", help="write throughput.md and roofline.png")
+    add("--out", type=Path, metavar="DIR", help="write throughput.md and roofline.png")
     return parser
 
 
@@ -189,14 +193,14 @@ def run(options: Options) -> str:
                 measured = loading.with_loader(measured, Path(folder), settings)
             results.measured.append(measured)
             _tell(number, len(waiting), measured)
-            if options.json is not None:
-                results.save(options.json)
+            if options.results is not None:
+                results.save(options.results)
     text = report.markdown(results)
     if options.out is not None:
         atomic_write_bytes(options.out / "throughput.md", text.encode())
         if not report.draw(results.measured, options.out / "roofline.png"):
             sys.stderr.write("no roofline.png: it needs matplotlib, and a case that ran\n")
-    return text
+    return answer_text(results.to_json()) + "\n" if options.json else text
 
 
 def _opened(options: Options) -> Results:
@@ -210,14 +214,14 @@ def _opened(options: Options) -> Results:
         "seconds": options.settings.seconds,
         "strength": options.settings.strength,
     }
-    if options.resume and options.json is None:
-        raise InputError("--resume goes on from the file of --json: name it")
-    if not options.resume or options.json is None or not options.json.exists():
+    if options.resume and options.results is None:
+        raise InputError("--resume goes on from the file of --results: name it")
+    if not options.resume or options.results is None or not options.results.exists():
         return Results(about)
-    earlier = load(options.json)
+    earlier = load(options.results)
     for name in ("environment", "rounds", "seconds", "strength"):
         if earlier.about[name] != about[name]:
-            raise InputError(f"{options.json} was measured with another {name}: choose another file, or no --resume")
+            raise InputError(f"{options.results} was measured with another {name}: choose another file, or no --resume")
     about["command"] = f"{earlier.about['command']}; {options.command}"
     return Results(about, earlier.measured)
 

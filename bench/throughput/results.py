@@ -110,7 +110,11 @@ class Results:
     measured: list[Measured] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
-        atomic_write_json(path, {"about": self.about, "measured": [_derived(one) for one in self.measured]})
+        atomic_write_json(path, self.to_json())
+
+    def to_json(self) -> dict[str, Any]:
+        """What a file holds: the measurements with what follows from them."""
+        return {"about": self.about, "measured": [_derived(one) for one in self.measured]}
 
 
 def load(path: Path) -> Results:

@@ -9,7 +9,7 @@ import typer
 
 from search_spaces import interval_text, value_text
 
-from ..console import counting, print_json, print_table
+from ..console import counting, print_json, print_lines, print_table
 from .options import AsJson, Checkpoint, SkipUnreadable
 
 if TYPE_CHECKING:

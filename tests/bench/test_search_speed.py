@@ -87,7 +87,7 @@ def test_the_options_are_read() -> None:
         ("--resolution 97", "resolution"),
         ("--set colour=red", "colour"),
         ("--growth 0", "--growth"),
-        ("--json missing.json --blocks x", "NAME=NUMBER"),
+        ("--results missing.json --blocks x", "NAME=NUMBER"),
     ],
 )
 def test_a_wrong_option_is_one_line(
@@ -130,5 +130,5 @@ def test_a_smoke_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert main([*line, "--seed", "1"]) == 1
     assert "another" in capsys.readouterr().err
     (out / "search_speed.md").unlink()
-    assert main(["--json", str(out / "search_speed.json"), "--out", str(out)]) == 0
+    assert main(["--results", str(out / "search_speed.json"), "--out", str(out)]) == 0
     assert (out / "search_speed.md").read_text() == capsys.readouterr().out

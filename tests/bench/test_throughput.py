@@ -186,7 +186,7 @@ def test_a_run_is_resumed_and_only_with_the_same_settings(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = str(tmp_path / "results.json")
-    assert main([*QUICK, "--json", file]) == 0
+    assert main([*QUICK, "--results", file]) == 0
     first = load(Path(file))
     assert len(first.measured) == 2
     assert "squeezenet1_1 64 px, inference" in capsys.readouterr().out
@@ -196,16 +196,16 @@ def test_a_run_is_resumed_and_only_with_the_same_settings(
     monkeypatch.setattr(
         "bench.throughput.command.measure", lambda case, *rest: measured.append(case) or original(case, *rest)
     )
-    assert main([*QUICK, "--batch-size", "2,3", "--json", file, "--resume"]) == 0
+    assert main([*QUICK, "--batch-size", "2,3", "--results", file, "--resume"]) == 0
     assert [case.batch_size for case in measured] == [3, 3]
     assert load(Path(file)).measured[:2] == first.measured
 
     capsys.readouterr()
-    assert main([*QUICK, "--rounds", "3", "--json", file, "--resume"]) == 1
+    assert main([*QUICK, "--rounds", "3", "--results", file, "--resume"]) == 1
     assert "another rounds" in capsys.readouterr().err
     assert main([*QUICK, "--resume"]) == 1
     (tmp_path / "other.json").write_text("{}")
-    assert main([*QUICK, "--json", str(tmp_path / "other.json"), "--resume"]) == 1
+    assert main([*QUICK, "--results", str(tmp_path / "other.json"), "--resume"]) == 1
 
 
 def test_a_gpu_that_is_not_there_is_the_callers_mistake() -> None:
