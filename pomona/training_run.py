@@ -158,6 +158,7 @@ def describe(run: TrainRun, result: FitResult) -> dict[str, Any]:
         "seed": result.seed,
         "seconds": result.seconds,
         "images_per_second": result.images_per_second,
+        "features_per_second": result.features_per_second,
         "environment": result.environment,
     }
 

@@ -31,7 +31,7 @@ class TrialRecord:
     """One trial of a study. Intervals are 95 %; `value` is that of the last epoch; `seconds` are of this trial alone.
 
     `curve` holds (epoch, value) pairs; `start` is the tick at which the trial joined its lanes.
-    `beside` holds what other metrics say.
+    `beside` holds what other metrics say. Of the two speeds at most one is there, see `FitResult`.
     `ci95` counts every example as a witness, `groups_ci95` every group of examples (None where the data has none).
     """
 
@@ -49,7 +49,7 @@ class TrialRecord:
     groups_ci95: tuple[float, float] | None
     epochs: int
     seconds: float
-    images_per_second: float
+    images_per_second: float | None
     parameters: int
     seed: int
     engine: str
@@ -58,6 +58,7 @@ class TrialRecord:
     start: int = 1
     beside: dict[str, float] = field(default_factory=dict)
     curve: tuple[tuple[int, float], ...] = ()
+    features_per_second: float | None = None
 
 
 def attributes_of(result: FitResult, engine: str) -> dict[str, Any]:
@@ -67,7 +68,6 @@ def attributes_of(result: FitResult, engine: str) -> dict[str, Any]:
         "reason": result.reason,
         "epochs": len(result.curve),
         "seconds": round(result.seconds, 3),
-        "images_per_second": round(result.images_per_second, 1),
         "parameters": result.parameters,
         "engine": engine,
         "weights": result.environment.get("weights", ""),
@@ -75,6 +75,9 @@ def attributes_of(result: FitResult, engine: str) -> dict[str, Any]:
         "numerics": result.environment.get("numerics", ""),
         "commit": result.environment.get("commit", ""),
     }
+    for name in ("images_per_second", "features_per_second"):
+        if (speed := getattr(result, name)) is not None:
+            attributes[name] = round(speed, 1)
     if (estimate := result.estimate) is not None:
         attributes |= {"n": estimate.n, "ci95_low": estimate.low, "ci95_high": estimate.high}
         attributes |= {f"{BESIDE}{name}": value for name, value in result.beside.items()}
@@ -111,7 +114,8 @@ def record_of(trial: FrozenTrial, study: str, data: str) -> TrialRecord:
         groups_ci95=_interval(kept, "groups_ci95"),
         epochs=int(kept.get("epochs", len(trial.intermediate_values))),
         seconds=float(kept.get("seconds", 0.0)),
-        images_per_second=float(kept.get("images_per_second", 0.0)),
+        images_per_second=_number(kept, "images_per_second"),
+        features_per_second=_number(kept, "features_per_second"),
         parameters=int(kept.get("parameters", 0)),
         seed=int(kept.get("seed", 0)),
         engine=str(kept.get("engine", "")),
@@ -146,6 +150,11 @@ def final_state(result: FitResult) -> TrialState:
 def config_key(config: Config) -> str:
     """Equal for equal configs, whatever the order of their names."""
     return json.dumps(config, sort_keys=True)
+
+
+def _number(kept: dict[str, Any], name: str) -> float | None:
+    # 0 is what earlier versions wrote for trials without an epoch.
+    return float(kept[name]) if kept.get(name) else None
 
 
 def _interval(kept: dict[str, Any], name: str) -> tuple[float, float] | None:

@@ -8,7 +8,7 @@ itself on the prefix that all share (`suffix.py`): fused suffixes were measured 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -16,7 +16,7 @@ import torch
 from search_spaces import Config, InputError, Task
 
 from ._memory import spare_the_collector
-from .backbones import Backbone
+from .backbones import Backbone, needs_weights
 from .batches import batch_count, number_of
 from .data.splits import Splits
 from .environment import environment
@@ -164,6 +164,7 @@ class LaneGroup:
         way = training_pass(self.prefixes, self.structure, self.splits.train, seed=self._seed, tick=self.tick + 1)
         losses: dict[int, float] = {}
         seconds: dict[int, float] = {}
+        from_kept = {key for runner in runners if self._reads_kept(way, runner) for key in runner.keys}
         with torch.random.fork_rng(self._cuda()):
             total, done = len(way) * len(runners), 0
             for together in self._schedule(way, runners):
@@ -186,7 +187,7 @@ class LaneGroup:
         with uninterrupted():
             self.tick += 1
             self._restores = []
-            return {lane.key: self._record(lane, losses, scores, seconds, common) for lane in self.lanes}
+            return {lane.key: self._record(lane, losses, scores, seconds, common, from_kept) for lane in self.lanes}
 
     def rewind(self) -> None:
         """Brings back the state after the last whole epoch, once `train_epoch` was left by an exception."""
@@ -252,6 +253,11 @@ class LaneGroup:
             return [[runner] for runner in runners]
         return [runners]
 
+    def _reads_kept(self, way: Pass, runner: HeadStack | SuffixTrainer) -> bool:
+        """Whether a runner reads what pretrained stages gave earlier; pixels that are only scaled don't count."""
+        cut = self.structure.cut if isinstance(runner, SuffixTrainer) else self._stages
+        return needs_weights(self.structure.backbone) and way.kept(cut)
+
     def _score(self, runners: list[HeadStack | SuffixTrainer]) -> dict[int, tuple[float, torch.Tensor]]:
         split = self.splits.valid
         parts: list[list[torch.Tensor]] = [[] for _ in runners]
@@ -276,6 +282,7 @@ class LaneGroup:
         scores: dict[int, tuple[float, torch.Tensor]],
         seconds: dict[int, float],
         common: float,
+        from_kept: Container[int],
     ) -> EpochResult:
         epoch = len(lane.curve) + 1
         phase = lane.phase_of(epoch)
@@ -289,6 +296,7 @@ class LaneGroup:
             seconds=seconds[lane.key],
             images=len(self.splits.train),
             trained_stages=self._stages - phase.cut,
+            from_kept=lane.key in from_kept,
         )
         lane.curve.append(result)
         lane.seconds += seconds[lane.key] + common

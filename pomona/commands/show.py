@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from studies import Study
 
-_EXPENDABLE = ("seed", "M params", "n", "img/s", "groups", "groups %", "epochs", "s")
+_EXPENDABLE = ("seed", "M params", "n", "img/s", "features/s", "groups", "groups %", "epochs", "s")
 
 
 def print_leaderboard(study: Study, top: int | None) -> None:

@@ -88,7 +88,7 @@ def train(
         def on_epoch(epoch: EpochResult) -> None:
             note(
                 f"epoch {epoch.epoch} of {epoch.epochs}: loss {epoch.loss:.6f}, validation {epoch.valid_loss:.6f}, "
-                f"{metric} {value_text(metric, epoch.value)}, {epoch.images / epoch.seconds:.0f} {examples}/s"
+                f"{metric} {value_text(metric, epoch.value)}, {_speed(epoch, examples)}"
             )
 
         try:
@@ -109,6 +109,13 @@ def train(
                 f"(95 % interval {interval_text(metric, result.estimate.ci95)}){others}, {result.seconds:.1f} s"
             ]
         )
+
+
+def _speed(epoch: EpochResult, examples: str) -> str:
+    """With what the trained part of the network read: kept features have no speed of photos."""
+    if epoch.from_kept:
+        examples = "activations" if epoch.trained_stages else "features"
+    return f"{epoch.examples_per_second:.0f} {examples}/s"
 
 
 def _read_config(path: Path) -> Config:
