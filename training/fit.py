@@ -14,7 +14,7 @@ import torch
 from search_spaces import Config, InputError, Task
 
 from .backbones import Backbone
-from .checkpoint import CheckpointRecord, load_checkpoint, save_checkpoint
+from .checkpoint import CheckpointRecord, check_checkpoint_folder, load_checkpoint, save_checkpoint
 from .data.splits import Splits
 from .environment import environment
 from .errors import Stop
@@ -71,11 +71,14 @@ def fit(
         `infeasible`, with the reason.
 
     Raises:
-        InputError: the config is outside the task's space, weights are absent, or the checkpoint does not fit.
+        InputError: the config is outside the task's space, weights are absent, the checkpoint does not fit, or the
+            folder of the checkpoint holds files of others that are in the way.
     """
     config = task.space.validate(config)
     started, before = time.perf_counter(), 0.0
     saved = None if resume_from is None else load_checkpoint(resume_from)
+    if checkpoint_to is not None:
+        check_checkpoint_folder(checkpoint_to, epochs)
     if prefixes is None:
         prefixes = Prefixes(backbones=backbones, numerics=numerics, device=device)
     prefixes = prefixes.fitted_to(splits)

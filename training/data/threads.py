@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from search_spaces import InputError
+from ..files import WriteError
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) from the thread that started the work."""
@@ -56,7 +56,7 @@ def only_one_process(path: Path) -> Iterator[None]:
     """Held by one process (and thread) of the machine at a time, for the making of `path`.
 
     Raises:
-        InputError: the folder of `path` can't be written.
+        WriteError: the folder of `path` can't be written, or knows no locks.
     """
     # Later than usual: the throughput benchmark runs without it.
     from filelock import FileLock
@@ -65,9 +65,9 @@ def only_one_process(path: Path) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
-    except OSError as problem:
-        reason = problem.strerror or problem
-        raise InputError(f"cannot write {path.parent}: {reason}; POMONA_CACHE can name another folder") from None
+    except (OSError, NotImplementedError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        raise WriteError(f"cannot write {path.parent}: {reason}; POMONA_CACHE can name another folder") from None
     try:
         yield
     finally:
