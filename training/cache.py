@@ -10,6 +10,9 @@ from search_spaces import InputError
 from .digest import note
 from .files import WriteError, write_error
 
+ROOT = "POMONA_CACHE"
+"""The variable that names the folder."""
+
 TAG = "CACHEDIR.TAG"
 """Marks a folder that we made and may empty; tools for backups know the name (https://bford.info/cachedir/)."""
 
@@ -18,7 +21,7 @@ _SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of pomona: 
 
 def cache_folder(*parts: str) -> Path:
     """A folder below `$POMONA_CACHE`, or below the user's cache folder. Not created here."""
-    root = os.environ.get("POMONA_CACHE")
+    root = os.environ.get(ROOT)
     if root:
         return Path(root, *parts)
     # Later than usual: the throughput benchmark runs without it.
@@ -57,5 +60,5 @@ def without_cache(problem: InputError) -> None:
 
 
 def another_folder(problem: InputError) -> str:
-    hint = "POMONA_CACHE can name another folder"
+    hint = f"{ROOT} can name another folder"
     return str(problem) if hint in str(problem) else f"{problem}; {hint}"

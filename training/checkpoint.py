@@ -168,7 +168,7 @@ def _check_ours(folder: Path, name: str, previous: str | None) -> None:
 
 
 def _named_tensors(folder: Path) -> str | None:
-    """The file that the record in `folder` names, ours beyond doubt; None where there is no record, or a damaged one."""
+    """The file that the record in `folder` names, ours beyond doubt; None where there is no whole record."""
     try:
         raw = json.loads((folder / RECORD).read_bytes())
     except (OSError, ValueError):

@@ -84,4 +84,5 @@ def curve_to_json(curve: tuple[EpochResult, ...]) -> list[dict[str, Any]]:
 
 def curve_from_json(rows: list[dict[str, Any]]) -> tuple[EpochResult, ...]:
     """What `curve_to_json` gave; a number that JSON could not hold, and which became null, is NaN again."""
-    return tuple(EpochResult(**{name: math.nan if x is None else x for name, x in row.items()}) for row in rows)
+    numbers: list[dict[str, Any]] = [{name: math.nan if x is None else x for name, x in row.items()} for row in rows]
+    return tuple(EpochResult(**row) for row in numbers)
