@@ -14,7 +14,7 @@ import torch
 from search_spaces import Config, InputError, Task
 
 from .backbones import Backbone
-from .checkpoint import CheckpointRecord, check_checkpoint_folder, load_checkpoint, save_checkpoint
+from .checkpoint import CheckpointRecord, check_checkpoint_folder, has_checkpoint, load_checkpoint, save_checkpoint
 from .data.splits import Splits
 from .environment import environment
 from .errors import Stop
@@ -139,7 +139,7 @@ def fit(
     return dataclasses.replace(
         group.result(_KEY, state, reason),
         seconds=before + time.perf_counter() - started,
-        checkpoint=checkpoint_to if group.lanes[0].curve else None,
+        checkpoint=checkpoint_to if checkpoint_to is not None and has_checkpoint(checkpoint_to) else None,
     )
 
 
