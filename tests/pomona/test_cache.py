@@ -202,7 +202,10 @@ def test_a_cache_that_cannot_be_is_no_traceback(
     monkeypatch.setenv("POMONA_CACHE", place)
     code, _, err = run("cache", *options)
     if place == "file":
-        assert (code, err) == (1, "error: POMONA_CACHE names file, which is a file: name a folder, which need not exist yet\n")
+        assert (code, err) == (
+            1,
+            "error: POMONA_CACHE names file, which is a file: name a folder, which need not exist yet\n",
+        )
     else:
         assert (code, err) == (0, "")
     assert Path("file").read_text() == "kept"
