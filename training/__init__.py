@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .batches import number_of as number_of
     from .cache import cache_folder as cache_folder
     from .checkpoint import Checkpoint as Checkpoint
+    from .checkpoint import check_checkpoint_folder as check_checkpoint_folder
     from .checkpoint import has_checkpoint as has_checkpoint
     from .checkpoint import load_checkpoint as load_checkpoint
     from .data import RENDERED as RENDERED
@@ -81,7 +82,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "backbones": ("Backbone",),
     "batches": ("number_of",),
     "cache": ("cache_folder",),
-    "checkpoint": ("Checkpoint", "has_checkpoint", "load_checkpoint"),
+    "checkpoint": ("Checkpoint", "check_checkpoint_folder", "has_checkpoint", "load_checkpoint"),
     "data": ("RENDERED", "Data", "labelled_photos", "open_data", "splits_for"),
     "data.splits": ("Split", "Splits"),
     "environment": ("environment",),

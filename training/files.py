@@ -23,12 +23,23 @@ SCHEMA_VERSION = 1
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+class WriteError(InputError):
+    """The system did not let us write a file; what stood there is as it was."""
+
+
+def write_error(path: Path, problem: OSError) -> WriteError:
+    """What to tell the user of a file or folder that can't be written."""
+    if problem.errno in _NO_ROOM:
+        return WriteError(f"no room left to write {path}: free some space; what stood there is unchanged")
+    return WriteError(f"cannot write {path}: {problem.strerror or problem}")
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path that takes the place of `path` when the block ends well, and vanishes when it does not.
 
     Raises:
-        InputError: the disk is full or the folder can't be written; `path` is as it was.
+        WriteError: the disk is full or the folder can't be written; `path` is as it was.
     """
     temporary: Path | None = None
     try:
@@ -44,11 +55,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.replace(path)
             _sync_folder(path.parent)
     except OSError as problem:
-        if problem.errno in _NO_ROOM:
-            raise InputError(f"no room left to write {path}: free some space; what stood there is unchanged") from None
-        if isinstance(problem, PermissionError | NotADirectoryError) or problem.errno == errno.EROFS:
-            raise InputError(f"cannot write {path}: {problem.strerror}") from None
-        raise
+        raise write_error(path, problem) from None
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

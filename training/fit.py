@@ -14,7 +14,7 @@ import torch
 from search_spaces import Config, InputError, Task
 
 from .backbones import Backbone
-from .checkpoint import CheckpointRecord, load_checkpoint, save_checkpoint
+from .checkpoint import CheckpointRecord, check_checkpoint_folder, has_checkpoint, load_checkpoint, save_checkpoint
 from .data.splits import Splits
 from .environment import environment
 from .errors import Stop
@@ -74,11 +74,14 @@ def fit(
         `infeasible`, with the reason.
 
     Raises:
-        InputError: the config is outside the task's space, weights are absent, or the checkpoint does not fit.
+        InputError: the config is outside the task's space, weights are absent, the checkpoint does not fit, or the
+            folder of the checkpoint holds files of others that are in the way.
     """
     config = task.space.validate(config)
     started, before = time.perf_counter(), 0.0
     saved = None if resume_from is None else load_checkpoint(resume_from)
+    if checkpoint_to is not None:
+        check_checkpoint_folder(checkpoint_to, epochs)
     if prefixes is None:
         prefixes = Prefixes(backbones=backbones, numerics=numerics, device=device)
     prefixes = prefixes.fitted_to(splits)
@@ -163,7 +166,7 @@ def fit(
     return dataclasses.replace(
         group.result(_KEY, state, reason),
         seconds=before + time.perf_counter() - started,
-        checkpoint=checkpoint_to if on_disk else None,
+        checkpoint=checkpoint_to if checkpoint_to is not None and has_checkpoint(checkpoint_to) else None,
     )
 
 

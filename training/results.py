@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,4 +106,6 @@ def curve_to_json(curve: tuple[EpochResult, ...]) -> list[dict[str, Any]]:
 
 
 def curve_from_json(rows: list[dict[str, Any]]) -> tuple[EpochResult, ...]:
-    return tuple(EpochResult(**row) for row in rows)
+    """What `curve_to_json` gave; a number that JSON could not hold, and which became null, is NaN again."""
+    numbers: list[dict[str, Any]] = [{name: math.nan if x is None else x for name, x in row.items()} for row in rows]
+    return tuple(EpochResult(**row) for row in numbers)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -115,13 +116,13 @@ def test_a_second_request_does_not_tear_the_journal(
     (tmp_path / "journal.log").touch()
     kept = Journal(tmp_path / "journal.log")
     records = [{"op_code": 0, "name": "a"}, {"op_code": 0, "name": "b"}]
-    with pytest.raises(KeyboardInterrupt), stop_requests():
-        if in_transaction:
-            with kept.transaction():
-                for record in records:
-                    kept.append_logs([record])
-        else:
+
+    def append() -> None:
+        with stop_requests(), kept.transaction() if in_transaction else nullcontext():
             kept.append_logs(records)
+
+    with pytest.raises(KeyboardInterrupt):
+        append()
     assert list(Journal(tmp_path / "journal.log").read_logs(0)) == records
     with kept.transaction():  # nothing is locked, and nothing lost
         pass

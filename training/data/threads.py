@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from search_spaces import InputError
-
+from ..files import WriteError
 from ..interrupts import CheckStop, never_stop
 
 _LOOKS_UP_SECONDS = 0.5
@@ -62,7 +61,7 @@ def only_one_process(path: Path, check_stop: CheckStop = never_stop) -> Iterator
     While it waits for another process, `check_stop` is called.
 
     Raises:
-        InputError: the folder of `path` can't be written.
+        WriteError: the folder of `path` can't be written, or knows no locks.
     """
     # Later than usual: the throughput benchmark runs without it.
     from filelock import FileLock, Timeout
@@ -76,9 +75,9 @@ def only_one_process(path: Path, check_stop: CheckStop = never_stop) -> Iterator
                 break
             except Timeout:
                 check_stop()
-    except OSError as problem:
-        reason = problem.strerror or problem
-        raise InputError(f"cannot write {path.parent}: {reason}; POMONA_CACHE can name another folder") from None
+    except (OSError, NotImplementedError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        raise WriteError(f"cannot write {path.parent}: {reason}; POMONA_CACHE can name another folder") from None
     try:
         yield
     finally:

@@ -19,7 +19,9 @@ from torch import Tensor
 
 from search_spaces import InputError
 
+from ..cache import make_cache_folder
 from ..data.threads import only_one_process
+from ..digest import note
 from ..files import atomic_write_json
 from ..interrupts import CheckStop, never_stop, uninterrupted
 from . import blocks, limits
@@ -96,7 +98,7 @@ class PrefixStore:
         """Whether `rows` would compute nothing. Reads the lists of images, but no rows."""
         if not images or self._memory.get((block.digest, self._lists.digest(images))) is not None:
             return True
-        return not missing(images, [*self._memory.of(block.digest), *self._segments(block)])
+        return not missing(images, [*self._memory.of(block.digest), *self._segments(block, check_rows=False)])
 
     def clear(self) -> int:
         """Forgets everything and removes every block that no other process is adding to; returns the bytes freed."""
@@ -179,13 +181,14 @@ class PrefixStore:
         if self.disk_limit == 0:
             return False
         try:
+            make_cache_folder(self.folder)
             held.enter_context(only_one_process(self.folder / block.digest, check_stop))
-        except (InputError, NotImplementedError) as problem:
+        except InputError as problem:
             self._tell("write", f"activations are kept in memory only: {problem}")
             return False
         return True
 
-    def _segments(self, block: BlockKey, *, tidy: bool = False) -> list[Rows]:
+    def _segments(self, block: BlockKey, *, tidy: bool = False, check_rows: bool = True) -> list[Rows]:
         """The block's segments; with `tidy`, for the holder of its lock, damaged ones are removed."""
         folder = self.folder / block.digest
         if tidy:
@@ -194,10 +197,11 @@ class PrefixStore:
         # Without inference mode, as what is read outlives the caller's.
         with torch.inference_mode(False):
             for path in _segment_files(folder):
-                segment = read_segment(path)
+                segment = read_segment(path, check_rows=check_rows)
                 if segment is not None:
                     found.append(segment)
-                elif tidy:
+                elif tidy and blocks.is_segment(path):
+                    note(f"{path} is damaged: its activations are computed again")
                     path.unlink(missing_ok=True)
         return found
 
