@@ -24,8 +24,9 @@ def under_way() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """The last group epoch whose trials were judged, and which of them the pruner gave up."""
+    """The last epoch of a group whose trials were judged, and which of them the pruner gave up."""
 
+    group: int
     epoch: int
     pruned: frozenset[int]
 
@@ -72,12 +73,10 @@ class Attempts:
     def keep_verdicts(self, group: int, epoch: int, pruned: Collection[int]) -> None:
         self._storage.set_study_system_attr(self._study_id, _VERDICTS, [group, epoch, sorted(pruned)])
 
-    def verdicts(self, group: int) -> Verdicts | None:
-        """The last that were kept, where they are about `group`."""
+    def verdicts(self) -> Verdicts | None:
+        """The last that were kept."""
         kept = self._storage.get_study_system_attrs(self._study_id).get(_VERDICTS)
-        if kept is None or kept[0] != group:
-            return None
-        return Verdicts(kept[1], frozenset(kept[2]))
+        return None if kept is None else Verdicts(kept[0], kept[1], frozenset(kept[2]))
 
     def _keep(self, trial: FrozenTrial, times: int) -> None:
         self._storage.set_trial_system_attr(trial._trial_id, _LOST, [times, len(trial.intermediate_values)])

@@ -42,6 +42,8 @@ class History:
         self._first_of_names: dict[frozenset[str], int] = {}
         self.members: Counter[int] = Counter()
         """How many trials each group of lanes has had."""
+        self.last_group: int | None = None
+        """The group that the last of the trials with one was put into."""
         self._counted: set[int] = set()
 
     def refresh(self) -> None:
@@ -52,6 +54,7 @@ class History:
             group = trials[number].user_attrs.get(GROUP)
             if number not in self._counted and isinstance(group, int) and state_of(trials[number]) != FOREIGN:
                 self.members[group] += 1
+                self.last_group = group
                 self._counted.add(number)
             if trials[number].state.is_finished():
                 self._take(trials[number])
@@ -86,6 +89,10 @@ class History:
 
     def numbered(self, number: int) -> FrozenTrial | None:
         return self._trials[number] if 0 <= number < len(self._trials) else None
+
+    def attributes(self, number: int) -> Mapping[str, object]:
+        """What a trial keeps for the user to see."""
+        return self._trials[number].user_attrs
 
     def first_of(self, config: Config) -> FrozenTrial | None:
         """The first trial of an equal config that ended with a result."""

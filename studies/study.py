@@ -245,13 +245,24 @@ class Study:
             self._attempts.suspect(self._stored(proposal.number for proposal in proposals))
         return [replace(proposal, separate=True, lost=0) for proposal in proposals]
 
-    def verdicts(self, group: int) -> Verdicts | None:
-        """The last that were kept, where they are about `group`."""
-        return self._attempts.verdicts(group)
+    def verdicts(self) -> Verdicts | None:
+        """The last that were kept."""
+        return self._attempts.verdicts()
 
     def keep_verdicts(self, group: int, epoch: int, pruned: Collection[int]) -> None:
         """To be called when the pruner was asked about a group's epoch, before any trial ends by it."""
         self._attempts.keep_verdicts(group, epoch, pruned)
+
+    def last_group(self) -> list[TrialRecord]:
+        """The trials of the group that was judged last, where none was put into another group since."""
+        verdicts = self._attempts.verdicts()
+        self._history.refresh()
+        last = self._history.last_group
+        if verdicts is None or last is None or verdicts.group != last:
+            return []
+        records = self.ended_members(last)
+        separate = any(SEPARATE in self._history.attributes(record.number) for record in records)
+        return [] if separate else records
 
     def answer(self, number: int, earlier: int) -> None:
         """Ends a trial with the record of another one of an equal config, which has ended."""

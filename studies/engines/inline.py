@@ -42,6 +42,8 @@ from .recovery import Restart, SavedGroups, usable
 _SAVE_AFTER_SECONDS = 30.0
 # Trials that a structure gets, in numbers of lanes, before the sampler is asked for another one.
 _ROUNDS = 2
+# A group that broke gets no more trials.
+_NO_GROUP = -1
 
 
 @final
@@ -53,8 +55,10 @@ class InlineEngine(AbstractEngine):
         try:
             for left in _by_group(study.left(plan.task.space, plan.trials)):
                 yield from run.resume(left)
+            if (unfilled := run.saved.unfilled()) is not None:
+                yield from run.lanes(unfilled)
             while (first := study.ask(plan.task.space, plan.trials)) is not None:
-                yield from run.begin(first)
+                yield from run.lanes(Restart.new(first))
         except BaseException:
             # Whatever it was, this process still lives: it does not die of the trials under way.
             with contextlib.suppress(Exception):
@@ -89,10 +93,10 @@ class _Run:
         # Trials that wait for a lane of an equal config to end, by that lane.
         self.duplicates: dict[int, list[int]] = {}
 
-    def begin(self, first: Proposal) -> Iterator[Outcome]:
-        """Runs a new trial, and others that the sampler puts in its lanes."""
-        yield from self._lanes(Restart.new(first))
-        self.saved.remove(first.group)
+    def lanes(self, restart: Restart) -> Iterator[Outcome]:
+        """Runs a group to its end, with the trials that the sampler puts in its lanes."""
+        yield from self._lanes(restart)
+        self.saved.remove(restart.group)
 
     def resume(self, left: Sequence[Proposal]) -> Iterator[Outcome]:
         """Goes on with the trials of a group that were interrupted."""
@@ -205,7 +209,10 @@ class _Run:
             raise
         except Exception as problem:
             if any(number == running.number for running in restart.running):
-                yield self._failed(proposal, problem)
+                with self.study.together():
+                    self.study.keep_verdicts(restart.name, group.tick, ())
+                    outcome = self._failed(proposal, problem)
+                yield outcome
 
     def _judge(self, group: LaneGroup, restart: Restart, results: dict[int, EpochResult]) -> Iterator[Outcome]:
         """Records an epoch: which lanes are at their end, and which the pruner gives up.
@@ -265,14 +272,14 @@ class _Run:
                 yield from self._lanes(self.saved.restart([proposal]))
             return
         for proposal in running:
-            if memory and len(group):
-                yield self._out_of_memory(group, proposal)
-            else:
-                yield self._failed(proposal, problem)
-
-    def _out_of_memory(self, group: LaneGroup, proposal: Proposal) -> Outcome:
-        reason = f"out of memory with batches of {group.structure.batch_size}"
-        return self._ended(proposal, group.result(proposal.number, State.INFEASIBLE, reason))
+            with self.study.together():
+                self.study.keep_verdicts(_NO_GROUP, 0, ())
+                if memory and len(group):
+                    reason = f"out of memory with batches of {group.structure.batch_size}"
+                    outcome = self._ended(proposal, group.result(proposal.number, State.INFEASIBLE, reason))
+                else:
+                    outcome = self._failed(proposal, problem)
+            yield outcome
 
     def _given_up(self, proposal: Proposal) -> Outcome:
         # Not failed: the sampler is to learn from it.

@@ -108,8 +108,8 @@ class SavedGroups:
         members = tuple(Member(proposal) for proposal in running)
         if not first.separate:
             members = _neighbours(members, list(self._ended(running)))
-        verdicts = self._study.verdicts(Restart(members, 0, 0).name)
-        if verdicts is not None:
+        verdicts = self._study.verdicts()
+        if verdicts is not None and verdicts.group == Restart(members, 0, 0).name:
             judged, pruned = verdicts.epoch, verdicts.pruned
         else:
             done = {p.number: p.start - 1 + self._study.trial(p.number).epochs for p in running}
@@ -121,6 +121,14 @@ class SavedGroups:
             if start <= epoch <= judged and len(states) == len(known):
                 return Restart(members, epoch, judged, pruned, states)
         return Restart(members, start - 1, judged, pruned)
+
+    def unfilled(self) -> Restart | None:
+        """A group whose trials have all ended: perhaps the process died before the next ones joined."""
+        verdicts, records = self._study.verdicts(), self._study.last_group()
+        if verdicts is None or not records:
+            return None
+        first = Member(_proposal(records[0]), records[0])
+        return Restart((first,), verdicts.epoch, verdicts.epoch)
 
     def save(self, group: LaneGroup, restart: Restart) -> None:
         """Keeps all lanes as they are after the last whole epoch, in the place of what was kept before.
@@ -158,8 +166,7 @@ class SavedGroups:
             trained = record.epochs > 0 or record.state == State.INFEASIBLE
             if trained and (key := config_key(record.config)) not in seen:
                 seen.add(key)
-                proposal = Proposal(record.number, record.config, record.seed, record.group, record.start)
-                yield Member(proposal, record)
+                yield Member(_proposal(record), record)
 
     def _load(self, folder: Path, proposal: Proposal) -> LaneState | None:
         return load_lane(_file(folder, proposal.number), self._about(proposal))
@@ -205,6 +212,10 @@ def _neighbours(running: Sequence[Member], ended: Sequence[Member]) -> tuple[Mem
         if not more:
             return tuple(sorted(needed, key=lambda member: member.proposal.number))
         needed += more
+
+
+def _proposal(record: TrialRecord) -> Proposal:
+    return Proposal(record.number, record.config, record.seed, record.group, record.start)
 
 
 def _file(folder: Path, number: int) -> Path:
