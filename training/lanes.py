@@ -7,6 +7,7 @@ itself on the prefix that all share (`suffix.py`): fused suffixes were measured 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
@@ -135,10 +136,15 @@ class LaneGroup:
             lane.answers = lane.answers if resume.answers is None else resume.answers
             lane.seconds = resume.seconds
         done = len(lane.curve)
-        self._place(lane, lane.phase_of(min(done + 1, self.epochs)), resume)
-        if done and len(lane.answers) == 0:
-            runner = next(runner for runner in self._runners() if key in runner.keys)
-            lane.answers = self._score([runner])[key][1]
+        try:
+            self._place(lane, lane.phase_of(min(done + 1, self.epochs)), resume)
+            if done and len(lane.answers) == 0:
+                runner = next(runner for runner in self._runners() if key in runner.keys)
+                lane.answers = self._score([runner])[key][1]
+        except BaseException:
+            # Half a lane would break the others' next epoch.
+            self.drop([key])
+            raise
 
     def drop(self, keys: Sequence[int]) -> None:
         """Lanes leave; they cost nothing from then on."""
@@ -216,13 +222,15 @@ class LaneGroup:
         return Classifier(self._backbone, self._lanes[key].config, head)
 
     def result(self, key: int, state: State, reason: str = "") -> FitResult:
+        """How a lane ended. Of one that diverged, everything is that of the last epoch whose loss was finite."""
         lane, valid, metric = self._lanes[key], self.splits.valid, self.objective.metric
         scored = len(lane.answers) > 0
+        curve = tuple(epoch for epoch in lane.curve if math.isfinite(epoch.loss))
         return FitResult(
             state=state,
             reason=reason,
-            value=lane.curve[-1].value if lane.curve else None,
-            curve=tuple(lane.curve),
+            value=curve[-1].value if curve else None,
+            curve=curve,
             seconds=lane.seconds,
             seed=lane.seed,
             estimate=metric.estimate(lane.answers, valid.labels) if scored else None,
@@ -286,7 +294,9 @@ class LaneGroup:
     ) -> EpochResult:
         epoch = len(lane.curve) + 1
         phase = lane.phase_of(epoch)
-        valid_loss, lane.answers = scores[lane.key]
+        valid_loss, predictions = scores[lane.key]
+        if math.isfinite(losses[lane.key]):
+            lane.answers = predictions
         result = EpochResult(
             epoch=epoch,
             epochs=self.epochs,
