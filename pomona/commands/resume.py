@@ -17,9 +17,7 @@ def resume(
     trials: Annotated[int | None, typer.Option(metavar="N", min=1, help="Trials in all. [default: as before]")] = None,
     timeout: Annotated[
         str | None,
-        typer.Option(
-            metavar="10m", help="Time for trials of this run; reading the data is not counted. [default: as before]"
-        ),
+        typer.Option(metavar="10m", help="For the trials of this run, without reading the data. [default: as before]"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
