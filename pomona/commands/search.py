@@ -49,8 +49,7 @@ def search(
         str | None,
         typer.Option(
             metavar="10m",
-            
-            help="For the trials, without reading the data. [default: what suits the machine; none with --trials]",,
+            help="For the trials, without reading the data. [default: what suits the machine; none with --trials]",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="S", min=0, help="Of all that is random; one seed, one result.")] = 0,
