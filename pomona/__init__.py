@@ -217,6 +217,7 @@ def train(
     """
     from . import arguments as to
     from .console import note
+    from .stopping import stop_requests
     from .training_run import TrainRequest, prepare_training
 
     name, url = None, to.optional(to.path, "storage", storage)
@@ -238,7 +239,14 @@ def train(
         trust_split=to.flag("trust_split", trust_split),
         download=to.flag("download_weights", download_weights),
     )
-    return prepare_training(request, note).start(None, None)
+    run = prepare_training(request, note)
+    with stop_requests() as asked_to_stop:
+
+        def check_stop() -> None:
+            if asked_to_stop():
+                raise KeyboardInterrupt
+
+        return run.start(None, lambda _step, _steps: check_stop(), check_stop)
 
 
 @_public

@@ -40,9 +40,11 @@ def _run(arguments: list[str]) -> int:
     from search_spaces import InputError
 
     from .app import app
+    from .stopping import interruptible
 
     try:
-        app(args=arguments, prog_name="pomona")
+        with interruptible():
+            app(args=arguments, prog_name="pomona")
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except InputError as problem:

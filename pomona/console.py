@@ -6,9 +6,7 @@ import contextlib
 import functools
 import io
 import logging
-import os
 import shutil
-import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -48,6 +46,10 @@ def set_verbosity(*, verbose: bool = False, quiet: bool = False) -> None:
 def notes() -> Console:
     """The one console on stderr. What is printed goes above a bar that is shown, and is text: nothing is markup."""
     return Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def is_quiet() -> bool:
+    return _quiet
 
 
 def note(line: str) -> None:
@@ -168,30 +170,3 @@ def counting(description: str) -> Iterator[Callable[[int, int], None]]:
             progress.update(task, completed=done, total=total)
 
         yield count
-
-
-@contextlib.contextmanager
-def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Turns the first Ctrl-C (or SIGTERM) into a request that the work asks about; the second one stops at once.
-
-    Outside the main thread, where signals can't be caught, Ctrl-C keeps its usual meaning.
-    """
-    asked = False
-
-    def on_signal(_number: int, _frame: object) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-        # Straight to the descriptor: whatever was being printed when the signal came would be printed twice.
-        os.write(2, b"\nstopping after this batch; Ctrl-C once more stops at once\n")
-
-    previous = {}
-    with contextlib.suppress(ValueError):
-        for name in (signal.SIGINT, signal.SIGTERM):
-            previous[name] = signal.signal(name, on_signal)
-    try:
-        yield lambda: asked
-    finally:
-        for name, handler in previous.items():
-            signal.signal(name, handler)

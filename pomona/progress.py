@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -10,7 +11,8 @@ from search_spaces import interval_text, value_text
 from studies import Interrupted, Outcome, Search
 from studies import Progress as TrialProgress
 
-from .console import bar, described, note, stop_requests
+from .console import bar, described, note
+from .stopping import stop_requests
 
 _REDRAW_SECONDS = 0.5
 STOPPED_BY_USER = "stopped by user"
@@ -45,8 +47,10 @@ def _run(search: Search) -> None:
                 completed = min(ended + progress.done, search.plan.trials)
                 shown.update(task, completed=completed, description=_description(search, progress.running, ended))
 
-        for outcome in search.run(watch):
-            note(_line(outcome, study.settings.metric))
+        # Closed in any case, so that what is under way is saved.
+        with contextlib.closing(search.run(watch)) as outcomes:
+            for outcome in outcomes:
+                note(_line(outcome, study.settings.metric))
 
 
 def run_until_stopped(search: Search) -> str:

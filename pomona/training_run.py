@@ -11,11 +11,13 @@ from typing import Any
 from search_spaces import Config, InputError, Task, task_named
 from studies import open_study
 from training import (
+    CheckStop,
     EpochResult,
     FitResult,
     Numerics,
     Prefixes,
     PrefixStore,
+    check_checkpoint_folder,
     fit,
     has_checkpoint,
     load_backbone,
@@ -26,6 +28,8 @@ from training import (
     runnable,
     splits_for,
 )
+
+from .checkpoint_folder import HeldFolder
 
 DEFAULT_EPOCHS = 8
 OnEpoch = Callable[[EpochResult], None]
@@ -62,16 +66,17 @@ class TrainRun:
     epochs: int
     out: Path
     resumes: bool
-    start: Callable[[OnEpoch | None, OnBatch | None], FitResult]
+    start: Callable[[OnEpoch | None, OnBatch | None, CheckStop], FitResult]
 
 
 def prepare_training(
     request: TrainRequest, notify: Callable[[str], None], progress: Callable[[int, int], None] | None = None
 ) -> TrainRun:
-    """Checks everything and opens the data; nothing is written yet.
+    """Checks everything, opens the data, and makes and holds the folder of the checkpoint until the run's end.
 
     Raises:
-        InputError: whatever is wrong with the request, a finished checkpoint in its folder included.
+        InputError: whatever is wrong with the request, a finished checkpoint in its folder included, or another process
+            that trains into it.
     """
     task = task_named(request.task)
     config, epochs = dict(task.recipe), request.epochs or DEFAULT_EPOCHS
@@ -109,33 +114,52 @@ def prepare_training(
     photos = open_data(data, task, skip_unreadable=skip, trust_split=request.trust_split, progress=progress)
     notify(f"data: {photos.summary()}")
     notify(f"device: {device.type}, {numerics}")
-    out = request.out or _free_folder(task.name)
+    splits = splits_for(photos, config)
+    # Last, so that nothing has been made where anything above is wrong.
+    held = HeldFolder(request.out, task.name)
+    out = held.path
+    try:
+        resumes = _goes_on(out, epochs)
+    except BaseException:
+        held.give_back()
+        raise
+
+    def start(on_epoch: OnEpoch | None, on_batch: OnBatch | None, check_stop: CheckStop) -> FitResult:
+        with held:
+            return fit(
+                task,
+                config,
+                splits,
+                epochs=epochs,
+                seed=request.seed,
+                prefixes=Prefixes(
+                    backbones=functools.partial(load_backbone, weights_dir=weights_dir, download=download),
+                    numerics=numerics,
+                    device=device,
+                    store=PrefixStore(),
+                    check_stop=check_stop,
+                ),
+                start=joined,
+                on_epoch=on_epoch,
+                on_batch=on_batch,
+                checkpoint_to=out,
+                resume_from=out if resumes else None,
+            )
+
+    return TrainRun(task, config, epochs, out, resumes, start)
+
+
+def _goes_on(out: Path, epochs: int) -> bool:
+    """Whether `out` holds a checkpoint to go on from.
+
+    Raises:
+        InputError: that is finished or damaged, or files of somebody else's are in the way.
+    """
     resumes = has_checkpoint(out)
     if resumes and (record := load_checkpoint(out).record).epoch == record.epochs:
         raise InputError(f"{out} holds a finished checkpoint: choose another --out")
-    splits = splits_for(photos, config)
-
-    def start(on_epoch: OnEpoch | None, on_batch: OnBatch | None) -> FitResult:
-        return fit(
-            task,
-            config,
-            splits,
-            epochs=epochs,
-            seed=request.seed,
-            prefixes=Prefixes(
-                backbones=functools.partial(load_backbone, weights_dir=weights_dir, download=download),
-                numerics=numerics,
-                device=device,
-                store=PrefixStore(),
-            ),
-            start=joined,
-            on_epoch=on_epoch,
-            on_batch=on_batch,
-            checkpoint_to=out,
-            resume_from=out if resumes else None,
-        )
-
-    return TrainRun(task, config, epochs, out, resumes, start)
+    check_checkpoint_folder(out, epochs)
+    return resumes
 
 
 def describe(run: TrainRun, result: FitResult) -> dict[str, Any]:
@@ -156,12 +180,6 @@ def describe(run: TrainRun, result: FitResult) -> dict[str, Any]:
         "seed": result.seed,
         "seconds": result.seconds,
         "images_per_second": result.images_per_second,
+        "features_per_second": result.features_per_second,
         "environment": result.environment,
     }
-
-
-def _free_folder(task: str) -> Path:
-    number = 1
-    while (folder := Path("checkpoints") / f"{task}-{number}").exists():
-        number += 1
-    return folder

@@ -24,6 +24,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 
 from search_spaces import InputError
+from training import uninterrupted
 
 _log = logging.getLogger("pomona")
 
@@ -91,7 +92,7 @@ class Journal(BaseJournalBackend):
             if self._batch is not None:
                 self._batch.lines += lines
             else:
-                with self._locked():
+                with self._locked(), uninterrupted():
                     self._append(b"".join(lines))
 
     @contextmanager
@@ -114,6 +115,7 @@ class Journal(BaseJournalBackend):
             lock = ExitStack()
             if outermost:
                 lock.enter_context(self._locked())
+                lock.enter_context(uninterrupted())
                 self._batch = _Batch()
         try:
             yield

@@ -13,6 +13,9 @@ from .records import STATE_ORDER, TrialRecord
 if TYPE_CHECKING:
     import pandas as pd
 
+# Of photos through the network, and of what frozen stages gave for them earlier: one says nothing about the other.
+_SPEEDS = {"img/s": "images_per_second", "features/s": "features_per_second"}
+
 
 def leaderboard_rows(records: Sequence[TrialRecord], *, direction: str = "maximize") -> list[dict[str, Any]]:
     """One row a trial as plain data, best first; only trials that ran to their end have a rank.
@@ -41,6 +44,7 @@ def leaderboard_rows(records: Sequence[TrialRecord], *, direction: str = "maximi
             "epochs": record.epochs,
             "seconds": record.seconds,
             "images_per_second": record.images_per_second,
+            "features_per_second": record.features_per_second,
             "parameters": record.parameters,
             "seed": record.seed,
             "engine": record.engine,
@@ -83,7 +87,8 @@ def to_cells(rows: Sequence[dict[str, Any]], metric: str) -> tuple[list[str], li
     headings = ["rank", "trial", "state", "value" if is_numeric(metric) else "value %", "n", "95 %"]
     headings += ["groups %", "groups", "groups 95 %"] if grouped else []
     headings += [name if is_numeric(name) else f"{name} %" for name in others]
-    headings += [*differing, "epochs", "s", "img/s", "M params", "seed", "note"]
+    speeds = {heading: name for heading, name in _SPEEDS.items() if any(row[name] is not None for row in rows)}
+    headings += [*differing, "epochs", "s", *speeds, "M params", "seed", "note"]
     cells = []
     for row in rows:
         line = [_text(row["rank"]), str(row["number"]), row["state"], _value(metric, row["value"])]
@@ -93,7 +98,8 @@ def to_cells(rows: Sequence[dict[str, Any]], metric: str) -> tuple[list[str], li
             line += [_interval(metric, row["groups_ci95"])]
         line += [_value(name, row["beside"].get(name)) for name in others]
         line += [_number(row["params"].get(name)) for name in differing]
-        line += [str(row["epochs"]), f"{row['seconds']:.1f}", f"{row['images_per_second']:.0f}"]
+        line += [str(row["epochs"]), f"{row['seconds']:.1f}"]
+        line += ["" if row[name] is None else f"{row[name]:.0f}" for name in speeds.values()]
         line += [f"{row['parameters'] / 1e6:.2f}" if row["parameters"] else "", str(row["seed"])]
         line += ["; ".join(text for text in (row["note"], row["reason"]) if text)]
         cells.append(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,19 +20,25 @@ _STATES = {
     TrialState.WAITING: "waiting",
 }
 FEASIBLE = "feasible"
-# Names of what a trial keeps about its lanes.
-GROUP, START = "group", "start"
+# Names of what a trial keeps about its lanes: see `Proposal`.
+GROUP, START, SEPARATE = "group", "start", "separate"
+# A trial that somebody added to the study, ended, with Optuna itself.
+FOREIGN = "foreign"
 # Before the names of other metrics than the study's.
 BESIDE = "beside_"
-STATE_ORDER = ("complete", "running", "pruned", "infeasible", "failed")
+ENDED = tuple(str(state) for state in State)
+# Names of what is kept about a value begin so.
+_OF_VALUE = ("n_groups", "ci95_", "group_", "groups_", BESIDE)
+STATE_ORDER = ("complete", "running", "pruned", "infeasible", "failed", FOREIGN)
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial of a study. Intervals are 95 %; `value` is that of the last epoch; `seconds` are of this trial alone.
+    """One trial of a study. Intervals are 95 %; `seconds` are of this trial alone.
 
-    `curve` holds (epoch, value) pairs; `start` is the tick at which the trial joined its lanes.
-    `beside` holds what other metrics say.
+    `value`, `n` and the intervals are of the last of the `epochs`. `curve` holds (epoch, value) pairs; `group` is the
+    number of the trial that the lanes began with, and `start` the group epoch at which this one joined them.
+    `beside` holds what other metrics say. Of the two speeds at most one is there, see `FitResult`.
     `ci95` counts every example as a witness, `groups_ci95` every group of examples (None where the data has none).
     """
 
@@ -49,15 +56,17 @@ class TrialRecord:
     groups_ci95: tuple[float, float] | None
     epochs: int
     seconds: float
-    images_per_second: float
+    images_per_second: float | None
     parameters: int
     seed: int
     engine: str
     weights: str
     note: str
+    group: int = -1
     start: int = 1
     beside: dict[str, float] = field(default_factory=dict)
     curve: tuple[tuple[int, float], ...] = ()
+    features_per_second: float | None = None
 
 
 def attributes_of(result: FitResult, engine: str) -> dict[str, Any]:
@@ -67,7 +76,6 @@ def attributes_of(result: FitResult, engine: str) -> dict[str, Any]:
         "reason": result.reason,
         "epochs": len(result.curve),
         "seconds": round(result.seconds, 3),
-        "images_per_second": round(result.images_per_second, 1),
         "parameters": result.parameters,
         "engine": engine,
         "weights": result.environment.get("weights", ""),
@@ -75,9 +83,15 @@ def attributes_of(result: FitResult, engine: str) -> dict[str, Any]:
         "numerics": result.environment.get("numerics", ""),
         "commit": result.environment.get("commit", ""),
     }
+    for name in ("images_per_second", "features_per_second"):
+        if (speed := getattr(result, name)) is not None:
+            attributes[name] = round(speed, 1)
     if (estimate := result.estimate) is not None:
-        attributes |= {"n": estimate.n, "ci95_low": estimate.low, "ci95_high": estimate.high}
-        attributes |= {f"{BESIDE}{name}": value for name, value in result.beside.items()}
+        attributes["n"] = estimate.n
+        # A metric may be defined where its interval, or another metric, is not: JSON has no words for these.
+        if math.isfinite(estimate.low) and math.isfinite(estimate.high):
+            attributes |= {"ci95_low": estimate.low, "ci95_high": estimate.high}
+        attributes |= {f"{BESIDE}{name}": value for name, value in result.beside.items() if math.isfinite(value)}
         if (grouped := result.grouped) is not None:
             attributes |= {
                 "group_value": grouped.value,
@@ -90,9 +104,17 @@ def attributes_of(result: FitResult, engine: str) -> dict[str, Any]:
 
 def record_of(trial: FrozenTrial, study: str, data: str) -> TrialRecord:
     """The row of a trial in any state."""
-    kept = trial.user_attrs
     state = state_of(trial)
+    # What others keep under such names is theirs.
+    kept: dict[str, Any] = (
+        trial.user_attrs if state != FOREIGN else {"note": "not trained by pomona: added with Optuna, not ranked"}
+    )
     last = trial.intermediate_values[max(trial.intermediate_values)] if trial.intermediate_values else None
+    epochs = len(trial.intermediate_values) or int(kept.get("epochs", 0))
+    if state == State.INFEASIBLE and int(kept.get("epochs", 0)) > len(trial.intermediate_values):
+        # Kept by a version that counted the epoch in which the loss was lost, and told that epoch's interval.
+        kept = {name: value for name, value in kept.items() if name != "n" and not name.startswith(_OF_VALUE)}
+        epochs = len(trial.intermediate_values)
     reason = str(kept.get("reason", ""))
     if state == "running":
         reason = f"under way or interrupted, {len(trial.intermediate_values)} epochs done"
@@ -109,15 +131,17 @@ def record_of(trial: FrozenTrial, study: str, data: str) -> TrialRecord:
         group_value=kept.get("group_value", kept.get("group_accuracy")),
         n_groups=int(kept.get("n_groups", 0)),
         groups_ci95=_interval(kept, "groups_ci95"),
-        epochs=int(kept.get("epochs", len(trial.intermediate_values))),
+        epochs=epochs,
         seconds=float(kept.get("seconds", 0.0)),
-        images_per_second=float(kept.get("images_per_second", 0.0)),
+        images_per_second=_number(kept, "images_per_second"),
+        features_per_second=_number(kept, "features_per_second"),
         parameters=int(kept.get("parameters", 0)),
         seed=int(kept.get("seed", 0)),
         engine=str(kept.get("engine", "")),
         weights=str(kept.get("weights", "")),
         note=str(kept.get("note", "")),
         beside={name.removeprefix(BESIDE): float(value) for name, value in kept.items() if name.startswith(BESIDE)},
+        group=int(kept.get(GROUP, trial.number)),
         start=int(kept.get(START, 1)),
         curve=tuple(sorted(trial.intermediate_values.items())),
     )
@@ -126,7 +150,10 @@ def record_of(trial: FrozenTrial, study: str, data: str) -> TrialRecord:
 def state_of(trial: FrozenTrial) -> str:
     """Our word for the state of a trial."""
     # Killed while its end was being recorded, a trial is still running for the storage, and for us.
-    return (trial.user_attrs.get("state") if trial.state.is_finished() else None) or _STATES[trial.state]
+    if not trial.state.is_finished():
+        return _STATES[trial.state]
+    state = trial.user_attrs.get("state")
+    return str(state) if state in ENDED and "seed" in trial.user_attrs else FOREIGN
 
 
 def final_state(result: FitResult) -> TrialState:
@@ -146,6 +173,11 @@ def final_state(result: FitResult) -> TrialState:
 def config_key(config: Config) -> str:
     """Equal for equal configs, whatever the order of their names."""
     return json.dumps(config, sort_keys=True)
+
+
+def _number(kept: dict[str, Any], name: str) -> float | None:
+    # 0 is what earlier versions wrote for trials without an epoch.
+    return float(kept[name]) if kept.get(name) else None
 
 
 def _interval(kept: dict[str, Any], name: str) -> tuple[float, float] | None:

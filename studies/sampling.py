@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import bisect
 import contextlib
+import copy
 import itertools
 import math
 import warnings
@@ -12,25 +13,39 @@ from collections.abc import Callable, Container, Iterator
 from typing import Any, final
 
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, PartialFixedSampler, TPESampler
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from search_spaces import Config, InputError
+from search_spaces import Config, InputError, SearchSpace
 from training.seeds import number_of
 
+from .edges.optuna import distribution_of
 from .history import History
 
 # Trials that the sampler learns from; see docs/decisions/0007.
 LOOK_BACK = 3000
 _REDUCTION = 3
+# How Optuna names the value that a trial had at a rung.
+_RUNG = "completed_rung_"
 
 
-def make_sampler(study: optuna.Study, history: History, *, seed: int, trials: int, held: Config) -> BaseSampler:
+def make_sampler(
+    study: optuna.Study,
+    history: History,
+    space: SearchSpace,
+    *,
+    seed: int,
+    trials: int,
+    held: Config,
+    storage: BaseStorage | None = None,
+) -> BaseSampler:
     """TPE (Bergstra et al. 2011; multivariate: Falkner et al. 2018) that learns from `history` and leaves `held` alone.
 
-    `trials` are those that the study shall have: of few, few are drawn at random.
+    `trials` are those that the study shall have: of few, few are drawn at random. What the sampler keeps with a trial
+    goes to `storage`, by default to the study's.
     """
     with experimental():
         sampler: BaseSampler = TPESampler(
@@ -41,8 +56,75 @@ def make_sampler(study: optuna.Study, history: History, *, seed: int, trials: in
         )
         if held:
             sampler = PartialFixedSampler(held, sampler)
-    kinds, telling = history.kinds(), history.telling(LOOK_BACK)
-    return _Seeing(sampler, _View(study, lambda: kinds, sampler), _View(study, lambda: telling, sampler))
+    distributions = {name: distribution_of(dimension) for name, dimension in space.dimensions.items()}
+    kinds, telling = history.kinds(), history.telling(LOOK_BACK, distributions)
+    views = (_View(study, seen, sampler, storage) for seen in (lambda: kinds, lambda: telling))
+    return _Seeing(sampler, *views)
+
+
+@final
+class Draft(optuna.trial.FixedTrial):
+    """A trial that is not in the storage yet: it gets the values that `optuna.Trial` would.
+
+    So a trial is written whole, in one record, or not at all.
+    """
+
+    def __init__(self, study: optuna.Study, history: History, space: SearchSpace, number: int, **options: Any) -> None:
+        """`options` are those of `make_sampler`, of which `held` are values that stand."""
+        super().__init__(dict(options["held"]), number)
+        kept = _Attributes()
+        self.kept = kept.of_trial
+        """What the sampler wants to be kept with the trial."""
+        self._sampler = make_sampler(study, history, space, storage=kept, **options)  # type: ignore[arg-type]
+        self._study = study
+        self._trial = optuna.trial.create_trial(state=TrialState.RUNNING)
+        self._trial.number = number
+        self._relative: tuple[dict[str, BaseDistribution], dict[str, Any]] | None = None
+
+    def template(self, attributes: dict[str, Any], kept: dict[str, Any]) -> FrozenTrial:
+        """What `create_new_trial` takes; `attributes` are the user's to see, `kept` are not."""
+        return optuna.trial.create_trial(
+            state=TrialState.RUNNING,
+            params=self._suggested_params,
+            distributions=self._distributions,
+            user_attrs=attributes,
+            system_attrs=self.kept | kept,
+        )
+
+    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
+        value = self._value(name, distribution)
+        self._suggested_params[name], self._distributions[name] = value, distribution
+        return value
+
+    def _value(self, name: str, distribution: BaseDistribution) -> Any:
+        if name in self._params:
+            return self._params[name]
+        if distribution.single():
+            return distribution.to_external_repr(_only(distribution))
+        if self._relative is None:
+            sampler = self._sampler
+            there = sampler.infer_relative_search_space(self._study, self._trial)
+            self._relative = there, sampler.sample_relative(self._study, self._trial, there)
+        _, values = self._relative
+        if name in values and distribution._contains(distribution.to_internal_repr(values[name])):
+            return values[name]
+        return self._sampler.sample_independent(self._study, self._trial, name, distribution)
+
+
+@final
+class _Attributes:
+    """The part of a storage that a sampler writes to."""
+
+    def __init__(self) -> None:
+        self.of_trial: dict[str, Any] = {}
+
+    def set_trial_system_attr(self, _trial_id: int, key: str, value: Any) -> None:
+        self.of_trial[key] = value
+
+
+def _only(distribution: BaseDistribution) -> float:
+    """The one value of a distribution that has no other, as Optuna keeps it."""
+    return 0.0 if isinstance(distribution, CategoricalDistribution) else distribution.low  # type: ignore[attr-defined]
 
 
 def sampler_seed(study_seed: int, number: int) -> int:
@@ -88,23 +170,49 @@ class Brackets(BasePruner):
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         bracket = self.bracket_of(study.study_name, trial.number)
+        before = self._before(trial, bracket)
 
         def rivals() -> list[FrozenTrial]:
             trials = study.get_trials(deepcopy=False)
             for number in range(self._dealt, len(trials)):
                 self._numbers[self.bracket_of(study.study_name, number)].append(number)
             self._dealt = len(trials)
-            return [trials[number] for number in self._numbers[bracket]]
+            asked_again = {} if before is trial else {trial.number}
+            return [trials[number] for number in self._numbers[bracket] if number not in asked_again]
 
-        return self._rules[bracket].prune(_View(study, rivals, study.sampler), trial)
+        return self._rules[bracket].prune(_View(study, rivals, study.sampler), before)
+
+    def _before(self, trial: FrozenTrial, bracket: int) -> FrozenTrial:
+        """The trial as if it had not been asked about at its last step: a second question gets the first answer.
+
+        Killed between its verdict and the record of it, a trial is asked about again.
+        """
+        decided = {
+            key
+            for key in trial.system_attrs
+            if key.startswith(_RUNG) and trial.last_step == _REDUCTION ** (bracket + int(key.removeprefix(_RUNG)))
+        }
+        if not decided:
+            return trial
+        before = copy.copy(trial)
+        before.system_attrs = {key: value for key, value in trial.system_attrs.items() if key not in decided}
+        return before
 
 
 @final
 class _View(optuna.Study):
     """A study of which Optuna sees some trials only."""
 
-    def __init__(self, study: optuna.Study, seen: Callable[[], list[FrozenTrial]], sampler: BaseSampler) -> None:
+    def __init__(
+        self,
+        study: optuna.Study,
+        seen: Callable[[], list[FrozenTrial]],
+        sampler: BaseSampler,
+        storage: BaseStorage | None = None,
+    ) -> None:
         super().__init__(study.study_name, study._storage, sampler, study.pruner)
+        if storage is not None:
+            self._storage = storage
         self._seen = seen
 
     def _get_trials(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -65,7 +65,7 @@ class Search:
     plan: Plan
     engine: str
 
-    def run(self, watch: Watch) -> Iterator[Outcome]:
+    def run(self, watch: Watch) -> Generator[Outcome, None, None]:
         """Runs until the plan is fulfilled; see `AbstractEngine.run` for what may be raised."""
         with self.study.running():
             self.study.extend(self.plan.trials, self.plan.timeout)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any
 
 from search_spaces import Config, InputError
@@ -17,7 +17,8 @@ class Settings:
     """`data` opens the data again, from any folder; `source` names it in tables.
 
     `task_file` is the path of the user's own file that holds the task, None for a task of pomona's.
-    `fixed` are the dimensions held by the user; `space` is the digest of the space that was searched.
+    `fixed` are the dimensions held by the user; `space` is the digest of the space that was searched. `command` made
+    the study, `later_commands` went on with it.
     """
 
     task: str
@@ -45,6 +46,7 @@ class Settings:
     command: str
     environment: dict[str, Any]
     task_file: str | None = None
+    later_commands: tuple[str, ...] = ()
 
     @property
     def task_argument(self) -> str:
@@ -60,6 +62,12 @@ class Settings:
         try:
             raw = json.loads(text)
             wanted = [field.name for field in fields(Settings) if field.name in raw or field.default is MISSING]
-            return Settings(**{name: raw[name] for name in wanted})
+            settings = Settings(**{name: raw[name] for name in wanted})
+            settings = replace(settings, later_commands=tuple(settings.later_commands))
         except (ValueError, TypeError, KeyError):
             raise InputError(f"study {study!r} was made by another version of pomona: start a new one") from None
+        for name in ("seed", "trials", "epochs", "lanes"):
+            value = getattr(settings, name)
+            if type(value) is not int or value < (name != "seed"):
+                raise InputError(f"the settings of study {study!r} are damaged: {name} is {value!r}")
+        return settings

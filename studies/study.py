@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +19,38 @@ from training.files import atomic_write_bytes
 from training.precision import Numerics
 from training.results import FitResult, State
 
+from .attempts import Attempts, Verdicts, under_way
 from .edges.optuna import suggest
 from .history import History
 from .names import check_name
-from .records import FEASIBLE, GROUP, START, STATE_ORDER, TrialRecord, attributes_of, final_state, record_of
-from .sampling import experimental, make_pruner, make_sampler, sampler_seed
+from .records import (
+    ENDED,
+    FEASIBLE,
+    GROUP,
+    SEPARATE,
+    START,
+    STATE_ORDER,
+    TrialRecord,
+    attributes_of,
+    final_state,
+    record_of,
+)
+from .sampling import Draft, experimental, make_pruner, make_sampler, sampler_seed
 from .settings import ATTRIBUTE, Settings
 from .storage import open_storage, output_folder, storage_exists, study_names, together
 
 # Where Optuna keeps the values that a trial was enqueued with.
 _HELD = "fixed_params"
+# What may come of values that others have put into the storage.
+_UNFIT = (InputError, ValueError, TypeError, KeyError)
 
 
 @dataclass(frozen=True)
 class Proposal:
     """A trial to be run: its config was suggested, or belongs to a trial that was interrupted.
 
-    `group` is the number of the trial that the lanes beside it began with, `start` the tick at which it joined them.
+    `group` is the number of the trial that its lanes began with, `start` the group epoch at which it joined them.
+    `separate` says that it has left them, `lost` how often a process died while it trained.
     """
 
     number: int
@@ -42,6 +58,8 @@ class Proposal:
     seed: int
     group: int
     start: int
+    separate: bool = False
+    lost: int = field(default=0, compare=False)
 
 
 class Study:
@@ -50,6 +68,7 @@ class Study:
     def __init__(self, study: optuna.Study, settings: Settings, storage_url: str | None) -> None:
         self._study = study
         self._open: dict[int, optuna.Trial] = {}
+        self._attempts = Attempts(study._storage, study._study_id)
         self._history = History(study)
         self._study.pruner = make_pruner(settings.pruner, settings.epochs)
         self.settings = settings
@@ -107,11 +126,20 @@ class Study:
             raise InputError(f"study {name!r} was not made by pomona: it has no settings")
         return Study(study, Settings.from_json(text, name), storage_url)
 
-    def extend(self, trials: int, timeout: float | None) -> None:
-        """Keeps a new number of trials and time limit for later runs."""
-        if (trials, timeout) != (self.settings.trials, self.settings.timeout):
-            self.settings = replace(self.settings, trials=trials, timeout=timeout)
-            self._study.set_user_attr(ATTRIBUTE, self.settings.to_json())
+    def extend(self, trials: int, timeout: float | None, command: str = "") -> None:
+        """Keeps a new number of trials and time limit for later runs, and the command that asked for them."""
+        old = self.settings
+        new = replace(old, trials=trials, timeout=timeout)
+        if command and command != (old.later_commands or (old.command,))[-1]:
+            new = replace(new, later_commands=(*old.later_commands, command))
+        if new == old:
+            return
+        self.settings = new
+        with self.together():
+            for key, value in _shown(new).items():
+                if value != _shown(old).get(key):
+                    self._study.set_user_attr(key, value)
+            self._study.set_user_attr(ATTRIBUTE, new.to_json())
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -154,10 +182,14 @@ class Study:
             yield proposal
 
     def left(self, space: SearchSpace, trials: int) -> list[Proposal]:
-        """The trials that are under way for the storage; to be called while none is: then a kill left them."""
+        """The trials that are under way for the storage; to be called while none is: then a kill left them.
+
+        Those that others began, with values that the space has not, fail here.
+        """
         with self.together():
             self._history.refresh()
-            return [self._resumed(trial._trial_id, space, trials) for trial in self._history.running]
+            resumed = (self._resumed(trial, space, trials) for trial in self._history.running)
+            return [proposal for proposal in resumed if proposal is not None]
 
     def ask(
         self,
@@ -171,8 +203,10 @@ class Study:
         """A new trial, or None once `trials` of the study's have ended or are under way.
 
         The dimensions in `structure` are held at its values. Trials that wait in the storage come first as they are:
-        the recipe, which is trial 0. A config that ended before is not proposed again: its record answers, as a trial
-        of its own. `group` and `start` are kept with the trial; without a group it begins one.
+        the recipe, which is trial 0. While one waits that is of another structure, or that the sampler has to complete,
+        no trial is given for `structure`. One that waits with values that the space has not fails. A config that ended
+        before is not proposed again: its record answers, as a trial of its own. `group` and `start` are kept with the
+        trial; without a group it begins one.
 
         Raises:
             InputError: `structure` names a dimension that is not there, or a value that it can't have.
@@ -184,14 +218,53 @@ class Study:
                 self._history.refresh()
                 if self._history.ended + len(self._history.running) >= trials:
                     return None
-                trial = self._opened(self._claimed(structure), trials)
-                config = suggest(trial, space)
-                earlier = self._history.first_of(config)
-                if earlier is None or earlier.number > trial.number:
-                    trial.set_user_attr(GROUP, trial.number if group is None else group)
-                    trial.set_user_attr(START, start)
-                    return self._proposal(trial, config)
-                self._answer(trial, earlier)
+                if waiting := self._history.waiting:
+                    values = waiting[0].system_attrs.get(_HELD, {})
+                    if any(name not in values or values[name] != value for name, value in structure.items()):
+                        return None
+                    proposal = self._claimed(space, trials, group, start)
+                else:
+                    proposal = self._drawn(space, trials, structure, group, start)
+                if proposal is not None:
+                    return proposal
+
+    def begin(self, numbers: Iterable[int]) -> None:
+        """Trials that were given by `left` are trained from here on; those that `ask` gives are at once."""
+        with self.together():
+            self._attempts.begin(self._stored(numbers))
+
+    def release(self) -> None:
+        """To be called when a run ends before its trials have: the process does not die of them."""
+        with self.together():
+            self._attempts.end(self._stored(self._open))
+
+    def separate(self, proposals: Iterable[Proposal]) -> list[Proposal]:
+        """Takes trials out of their group: from now on, each is trained alone."""
+        proposals = list(proposals)
+        with self.together():
+            for proposal in proposals:
+                self._open[proposal.number].set_user_attr(SEPARATE, True)
+            self._attempts.suspect(self._stored(proposal.number for proposal in proposals))
+        return [replace(proposal, separate=True, lost=0) for proposal in proposals]
+
+    def verdicts(self) -> Verdicts | None:
+        """The last that were kept."""
+        return self._attempts.verdicts()
+
+    def keep_verdicts(self, group: int, epoch: int, pruned: Collection[int]) -> None:
+        """To be called when the pruner was asked about a group's epoch, before any trial ends by it."""
+        self._attempts.keep_verdicts(group, epoch, pruned)
+
+    def last_group(self) -> list[TrialRecord]:
+        """The trials of the group that was judged last, where none was put into another group since."""
+        verdicts = self._attempts.verdicts()
+        self._history.refresh()
+        last = self._history.last_group
+        if verdicts is None or last is None or verdicts.group != last:
+            return []
+        records = self.ended_members(last)
+        separate = any(SEPARATE in self._history.attributes(record.number) for record in records)
+        return [] if separate else records
 
     def answer(self, number: int, earlier: int) -> None:
         """Ends a trial with the record of another one of an equal config, which has ended."""
@@ -200,6 +273,10 @@ class Study:
         assert record is not None
         with self.together():
             self._answer(self._open.pop(number), record)
+
+    def ended_members(self, group: int) -> list[TrialRecord]:
+        """The trials of a group that have ended."""
+        return [record for record in self.records() if record.group == group and record.state in ENDED]
 
     def members(self, group: int) -> int:
         """How many trials were put into a group so far, ended ones included."""
@@ -229,10 +306,16 @@ class Study:
         with self.together():
             return {number for number in numbers if self.should_prune(number)}
 
+    def is_open(self, number: int) -> bool:
+        """Whether a trial was given by `left` or `ask` and has not ended since."""
+        return number in self._open
+
     def finish(self, number: int, result: FitResult) -> None:
         """Records how a trial ended."""
         trial = self._open.pop(number)
         with self.together():
+            if "seed" not in trial.user_attrs:
+                trial.set_user_attr("seed", self.settings.seed)
             for key, value in attributes_of(result, self.settings.engine).items():
                 trial.set_user_attr(key, value)
             if result.state == State.INFEASIBLE and FEASIBLE not in trial.constraints:
@@ -242,7 +325,7 @@ class Study:
             self._study.tell(number, value, state=state)
 
     def trial_folder(self, number: int) -> Path:
-        """Where a trial keeps its checkpoint while it is under way."""
+        """Where a trial, and the trials that train in lanes with it, keep their state while they are under way."""
         return self.folder / "trials" / f"{number:05d}"
 
     def keep_traceback(self, number: int, text: str) -> None:
@@ -306,36 +389,91 @@ class Study:
         self._history.refresh()
         return self._history.ended
 
-    def _claimed(self, structure: Config) -> int:
-        """Optuna's id of the trial that is next: one that waits, else a new one."""
-        if self._history.waiting:
-            return self._study.ask()._trial_id
-        if not structure:
-            return self._study._storage.create_new_trial(self.id)
-        # Kept in the record that makes the trial, as if it had been enqueued: left by a kill, it goes on with them.
-        held = optuna.trial.create_trial(state=TrialState.RUNNING, system_attrs={_HELD: structure})
-        return self._study._storage.create_new_trial(self.id, template_trial=held)
+    def _claimed(self, space: SearchSpace, trials: int, group: int | None, start: int) -> Proposal | None:
+        """The next trial that waits; None where it ended at once."""
+        trial = self._opened(self._study.ask()._trial_id, space, trials)
+        if (config := self._suggested(trial, space)) is None:
+            return None
+        if self._answered(trial, config):
+            return None
+        trial.set_user_attr(GROUP, trial.number if group is None else group)
+        trial.set_user_attr(START, start)
+        proposal = self._proposal(trial, config)
+        self._attempts.begin(self._stored([trial.number]))
+        return proposal
 
-    def _opened(self, trial_id: int, trials: int) -> optuna.Trial:
+    def _drawn(
+        self, space: SearchSpace, trials: int, structure: Config, group: int | None, start: int
+    ) -> Proposal | None:
+        """A trial that was not there; None where it ended at once. It is written in one record."""
+        number = self._history.size
+        seed = sampler_seed(self.settings.seed, number)
+        draft = Draft(self._study, self._history, space, number, seed=seed, trials=trials, held=structure)
+        config = suggest(draft, space)
+        attributes: dict[str, Any] = {"seed": self.settings.seed}
+        if self._history.first_of(config) is None:
+            attributes |= {GROUP: number if group is None else group, START: start}
+        template = draft.template(attributes, {_HELD: structure, **under_way()} if structure else under_way())
+        trial = optuna.Trial(self._study, self._study._storage.create_new_trial(self.id, template_trial=template))
+        return None if self._answered(trial, config) else self._proposal(trial, config)
+
+    def _opened(self, trial_id: int, space: SearchSpace, trials: int) -> optuna.Trial:
         """The trial with a sampler of its own."""
         stored = self._study._storage.get_trial(trial_id)
         self._study.sampler = make_sampler(
             self._study,
             self._history,
+            space,
             seed=sampler_seed(self.settings.seed, stored.number),
             trials=trials,
             held=stored.system_attrs.get(_HELD, {}),
         )
         return optuna.Trial(self._study, trial_id)
 
-    def _resumed(self, trial_id: int, space: SearchSpace, trials: int) -> Proposal:
+    def _resumed(self, stored: optuna.trial.FrozenTrial, space: SearchSpace, trials: int) -> Proposal | None:
         # Killed between two parameters, it lacks some: those that it has are kept.
-        trial = self._opened(trial_id, trials)
-        return self._proposal(trial, suggest(trial, space))
+        trial = self._opened(stored._trial_id, space, trials)
+        if (config := self._suggested(trial, space)) is None:
+            return None
+        if self._answered(trial, config):
+            return None
+        return replace(self._proposal(trial, config), lost=self._attempts.lost(stored))
+
+    def _suggested(self, trial: optuna.Trial, space: SearchSpace) -> Config | None:
+        """The config of a trial that is in the storage. Where others gave it values that can't be, it fails: None."""
+        try:
+            for name in self._held(trial):
+                if name not in space.dimensions:
+                    raise InputError(f"unknown dimension {name!r}; the space has {', '.join(space.dimensions)}")
+            with warnings.catch_warnings():
+                # Said again, and better, by what is raised.
+                warnings.filterwarnings("ignore", "Fixed parameter")
+                return suggest(trial, space)
+        except _UNFIT as problem:
+            self._open[trial.number] = trial
+            reason = f"not a config of the space: {problem}".partition("\n")[0]
+            self.finish(trial.number, FitResult(State.FAILED, reason, None, (), 0.0, self.settings.seed))
+            return None
+
+    def _held(self, trial: optuna.Trial) -> Config:
+        held: Config = self._study._storage.get_trial(trial._trial_id).system_attrs.get(_HELD, {})
+        return held
+
+    def _answered(self, trial: optuna.Trial, config: Config) -> bool:
+        """Ends a trial of a config that ended earlier with its record."""
+        earlier = self._history.first_of(config)
+        if earlier is None or earlier.number > trial.number:
+            return False
+        self._answer(trial, earlier)
+        return True
+
+    def _stored(self, numbers: Iterable[int]) -> list[optuna.trial.FrozenTrial]:
+        return [self._study._storage.get_trial(self._open[number]._trial_id) for number in numbers]
 
     def _proposal(self, trial: optuna.Trial, config: Config) -> Proposal:
         self._open[trial.number] = trial
-        trial.set_user_attr("seed", self.settings.seed)
+        if "seed" not in trial.user_attrs:
+            trial.set_user_attr("seed", self.settings.seed)
         kept = trial.user_attrs
         return Proposal(
             trial.number,
@@ -343,13 +481,16 @@ class Study:
             self.settings.seed,
             group=int(kept.get(GROUP, trial.number)),
             start=int(kept.get(START, 1)),
+            separate=bool(kept.get(SEPARATE, False)),
         )
 
     def _answer(self, trial: optuna.Trial, earlier: optuna.trial.FrozenTrial) -> None:
+        there = self._study._storage.get_trial(trial._trial_id).intermediate_values
         for epoch, value in earlier.intermediate_values.items():
-            trial.report(value, epoch)
+            if epoch not in there:
+                trial.report(value, epoch)
         for key, kept in earlier.user_attrs.items():
-            if key not in ("recipe", "note", GROUP):
+            if key not in ("recipe", "note", GROUP, SEPARATE):
                 trial.set_user_attr(key, kept)
         trial.set_user_attr("seconds", 0.0)
         trial.set_user_attr("note", f"same config as trial {earlier.number}, answered from its record")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .backbones import Backbone as Backbone
     from .cache import cache_folder as cache_folder
     from .checkpoint import Checkpoint as Checkpoint
+    from .checkpoint import check_checkpoint_folder as check_checkpoint_folder
     from .checkpoint import has_checkpoint as has_checkpoint
     from .checkpoint import load_checkpoint as load_checkpoint
     from .data import RENDERED as RENDERED
@@ -40,6 +41,11 @@ if TYPE_CHECKING:
     from .fit import fit_lanes as fit_lanes
     from .fit import free_memory as free_memory
     from .fit import is_out_of_memory as is_out_of_memory
+    from .interrupts import CheckStop as CheckStop
+    from .interrupts import SaveClock as SaveClock
+    from .interrupts import interrupt as interrupt
+    from .interrupts import never_stop as never_stop
+    from .interrupts import uninterrupted as uninterrupted
     from .intervals import Estimate as Estimate
     from .intervals import grouped_accuracy as grouped_accuracy
     from .intervals import wilson as wilson
@@ -73,7 +79,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "availability": ("Runnable", "runnable"),
     "backbones": ("Backbone",),
     "cache": ("cache_folder",),
-    "checkpoint": ("Checkpoint", "has_checkpoint", "load_checkpoint"),
+    "checkpoint": ("Checkpoint", "check_checkpoint_folder", "has_checkpoint", "load_checkpoint"),
     "data": ("RENDERED", "Data", "labelled_photos", "open_data", "splits_for"),
     "data.splits": ("Split", "Splits"),
     "environment": ("environment",),
@@ -82,6 +88,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "files": ("atomic_write_bytes", "atomic_write_json"),
     "fit": ("diverged", "fit", "fit_lanes", "free_memory", "is_out_of_memory"),
     "intervals": ("Estimate", "grouped_accuracy", "wilson"),
+    "interrupts": ("CheckStop", "SaveClock", "interrupt", "never_stop", "uninterrupted"),
     "lane_state": ("LaneState", "load_lane", "save_lane"),
     "lanes": ("LaneGroup",),
     "numerics": ("Measured", "measure_numerics", "resolve_device"),

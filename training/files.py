@@ -15,10 +15,23 @@ from typing import Any
 
 from search_spaces import InputError
 
+from .interrupts import uninterrupted
+
 SCHEMA_VERSION = 1
 """Of the JSON objects that commands print: larger when a field changes its meaning or goes. docs/json.md lists them."""
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class WriteError(InputError):
+    """The system did not let us write a file; what stood there is as it was."""
+
+
+def write_error(path: Path, problem: OSError) -> WriteError:
+    """What to tell the user of a file or folder that can't be written."""
+    if problem.errno in _NO_ROOM:
+        return WriteError(f"no room left to write {path}: free some space; what stood there is unchanged")
+    return WriteError(f"cannot write {path}: {problem.strerror or problem}")
 
 
 @contextmanager
@@ -26,7 +39,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path that takes the place of `path` when the block ends well, and vanishes when it does not.
 
     Raises:
-        InputError: the disk is full or the folder can't be written; `path` is as it was.
+        WriteError: the disk is full or the folder can't be written; `path` is as it was.
     """
     temporary: Path | None = None
     try:
@@ -37,22 +50,19 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-        _sync_folder(path.parent)
+        with uninterrupted():
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+            _sync_folder(path.parent)
     except OSError as problem:
-        if problem.errno in _NO_ROOM:
-            raise InputError(f"no room left to write {path}: free some space; what stood there is unchanged") from None
-        if isinstance(problem, PermissionError | NotADirectoryError) or problem.errno == errno.EROFS:
-            raise InputError(f"cannot write {path}: {problem.strerror}") from None
-        raise
+        raise write_error(path, problem) from None
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:
-    with atomic_path(path) as temporary:
+    with uninterrupted(), atomic_path(path) as temporary:
         temporary.write_bytes(data)
 
 

@@ -14,10 +14,11 @@ import torch
 from search_spaces import Config, InputError, Task
 
 from .backbones import Backbone
-from .checkpoint import CheckpointRecord, load_checkpoint, save_checkpoint
+from .checkpoint import CheckpointRecord, check_checkpoint_folder, has_checkpoint, load_checkpoint, save_checkpoint
 from .data.splits import Splits
 from .environment import environment
 from .errors import Stop
+from .interrupts import SaveClock, uninterrupted
 from .lane_state import LaneState
 from .lanes import LaneGroup
 from .numerics import Numerics
@@ -62,8 +63,10 @@ def fit(
         on_epoch: called after each epoch, and once with the last epoch of a checkpoint that is resumed; it may raise
             `Stop`, which makes the result `pruned`.
         on_batch: called after each training batch with (epochs done and the part of this one, in batches; batches of
-            the whole run); whatever it raises passes through, and the checkpoint of the last epoch remains.
-        checkpoint_to: a folder that holds the state after the last whole epoch.
+            the whole run); what it or the prefixes' `check_stop` raises passes through, and the checkpoint is that of
+            the last whole epoch.
+        checkpoint_to: a folder for the state after a whole epoch: the first, one every few seconds, and the last one
+            when the run ends or is left. A process that is killed loses what it did since.
         resume_from: such a folder; it must be of the same config, seed, epochs and data.
 
     Returns:
@@ -71,11 +74,14 @@ def fit(
         `infeasible`, with the reason.
 
     Raises:
-        InputError: the config is outside the task's space, weights are absent, or the checkpoint does not fit.
+        InputError: the config is outside the task's space, weights are absent, the checkpoint does not fit, or the
+            folder of the checkpoint holds files of others that are in the way.
     """
     config = task.space.validate(config)
     started, before = time.perf_counter(), 0.0
     saved = None if resume_from is None else load_checkpoint(resume_from)
+    if checkpoint_to is not None:
+        check_checkpoint_folder(checkpoint_to, epochs)
     if prefixes is None:
         prefixes = Prefixes(backbones=backbones, numerics=numerics, device=device)
     prefixes = prefixes.fitted_to(splits)
@@ -104,8 +110,28 @@ def fit(
         before = sum(epoch.seconds for epoch in resume.curve)
     done = len(resume.curve) if resume else 0
     structure = structure_of(config, len(backbone.stages))
-    group = LaneGroup(task, splits, structure, epochs=epochs, seed=seed, prefixes=prefixes, tick=start - 1 + done)
+    group = LaneGroup(
+        task,
+        splits,
+        structure,
+        epochs=epochs,
+        seed=seed,
+        prefixes=prefixes,
+        tick=start - 1 + done,
+        rewindable=checkpoint_to is not None,
+    )
     state, reason = State.COMPLETE, ""
+    saves, on_disk = SaveClock(), done
+
+    def save() -> None:
+        """The state after the last whole epoch, unless the checkpoint holds it already."""
+        nonlocal on_disk
+        if checkpoint_to is not None and group.lanes and len(group.lanes[0].curve) > on_disk:
+            with saves.saving():
+                record = _record(group, about, prefixes, splits)
+                save_checkpoint(checkpoint_to, record, _tensors(group))
+                on_disk = record.epoch
+
     try:
         group.add(_KEY, config, seed=seed, resume=resume)
         if resume is not None and on_epoch is not None:
@@ -121,22 +147,26 @@ def fit(
             if not math.isfinite(result.loss):
                 state, reason = State.INFEASIBLE, diverged(result)
                 break
-            if checkpoint_to is not None:
-                record = _record(group, about, prefixes, splits)
-                save_checkpoint(checkpoint_to, record, _tensors(group))
+            # The first one at once: that the folder can't be written is better known early.
+            if saves.due() or epoch in (done + 1, epochs):
+                save()
             if on_epoch is not None:
                 on_epoch(result)
     except Stop as stop:
         state, reason = State.PRUNED, str(stop)
-    except RuntimeError as problem:
-        if not is_out_of_memory(problem):
+        save()
+    except BaseException as problem:
+        with uninterrupted():
+            group.rewind()
+            save()
+        if not (isinstance(problem, RuntimeError) and is_out_of_memory(problem)):
             raise
         state, reason = State.INFEASIBLE, f"out of memory with batches of {structure.batch_size}"
         free_memory(device)
     return dataclasses.replace(
         group.result(_KEY, state, reason),
         seconds=before + time.perf_counter() - started,
-        checkpoint=checkpoint_to if group.lanes[0].curve else None,
+        checkpoint=checkpoint_to if checkpoint_to is not None and has_checkpoint(checkpoint_to) else None,
     )
 
 

@@ -47,13 +47,22 @@ class HeadShape:
 
 @dataclass(frozen=True, eq=False)
 class StackedHead:
-    """One head's place in a stack. `steps` it has taken, `rates` (steps of its phase,) it goes through."""
+    """One head's place in a stack. `steps` it has taken, of `phase_steps`; `rate` is the peak of its learning rate."""
 
     key: int
     config: Config
     seed: int
-    rates: NDArray[np.float64]
+    rate: float
+    phase_steps: int
     steps: int
+
+    def rates(self, batches: int) -> NDArray[np.float64]:
+        """The learning rates (batches,) of the next batches.
+
+        For one epoch at a time: a list of all steps would grow with the epochs of the run.
+        """
+        steps = range(self.steps, self.steps + batches)
+        return np.array([self.rate * schedule(step, self.phase_steps) for step in steps])
 
     @property
     def threshold(self) -> int:
@@ -172,7 +181,7 @@ class HeadStack:
         self.settle()
         heads, batches = self._heads, len(order)
         taken = np.array([[head.steps + number for head in heads] for number in range(batches)])
-        rates = np.stack([head.rates[head.steps : head.steps + batches] for head in heads], 1)
+        rates = np.stack([head.rates(batches) for head in heads], 1)
         configs = [head.config for head in heads]
         self._update = StackedUpdate(self.shape.optimizer, configs, rates, taken, self._device)
         self._loss_of_all = self._loss.stacked(configs, self._device)
@@ -290,10 +299,8 @@ class HeadStack:
 
 def stacked(key: int, config: Config, phase: Phase, batches: int, *, seed: int, done: int) -> StackedHead:
     """A head for a stack; `done` epochs of `phase`, of `batches` batches each, are over."""
-    steps = phase.epochs * batches
     rate = float(config["learning_rate"]) * phase.rate_factor
-    rates = np.array([rate * schedule(step, steps) for step in range(steps)])
-    return StackedHead(key, config, seed, rates, done * batches)
+    return StackedHead(key, config, seed, rate, phase.epochs * batches, done * batches)
 
 
 def _singles(values: Sequence[tuple[int, int, float]]) -> list[tuple[int, int, tuple[int, int, float]]]:

@@ -12,10 +12,13 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from .files import atomic_write_bytes
+from .digest import DIGEST, is_whole, note, sealed, tensors_digest
+from .files import atomic_write_bytes, json_text
 from .results import EpochResult, curve_from_json, curve_to_json
 
-_FORMAT = "2"
+_FORMAT = "3"
+# Had no digests, and is still read.
+_BEFORE_DIGESTS = "2"
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,27 +65,39 @@ def save_lane(path: Path, state: LaneState, about: dict[str, Any]) -> None:
     Raises:
         InputError: no room or no permission.
     """
-    described = {"format": _FORMAT, "about": about, "curve": curve_to_json(state.curve), "seconds": state.seconds}
     tensors = dict(state.tensors)
     if state.answers is not None:
         tensors["answers"] = state.answers.contiguous()
-    atomic_write_bytes(path, safetensors.torch.save(tensors, {"lane": json.dumps(described)}))
+    described = {
+        "format": _FORMAT,
+        "about": about,
+        "curve": curve_to_json(state.curve),
+        "seconds": state.seconds,
+        "tensors": tensors_digest(tensors),
+    }
+    atomic_write_bytes(path, safetensors.torch.save(tensors, {"lane": json_text(sealed(described), indent=None)}))
 
 
 def load_lane(path: Path, about: dict[str, Any]) -> LaneState | None:
-    """The state in `path`; None where there is none, it can't be read, or it is about something else."""
+    """The state in `path`; None where there is none, it is about something else, or, with a note, it is damaged."""
+    if not path.exists():
+        return None
     try:
         with safetensors.safe_open(path, "pt") as file:
             described = json.loads(file.metadata()["lane"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if described["format"] != _FORMAT or described["about"] != json.loads(json.dumps(about)):
+        if not _is_whole_lane(described, tensors):
+            raise ValueError("its digest is not that of its contents")
+        if described["about"] != json.loads(json_text(about)):
             return None
         answers = tensors.pop("answers", None)
-        return LaneState(
-            tensors,
-            curve_from_json(described["curve"]),
-            answers,
-            float(described["seconds"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError):
+        return LaneState(tensors, curve_from_json(described["curve"]), answers, float(described["seconds"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, safetensors.SafetensorError) as problem:
+        note(f"{path} is damaged, so its trial starts again from the beginning ({problem})")
         return None
+
+
+def _is_whole_lane(described: dict[str, Any], tensors: dict[str, torch.Tensor]) -> bool:
+    if DIGEST not in described:
+        return bool(described["format"] == _BEFORE_DIGESTS)
+    return is_whole(described) and described["format"] == _FORMAT and described["tensors"] == tensors_digest(tensors)

@@ -7,8 +7,9 @@ itself on the prefix that all share (`suffix.py`): fused suffixes were measured 
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -16,11 +17,12 @@ import torch
 from search_spaces import Config, InputError, Task
 
 from ._memory import spare_the_collector
-from .backbones import Backbone
+from .backbones import Backbone, needs_weights
 from .batches import batch_count
 from .data.splits import Splits
 from .environment import environment
 from .heads import HeadShape, HeadStack, stacked
+from .interrupts import uninterrupted
 from .lane_state import LaneState
 from .model import Classifier, Head
 from .objectives import objective_of
@@ -135,27 +137,33 @@ class LaneGroup:
             lane.answers = lane.answers if resume.answers is None else resume.answers
             lane.seconds = resume.seconds
         done = len(lane.curve)
-        self._place(lane, lane.phase_of(min(done + 1, self.epochs)), resume)
-        if done and len(lane.answers) == 0:
-            runner = next(runner for runner in self._runners() if key in runner.keys)
-            lane.answers = self._score([runner])[key][1]
+        try:
+            self._place(lane, lane.phase_of(min(done + 1, self.epochs)), resume)
+            if done and len(lane.answers) == 0:
+                runner = next(runner for runner in self._runners() if key in runner.keys)
+                lane.answers = self._score([runner])[key][1]
+        except BaseException:
+            # Half a lane would break the others' next epoch.
+            self.drop([key])
+            raise
 
     def drop(self, keys: Sequence[int]) -> None:
         """Lanes leave; they cost nothing from then on."""
-        for key in keys:
-            del self._lanes[key]
-            self._suffixes.pop(key, None)
-        for shape, stack in list(self._stacks.items()):
-            if set(keys) & set(stack.keys):
-                stack.remove(keys)
-            if not len(stack):
-                del self._stacks[shape]
+        with uninterrupted():
+            for key in keys:
+                del self._lanes[key]
+                self._suffixes.pop(key, None)
+            for shape, stack in list(self._stacks.items()):
+                if set(keys) & set(stack.keys):
+                    stack.remove(keys)
+                if not len(stack):
+                    del self._stacks[shape]
 
     def train_epoch(self, on_batch: OnBatch | None = None) -> dict[int, EpochResult]:
         """One epoch of every lane, then a scoring on the validation split. The result of each by its key.
 
-        `on_batch` is called with (batches done, batches of this epoch, over all that trains); what it raises passes
-        through, as does running out of memory.
+        `on_batch` is called with (batches done, batches of this epoch, over all that trains); what it or the prefixes'
+        `check_stop` raises passes through, as does running out of memory.
         """
         if self._rewindable:
             self._restores = [runner.snapshot() for runner in self._runners()]
@@ -163,6 +171,7 @@ class LaneGroup:
         way = training_pass(self.prefixes, self.structure, self.splits.train, seed=self._seed, tick=self.tick + 1)
         losses: dict[int, float] = {}
         seconds: dict[int, float] = {}
+        from_kept = {key for runner in runners if self._reads_kept(way, runner) for key in runner.keys}
         with torch.random.fork_rng(self._cuda()):
             total, done = len(way) * len(runners), 0
             for together in self._schedule(way, runners):
@@ -182,9 +191,10 @@ class LaneGroup:
             scores = self._score(runners)
         # Prefixes that had to be computed, and the scoring, are for all.
         common = (time.perf_counter() - started - sum(seconds.values())) / max(len(self._lanes), 1)
-        self.tick += 1
-        self._restores = []
-        return {lane.key: self._record(lane, losses, scores, seconds, common) for lane in self.lanes}
+        with uninterrupted():
+            self.tick += 1
+            self._restores = []
+            return {lane.key: self._record(lane, losses, scores, seconds, common, from_kept) for lane in self.lanes}
 
     def rewind(self) -> None:
         """Brings back the state after the last whole epoch, once `train_epoch` was left by an exception."""
@@ -213,13 +223,15 @@ class LaneGroup:
         return Classifier(self._backbone, self._lanes[key].config, head)
 
     def result(self, key: int, state: State, reason: str = "") -> FitResult:
+        """How a lane ended. Of one that diverged, everything is that of the last epoch whose loss was finite."""
         lane, valid, metric = self._lanes[key], self.splits.valid, self.objective.metric
         scored = len(lane.answers) > 0
+        curve = tuple(epoch for epoch in lane.curve if math.isfinite(epoch.loss))
         return FitResult(
             state=state,
             reason=reason,
-            value=lane.curve[-1].value if lane.curve else None,
-            curve=tuple(lane.curve),
+            value=curve[-1].value if curve else None,
+            curve=curve,
             seconds=lane.seconds,
             seed=lane.seed,
             estimate=metric.estimate(lane.answers, valid.labels) if scored else None,
@@ -250,10 +262,16 @@ class LaneGroup:
             return [[runner] for runner in runners]
         return [runners]
 
+    def _reads_kept(self, way: Pass, runner: HeadStack | SuffixTrainer) -> bool:
+        """Whether a runner reads what pretrained stages gave earlier; pixels that are only scaled don't count."""
+        cut = self.structure.cut if isinstance(runner, SuffixTrainer) else self._stages
+        return needs_weights(self.structure.backbone) and way.kept(cut)
+
     def _score(self, runners: list[HeadStack | SuffixTrainer]) -> dict[int, tuple[float, torch.Tensor]]:
         split = self.splits.valid
         parts: list[list[torch.Tensor]] = [[] for _ in runners]
         for batch in scoring_pass(self.prefixes, self.structure, split).batches():
+            self.prefixes.check_stop()
             for position, runner in enumerate(runners):
                 parts[position].append(runner.logits(batch))
         labels = split.labels.to(self.prefixes.device)
@@ -273,10 +291,13 @@ class LaneGroup:
         scores: dict[int, tuple[float, torch.Tensor]],
         seconds: dict[int, float],
         common: float,
+        from_kept: Container[int],
     ) -> EpochResult:
         epoch = len(lane.curve) + 1
         phase = lane.phase_of(epoch)
-        valid_loss, lane.answers = scores[lane.key]
+        valid_loss, predictions = scores[lane.key]
+        if math.isfinite(losses[lane.key]):
+            lane.answers = predictions
         result = EpochResult(
             epoch=epoch,
             epochs=self.epochs,
@@ -286,6 +307,7 @@ class LaneGroup:
             seconds=seconds[lane.key],
             images=len(self.splits.train),
             trained_stages=self._stages - phase.cut,
+            from_kept=lane.key in from_kept,
         )
         lane.curve.append(result)
         lane.seconds += seconds[lane.key] + common

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,13 +19,15 @@ from torch import nn
 from search_spaces import InputError
 
 from .backbones import Backbone, build
-from .cache import cache_folder
-from .files import atomic_write_json
+from .cache import cache_folder, without_cache
+from .digest import DIGEST, is_whole, note, sealed
+from .files import WriteError, atomic_write_json
 from .precision import Numerics as Numerics
 
 PRECISIONS = ("fp32", "bf16")
 _IMAGES = 16
 _TRAINED_STAGES = 3
+_CHOICES = "choices"
 
 
 @dataclass(frozen=True)
@@ -58,14 +61,12 @@ def measure_numerics(device: torch.device, seconds: float = 0.3) -> Measured:
 
     The step is what a search spends its time on: a MobileNetV2 with all but the last stages frozen. A candidate must
     beat plain fp32 by a tenth to be chosen, so that noise does not decide. The answer is cached by device and torch
-    version: one machine keeps one choice, and with it one result for a seed.
+    version: one machine keeps one choice, and with it one result for a seed. Where it can't be, that is said.
     """
-    path = cache_folder("numerics.json")
-    key = f"{describe_device(device)}; torch {torch.__version__}"
-    known = _read(path.read_text()) if path.is_file() else {}
-    if key in known:
-        entry = known[key]
-        return Measured(Numerics(**entry["numerics"]), entry["images_per_second"], cached=True)
+    path, key = _file(), _key(device)
+    known = _read(path)
+    if (measured := _measured_in(known.get(key))) is not None:
+        return measured
     candidates = [Numerics(precision, layout) for precision in PRECISIONS for layout in (False, True)]
     steps = _steps(candidates, device)
     # Processor time, on a CPU: other work on the machine does not count as ours.
@@ -85,8 +86,24 @@ def measure_numerics(device: torch.device, seconds: float = 0.3) -> Measured:
     chosen = best if speeds[best] > 1.1 * speeds[candidates[0]] else candidates[0]
     named = {str(candidate): round(speed, 1) for candidate, speed in speeds.items()}
     known[key] = {"numerics": asdict(chosen), "images_per_second": named}
-    atomic_write_json(path, known)
+    try:
+        atomic_write_json(path, sealed({_CHOICES: known}))
+    except WriteError as problem:
+        without_cache(problem)
     return Measured(chosen, named, cached=False)
+
+
+def known_numerics(device: torch.device) -> Measured | None:
+    """What was measured for a device earlier, as it is kept in the cache; None where nothing is, or it is damaged."""
+    return _measured_in(_read(_file()).get(_key(device)))
+
+
+def _file() -> Path:
+    return cache_folder("numerics.json")
+
+
+def _key(device: torch.device) -> str:
+    return f"{describe_device(device)}; torch {torch.__version__}"
 
 
 def _steps(candidates: Sequence[Numerics], device: torch.device) -> dict[Numerics, Callable[[], None]]:
@@ -118,11 +135,32 @@ def _step(backbone: Backbone, images: torch.Tensor, device: torch.device, numeri
     return step
 
 
-def _read(text: str) -> dict[str, dict[str, Any]]:
+def _read(path: Path) -> dict[str, Any]:
+    """The choices by device, as far as they can be read; none where there is no file."""
     try:
-        return dict(json.loads(text))
+        told = json.loads(path.read_bytes())
+    except OSError:
+        return {}
     except ValueError:
-        return {}  # a cache that can't be read is measured again
+        told = None
+    if isinstance(told, dict) and DIGEST in told and is_whole(told) and isinstance(told.get(_CHOICES), dict):
+        return dict(told[_CHOICES])
+    # Before there were digests, the choices themselves were the file.
+    if isinstance(told, dict) and _CHOICES not in told and DIGEST not in told:
+        return told
+    note(f"{path} is damaged: what it held is measured again")
+    return {}
+
+
+def _measured_in(entry: Any) -> Measured | None:
+    try:
+        numerics, speeds = Numerics(**entry["numerics"]), dict(entry["images_per_second"])
+    except (TypeError, KeyError, ValueError):
+        return None
+    right = numerics.precision in PRECISIONS and isinstance(numerics.channels_last, bool)
+    if not right or not all(isinstance(speed, int | float) for speed in speeds.values()):
+        return None
+    return Measured(numerics, speeds, cached=True)
 
 
 @lru_cache(maxsize=1)

@@ -7,7 +7,7 @@ outlives trials, splits and studies.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,6 +19,7 @@ from .backbones.backbone import digest_of, freeze
 from .backbones.folding import folded_stages
 from .batches import as_input, to_floats
 from .data.splits import Split, Splits
+from .interrupts import CheckStop, never_stop
 from .numerics import Numerics
 from .prefix_store import BlockKey, PrefixStore
 from .structure import Structure
@@ -57,6 +58,7 @@ class Prefixes:
         store: where outputs are kept; None keeps nothing and computes everything when it is wanted.
         unfrozen: the most stages that a config of the search may unfreeze. The output of those below is kept first, and
             deeper cuts are computed from it.
+        check_stop: called before each stage that is computed; see `CheckStop`.
     """
 
     def __init__(
@@ -67,10 +69,12 @@ class Prefixes:
         device: torch.device = CPU,
         store: PrefixStore | None = None,
         unfrozen: int = 0,
+        check_stop: CheckStop = never_stop,
     ) -> None:
         self.numerics = numerics or Numerics()
         self.device = device
         self.store = store
+        self.check_stop = check_stop
         self._unfrozen = unfrozen
         self._backbones = backbones
         self._placed: dict[str, _Placed] = {}
@@ -85,6 +89,7 @@ class Prefixes:
             device=self.device,
             store=self.store,
             unfrozen=self._unfrozen,
+            check_stop=self.check_stop,
         )
 
     def fitted_to(self, splits: Splits) -> Prefixes:
@@ -104,6 +109,7 @@ class Prefixes:
             device=self.device,
             store=self.store,
             unfrozen=self._unfrozen,
+            check_stop=self.check_stop,
         )
 
     def backbone(self, name: str) -> Backbone:
@@ -133,6 +139,7 @@ class Prefixes:
         placed = self._place(name)
         with self.numerics.autocast(self.device):
             for stage in placed.quick[first:last]:
+                self.check_stop()
                 activations = stage(activations)
             if last == len(placed.stages):
                 activations = placed.backbone.pool(activations).float()
@@ -162,6 +169,7 @@ class Prefixes:
             to_disk=lambda: (
                 needs_weights(structure.backbone) and self._below(split, structure, cut, strength, view) is None
             ),
+            check_stop=self.check_stop,
         )
         return rows if self.device.type == "cpu" else self._resident(key.digest, rows)
 
@@ -174,8 +182,12 @@ class Prefixes:
 
     def _compute(
         self, split: Split, structure: Structure, cut: int, strength: int, view: int, missing: Sequence[int]
-    ) -> torch.Tensor:
-        """Rows of the examples `missing`, on the CPU, from the deepest shallower cut that is kept or planned."""
+    ) -> Iterator[torch.Tensor]:
+        """Rows of the examples `missing`, on the CPU, from the deepest shallower cut that is kept or planned.
+
+        They come in pieces, so that those computed before a stop can be kept. A piece is always computed as a whole:
+        the rows do not depend on where a run was stopped.
+        """
         assert self.store is not None
         index = torch.as_tensor(missing, dtype=torch.int64)
         below = self._below(split, structure, cut, strength, view)
@@ -193,8 +205,8 @@ class Prefixes:
                 self._key(structure, below, strength, view),
                 chosen.keys,
                 lambda absent: self._compute(chosen, structure, below, strength, view, absent),
+                check_stop=self.check_stop,
             )
-        results = []
         for chunk in torch.split(torch.arange(len(index)), _CHUNK[self.device.type]):
             if part is not None and below is not None:
                 start, activations = below, self.as_activations(part[chunk].to(self.device, non_blocking=True))
@@ -204,8 +216,7 @@ class Prefixes:
                 pixels = self.pool(split)[split.rows[examples]]
                 start, activations = 0, self.inputs(pixels, structure, strength, draws)
             out = self.forward(structure.backbone, activations, start, cut)
-            results.append((out.permute(0, 2, 3, 1) if self._last(out) else out).contiguous().cpu())
-        return torch.cat(results)
+            yield (out.permute(0, 2, 3, 1) if self._last(out) else out).contiguous().cpu()
 
     def _below(self, split: Split, structure: Structure, cut: int, strength: int, view: int) -> int | None:
         assert self.store is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ class State(enum.StrEnum):
 class EpochResult:
     """One epoch: `value` of the metric on the validation split, seconds of training, and images trained on.
 
-    Losses are means, in nats or in squared units of the target.
+    Losses are means, in nats or in squared units of the target. `from_kept`: what trained read kept outputs of
+    pretrained frozen stages, and no pictures went through these.
     """
 
     epoch: int
@@ -34,6 +36,11 @@ class EpochResult:
     seconds: float
     images: int
     trained_stages: int
+    from_kept: bool = False
+
+    @property
+    def examples_per_second(self) -> float:
+        return self.images / self.seconds if self.seconds else 0.0
 
 
 @dataclass(frozen=True)
@@ -71,10 +78,27 @@ class FitResult:
         return sum(epoch.images for epoch in self.curve)
 
     @property
-    def images_per_second(self) -> float:
-        """Training images a second; evaluation is in neither number."""
-        seconds = sum(epoch.seconds for epoch in self.curve)
-        return self.images / seconds if seconds else 0.0
+    def images_per_second(self) -> float | None:
+        """Examples that went through the network a second, in the last phase of training; without evaluation.
+
+        None where that phase read kept outputs of frozen stages: then it is `features_per_second`.
+        """
+        return self._speed(from_kept=False)
+
+    @property
+    def features_per_second(self) -> float | None:
+        """Examples a second in the last phase of training where that read kept outputs of frozen stages, else None.
+
+        The time in which these were computed is not in it, as it is not the trial's own.
+        """
+        return self._speed(from_kept=True)
+
+    def _speed(self, *, from_kept: bool) -> float | None:
+        # A head alone is a hundred times as fast as stages: a mean over both phases would be the speed of neither.
+        last = [epoch for epoch in self.curve if epoch.trained_stages == self.curve[-1].trained_stages]
+        chosen = [epoch for epoch in last if epoch.from_kept == from_kept]
+        seconds = sum(epoch.seconds for epoch in chosen)
+        return sum(epoch.images for epoch in chosen) / seconds if seconds else None
 
 
 def curve_to_json(curve: tuple[EpochResult, ...]) -> list[dict[str, Any]]:
@@ -82,4 +106,6 @@ def curve_to_json(curve: tuple[EpochResult, ...]) -> list[dict[str, Any]]:
 
 
 def curve_from_json(rows: list[dict[str, Any]]) -> tuple[EpochResult, ...]:
-    return tuple(EpochResult(**row) for row in rows)
+    """What `curve_to_json` gave; a number that JSON could not hold, and which became null, is NaN again."""
+    numbers: list[dict[str, Any]] = [{name: math.nan if x is None else x for name, x in row.items()} for row in rows]
+    return tuple(EpochResult(**row) for row in numbers)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -12,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from search_spaces import InputError
+
 from ..console import print_json, print_lines, print_table
 from .options import AsJson
 
@@ -19,6 +23,11 @@ if TYPE_CHECKING:
     from training.prefix_store import BlockUse
 
 PREFIXES, DECODED = "prefixes", "decoded"
+KINDS = ("contents", "data", DECODED, "downloads", "numerics.json", PREFIXES, "rendered", "torchvision")
+"""Everything that pomona puts into its cache folder."""
+
+_DECODED = re.compile(r"[0-9a-f]{24}\.npy|\.[0-9a-f]{24}\.npy\.\w+")
+_NAMED = 5  # foreign files that are named in a line
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,14 @@ class Kind:
     files: int
     bytes: int
     last_used: float | None
+
+
+@dataclass(frozen=True)
+class Cleared:
+    """Bytes freed, by kind, and what was left because it is not ours, relative to the cache folder."""
+
+    freed: dict[str, int]
+    left: list[str]
 
 
 def cache(
@@ -43,9 +60,12 @@ def cache(
     """
     from training import cache_folder, prefix_store
 
+    root = cache_folder()
+    if os.path.exists(root) and not os.path.isdir(root):
+        raise InputError(f"POMONA_CACHE names {root}, which is a file: name a folder, which need not exist yet")
     prefixes = cache_folder(PREFIXES)
-    freed = {PREFIXES: prefix_store.clear(prefixes), DECODED: _clear_decoded(cache_folder(DECODED))} if clear else None
-    kinds = _kinds(cache_folder())
+    cleared = _clear(root) if clear else None
+    kinds = _kinds(root)
     told: dict[str, Any] = {
         "folder": str(cache_folder()),
         "bytes": sum(kind.bytes for kind in kinds),
@@ -54,14 +74,17 @@ def cache(
         "disk_limit": prefix_store.disk_limit(prefixes),
         "memory_limit": prefix_store.memory_limit(),
     }
-    if freed is not None:
-        told["freed"] = freed
+    if cleared is not None:
+        told |= {"freed": cleared.freed, "left": cleared.left}
     if as_json:
         print_json(told)
         return
-    if freed is not None:
-        parts = ", ".join(f"{name} {size_text(size)}" for name, size in freed.items())
-        print_lines([f"freed {size_text(sum(freed.values()))}: {parts}; computed again when needed"])
+    if cleared is not None:
+        parts = ", ".join(f"{name} {size_text(size)}" for name, size in cleared.freed.items())
+        print_lines([f"freed {size_text(sum(cleared.freed.values()))}: {parts}; computed again when needed"])
+        if cleared.left:
+            named = ", ".join(cleared.left[:_NAMED]) + (", ..." if len(cleared.left) > _NAMED else "")
+            print_lines([f"left alone, as pomona did not make it: {named}"])
     _print(told)
 
 
@@ -114,47 +137,98 @@ def _block_to_json(block: BlockUse) -> dict[str, Any]:
 
 
 def _kinds(folder: Path) -> list[Kind]:
-    children = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [_kind(child) for child in children if child.suffix != ".lock"]
+    # Not Path.exists(), which raises where a folder may not be looked into.
+    return [_kind(folder / name) for name in KINDS if os.path.exists(folder / name)]
 
 
 def _kind(child: Path) -> Kind:
     files = size = 0
     last_used = None
-    for path in [child, *child.rglob("*")] if child.is_dir() else [child]:
+    for path in [child, *child.rglob("*")] if child.is_dir() and not child.is_symlink() else [child]:
         # A running search may remove a file at any time.
         with suppress(OSError):
             status = path.lstat()
-            if stat.S_ISREG(status.st_mode) and path.suffix != ".lock":
+            if stat.S_ISREG(status.st_mode) and not _is_bookkeeping(path):
                 files += 1
                 size += status.st_size
                 last_used = max(last_used or 0.0, status.st_atime, status.st_mtime)
     return Kind(child.name, files, size, last_used)
 
 
+def _clear(root: Path) -> Cleared:
+    """Removes activations and decoded photos, as far as they are ours; no symbolic link is followed."""
+    from training import prefix_store
+
+    prefixes, decoded = root / PREFIXES, root / DECODED
+    left = [path.name for path in _children(root) if path.name not in KINDS and not _is_bookkeeping(path)]
+    freed = {PREFIXES: 0, DECODED: 0}
+    if _may_be_emptied(prefixes, prefix_store.is_block, left):
+        freed[PREFIXES] = prefix_store.clear(prefixes)
+        # What is still in a block's folder and has no name of ours.
+        blocks = filter(prefix_store.is_block, _children(prefixes))
+        inside = (file for block in blocks for file in _children(block) if not prefix_store.is_ours(file))
+        left += [str(file.relative_to(root)) for file in inside]
+    if _may_be_emptied(decoded, _is_decoded, left):
+        freed[DECODED] = _clear_decoded(decoded)
+    return Cleared(freed, sorted(left))
+
+
+def _may_be_emptied(folder: Path, is_ours: Callable[[Path], bool], left: list[str]) -> bool:
+    """Whether `folder` is a cache of ours; what is foreign in it, or itself, is added to `left`.
+
+    Ours is what carries our mark. Earlier versions set none: theirs are known by lying in the usual place.
+    """
+    from training.cache import ROOT, is_marked
+
+    if not os.path.lexists(folder):
+        return False
+    if is_marked(folder) or (not os.environ.get(ROOT) and not folder.is_symlink()):
+        left += [
+            f"{folder.name}/{path.name}"
+            for path in _children(folder)
+            if not is_ours(path) and not _is_bookkeeping(path)
+        ]
+        return True
+    left.append(folder.name)
+    return False
+
+
+def _children(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _is_bookkeeping(path: Path) -> bool:
+    """Locks and marks: they take next to nothing, and a running search may hold them."""
+    from training.cache import TAG
+
+    return path.suffix == ".lock" or path.name == TAG
+
+
+def _is_decoded(path: Path) -> bool:
+    """KEY.npy, or .KEY.npy.XXXX of a writer, and no link to somewhere else."""
+    return _DECODED.fullmatch(path.name) is not None and path.is_file() and not path.is_symlink()
+
+
 def _clear_decoded(folder: Path) -> int:
     """Removes what no other process is writing; returns the bytes freed."""
     from training.prefix_store import unless_busy
 
+    targets: dict[str, list[Path]] = {}
+    for file in filter(_is_decoded, _children(folder)):
+        key = file.name.removeprefix(".").partition(".")[0]
+        targets.setdefault(f"{key}.npy", []).append(file)
     freed = 0
-    for name, files in _by_target(folder):
+    for name, files in targets.items():
         with unless_busy(folder / name) as free:
             for file in files if free else []:
                 with suppress(OSError):
-                    size = file.stat().st_size
+                    size = file.lstat().st_size
                     file.unlink()
                     freed += size
     return freed
-
-
-def _by_target(folder: Path) -> Iterator[tuple[str, list[Path]]]:
-    """The files by the name that they have or are to have: KEY.npy, and .KEY.npy.XXXX of a writer."""
-    targets: dict[str, list[Path]] = {}
-    for file in folder.iterdir() if folder.is_dir() else []:
-        if file.suffix != ".lock":
-            key = file.name.removeprefix(".").partition(".")[0]
-            targets.setdefault(f"{key}.npy", []).append(file)
-    yield from targets.items()
 
 
 def _iso(seconds: float | None) -> str | None:

@@ -16,7 +16,8 @@ def resume(
     storage: Storage = None,
     trials: Annotated[int | None, typer.Option(metavar="N", min=1, help="Trials in all. [default: as before]")] = None,
     timeout: Annotated[
-        str | None, typer.Option(metavar="10m", help="Stop after this time. [default: as before]")
+        str | None,
+        typer.Option(metavar="10m", help="For the trials of this run, without reading the data. [default: as before]"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

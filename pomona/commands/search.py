@@ -13,6 +13,7 @@ from search_spaces import task_named
 from ..arguments import seconds_of
 from ..console import counting, note, print_json
 from ..hints import in_memory, pomona_command
+from ..streams import AnswerLost
 from .options import (
     AsJson,
     Data,
@@ -46,7 +47,10 @@ def search(
     ] = None,
     timeout: Annotated[
         str | None,
-        typer.Option(metavar="10m", help="Stop after this time. [default: what suits the machine; none with --trials]"),
+        typer.Option(
+            metavar="10m",
+            help="For the trials, without reading the data. [default: what suits the machine; none with --trials]",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="S", min=0, help="Of all that is random; one seed, one result.")] = 0,
     engine: Annotated[str, typer.Option(metavar="inline", help="What runs the trials.")] = "inline",
@@ -107,10 +111,15 @@ def run_and_show(prepared: Search, *, as_json: bool, storage: str | None) -> Non
 
     stopped = run_until_stopped(prepared)
     study, gone = prepared.study, in_memory(storage)
-    if as_json:
-        print_json(study.status())
-    else:
-        print_leaderboard(study, top=None)
+    try:
+        if as_json:
+            print_json(study.status())
+        else:
+            print_leaderboard(study, top=None)
+    except AnswerLost:
+        # Of a terminal that was closed: what counts then is that everything is saved.
+        if stopped != STOPPED_BY_USER:
+            raise
     if stopped:
         why = stopped if stopped == STOPPED_BY_USER else f"stopped: {stopped}"
         note(why if gone else f"{why}; go on with: {pomona_command('resume', study.name, storage=storage)}")

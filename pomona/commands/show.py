@@ -16,7 +16,7 @@ from ..printable import one_line
 if TYPE_CHECKING:
     from studies import Study
 
-_EXPENDABLE = ("seed", "M params", "n", "img/s", "groups", "groups %", "epochs", "s")
+_EXPENDABLE = ("seed", "M params", "n", "img/s", "features/s", "groups", "groups %", "epochs", "s")
 
 
 # A terminal shows no more rows than these unless it is asked to; folding thousands of them takes half a minute.

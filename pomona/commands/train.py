@@ -11,7 +11,8 @@ import typer
 
 from search_spaces import Config, InputError, interval_text, task_named, value_text
 
-from ..console import bar, counting, note, print_json, print_lines, stop_requests
+from ..console import bar, counting, note, print_json, print_lines
+from ..stopping import stop_requests
 from .options import AsJson, Data, Device, Download, Set, SkipUnreadable, Storage, Task, TrustSplit, WeightsDir
 
 if TYPE_CHECKING:
@@ -76,19 +77,22 @@ def train(
     with stop_requests() as asked_to_stop, bar() as shown:
         line = shown.add_task("training", total=None)
 
-        def on_batch(step: int, steps: int) -> None:
+        def check_stop() -> None:
             if asked_to_stop():
                 raise KeyboardInterrupt
+
+        def on_batch(step: int, steps: int) -> None:
+            check_stop()
             shown.update(line, completed=step, total=steps)
 
         def on_epoch(epoch: EpochResult) -> None:
             note(
                 f"epoch {epoch.epoch} of {epoch.epochs}: loss {epoch.loss:.6f}, validation {epoch.valid_loss:.6f}, "
-                f"{metric} {value_text(metric, epoch.value)}, {epoch.images / epoch.seconds:.0f} {examples}/s"
+                f"{metric} {value_text(metric, epoch.value)}, {_speed(epoch, examples)}"
             )
 
         try:
-            result = run.start(on_epoch, on_batch)
+            result = run.start(on_epoch, on_batch, check_stop)
         except KeyboardInterrupt:
             note(f"the same command with --out {shlex.quote(str(run.out))} goes on from the last whole epoch")
             raise
@@ -105,6 +109,13 @@ def train(
                 f"(95 % interval {interval_text(metric, result.estimate.ci95)}){others}, {result.seconds:.1f} s"
             ]
         )
+
+
+def _speed(epoch: EpochResult, examples: str) -> str:
+    """With what the trained part of the network read: kept features have no speed of photos."""
+    if epoch.from_kept:
+        examples = "activations" if epoch.trained_stages else "features"
+    return f"{epoch.examples_per_second:.0f} {examples}/s"
 
 
 def _read_config(path: Path) -> Config:

@@ -33,12 +33,14 @@ def trial_of(ending: str, value: float, epoch: int, x: float = 0.5) -> FrozenTri
         "waiting": TrialState.WAITING,
     }.get(ending, TrialState.PRUNED)
     waiting = state == TrialState.WAITING
+    ours = {"state": "pruned" if ending == "silent" else ending, "seed": 0}
     return create_trial(
         state=state,
         value=value if state == TrialState.COMPLETE else None,
         params={} if waiting else {"x": x},
         distributions={} if waiting else DISTRIBUTIONS,
         intermediate_values={} if ending == "silent" else {epoch: value},
+        user_attrs=ours,
         constraints={"feasible": abs(value) + 0.1} if ending == "infeasible" else None,
     )
 
@@ -66,7 +68,7 @@ def test_looking_twice_is_the_same_as_looking_once(
     assert once.counts() == twice.counts()
     assert once.best() == twice.best()
     assert once.ended == twice.ended == sum(trial.state.is_finished() for trial in study.trials)
-    assert once.telling(limit) == twice.telling(limit)
+    assert once.telling(limit, DISTRIBUTIONS) == twice.telling(limit, DISTRIBUTIONS)
 
 
 def test_a_trial_that_ends_later_is_taken_then(tmp_path: object) -> None:
@@ -105,7 +107,7 @@ def test_up_to_the_limit_a_sampler_sees_everything(trials: list[FrozenTrial], di
     study = study_of(trials, direction)
     history = History(study)
     history.refresh()
-    assert history.telling(40) == study.trials
+    assert history.telling(40, DISTRIBUTIONS) == study.trials
 
 
 @given(st.integers(0, 2**32), st.integers(200, 500), st.sampled_from(["maximize", "minimize"]))
@@ -120,7 +122,7 @@ def test_beyond_it_tpe_finds_the_same_good_trials_among_an_even_choice(seed: int
     history.refresh()
     with_result = [t for t in study.trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
     limit = 100
-    seen = history.telling(limit)
+    seen = history.telling(limit, DISTRIBUTIONS)
     chosen = [trial for trial in seen if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
     assert len(chosen) == min(limit, len(with_result))
     assert [trial.number for trial in seen] == sorted({trial.number for trial in seen})

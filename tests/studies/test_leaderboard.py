@@ -65,6 +65,17 @@ def test_every_trial_has_one_row_and_complete_ones_are_ranked_by_value(records: 
     assert values == sorted(values, reverse=True)
 
 
+def test_speeds_of_photos_and_of_kept_features_are_two_columns() -> None:
+    photos = a_record(0)
+    features = replace(photos, number=1, images_per_second=None, features_per_second=48618.0)
+    headings, cells = to_cells(leaderboard_rows([photos, features]), "accuracy")
+    table = [dict(zip(headings, line, strict=True)) for line in cells]
+    assert [(line["img/s"], line["features/s"]) for line in table] == [("100", ""), ("", "48618")]
+    assert [row["images_per_second"] for row in leaderboard_rows([photos, features])] == [100.0, None]
+    headings, _ = to_cells(leaderboard_rows([features]), "accuracy")
+    assert "img/s" not in headings
+
+
 @given(record_lists())
 def test_the_order_of_the_records_does_not_matter(records: list[TrialRecord]) -> None:
     assert to_json(leaderboard_rows(records)) == to_json(leaderboard_rows(records[::-1]))

@@ -5,7 +5,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from search_spaces import Config, InputError
+from training import heads
+from training.heads import stacked
 from training.optimisation import Update, make_optimizer, schedule
+from training.structure import Phase
 
 
 @given(st.integers(1, 2000))
@@ -16,6 +19,26 @@ def test_the_schedule_rises_then_falls_within_its_peak(steps: int) -> None:
     top = shares.index(1)
     assert shares[:top] == sorted(shares[:top])
     assert shares[top:] == sorted(shares[top:], reverse=True)
+
+
+@given(st.integers(1, 6), st.integers(1, 5), st.floats(1e-5, 1.0), st.floats(1e-3, 1.0), st.data())
+def test_the_rates_of_an_epoch_are_those_of_the_whole_schedule(
+    epochs: int, batches: int, peak: float, factor: float, data: st.DataObject
+) -> None:
+    phase, steps = Phase(1, epochs, 1, factor), epochs * batches
+    whole = [peak * factor * schedule(step, steps) for step in range(steps)]
+    done = data.draw(st.integers(0, epochs - 1))
+    head = stacked(0, {"learning_rate": peak}, phase, batches, seed=0, done=done)
+    assert head.rates(batches).tolist() == whole[done * batches : (done + 1) * batches]
+
+
+def test_what_an_epoch_costs_to_prepare_does_not_follow_the_epochs_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(heads, "schedule", lambda step, steps: asked.append(step) or schedule(step, steps))
+    head = stacked(0, {"learning_rate": 0.1}, Phase(1, 10**12, 1, 1.0), 4, seed=0, done=10**11)
+    assert asked == []
+    assert len(head.rates(4)) == 4
+    assert asked == [4 * 10**11 + number for number in range(4)]
 
 
 def test_only_matrices_decay() -> None:

@@ -83,7 +83,7 @@ def test_a_stacked_perceptron_takes_the_steps_of_torchs_modules() -> None:
         features, labels = torch.randn(8, 784), torch.randint(0, 3, (8,))
         stack.train(number, features, labels)
         loss = CrossEntropy(3).mean(head(features), labels, config)
-        optimizer.param_groups[0]["lr"] = optimizer.param_groups[1]["lr"] = float(place.rates[number])
+        optimizer.param_groups[0]["lr"] = optimizer.param_groups[1]["lr"] = float(place.rates(4)[number])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

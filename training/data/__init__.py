@@ -11,6 +11,7 @@ from torch import Tensor
 
 from search_spaces import Config, InputError, Task, is_numeric
 
+from ..interrupts import CheckStop, never_stop
 from ..structure import resolution_of
 from .idx import TORCHVISION, fetch_idx, is_idx, read_idx
 from .layout import arrange_photos
@@ -179,8 +180,10 @@ def split_note(folder: Path, *, trust_split: bool = False) -> str:
     return arrange_photos(folder, trust_split=trust_split).note
 
 
-def splits_for(data: Data, config: Config) -> Splits:
-    """`data` at the resolution that `config` asks for."""
+def splits_for(data: Data, config: Config, check_stop: CheckStop = never_stop) -> Splits:
+    """`data` at the resolution that `config` asks for; `check_stop` is called while photos are decoded."""
+    if isinstance(data, PhotoSet):
+        return data.at(resolution_of(config), progress=lambda _done, _total: check_stop())
     return data.at(resolution_of(config))
 
 

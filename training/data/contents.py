@@ -11,12 +11,14 @@ from pathlib import Path
 
 import PIL
 
-from ..cache import cache_folder
-from ..files import atomic_write_bytes
+from ..cache import cache_folder, without_cache
+from ..digest import DIGEST, is_whole, note, sealed
+from ..files import WriteError, atomic_write_bytes, json_text
 from .decode import why_unreadable
 from .threads import Progress, in_threads
 
-_SETTLED_NS = 2_000_000_000
+SETTLED_NS = 2_000_000_000
+"""A file is remembered when its last change is this long ago: a second change might not show in its times before."""
 
 
 @dataclass(frozen=True)
@@ -53,25 +55,34 @@ class ContentIndex:
         return [self._seen[path][1] for path in paths]
 
     def save(self) -> None:
-        """Remembers what was examined, except files so young that a second change might not show in their times."""
+        """Remembers what was examined, except files that are too young. Where that can't be written, it is said."""
         now = time.time_ns()
-        settled = {path: seen for path, seen in self._seen.items() if now - max(seen[0][1:]) > _SETTLED_NS}
+        settled = {path: seen for path, seen in self._seen.items() if now - max(seen[0][1:]) > SETTLED_NS}
         known = self._known | settled
         if known != self._known:
             files = {path: [*stamp, content.digest, content.problem] for path, (stamp, content) in known.items()}
-            atomic_write_bytes(self._path, json.dumps({"pillow": PIL.__version__, "files": files}).encode())
+            index = sealed({"pillow": PIL.__version__, "files": files})
+            try:
+                atomic_write_bytes(self._path, json_text(index, indent=None).encode())
+            except WriteError as problem:
+                without_cache(problem)
 
     def _load(self) -> dict[str, tuple[_Stamp, Content]]:
         try:
             index = json.loads(self._path.read_bytes())
-            # Another Pillow may read more, or less.
-            if index["pillow"] != PIL.__version__:
+            if DIGEST in index and not is_whole(index):
+                raise ValueError("its digest is not that of its contents")
+            # Another Pillow may read more, or less; without a digest it was written by an earlier version.
+            if DIGEST not in index or index["pillow"] != PIL.__version__:
                 return {}
             return {
                 path: ((size, modified, changed), Content(digest, problem))
                 for path, (size, modified, changed, digest, problem) in index["files"].items()
             }
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except OSError:
+            return {}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            note(f"{self._path} is damaged: the files it describes are read again")
             return {}
 
     def _stamp(self, path: str) -> _Stamp:

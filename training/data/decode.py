@@ -15,14 +15,17 @@ from torch import Tensor
 
 from search_spaces import InputError
 
-from ..cache import cache_folder
-from ..files import atomic_path
+from ..cache import another_folder, cache_folder, make_cache_folder
+from ..digest import bytes_digest, checked_once, file_digest, note
+from ..files import WriteError, atomic_path
 from .threads import Progress, in_threads, only_one_process
 
 DECODING = 1
 """Part of every key; to be raised when the pixels that come out change."""
 
 _WHITE = (255, 255, 255)
+# Stands behind the pixels, where NumPy does not look: this, and the digest of everything before it.
+_FOOTER = b"pomona"
 
 
 def read_rgb(data: bytes, resolution: int) -> Image.Image:
@@ -77,7 +80,9 @@ def decoded(
     progress: Progress | None = None,
 ) -> Tensor:
     """The photos (from the sha256 of a file's bytes to its path) as uint8 (n, resolution, resolution, 3), in the
-    order of their digests; memory-mapped from the cache, which is filled first where it has them not.
+    order of their digests; memory-mapped from the cache, which is filled first where it has them not or is damaged.
+
+    A file's own digest is checked when a process opens it for the first time.
 
     Raises:
         InputError: a file is not what it was when its digest was taken, or the cache can't be written.
@@ -88,13 +93,20 @@ def decoded(
     shape = (len(digests), resolution, resolution, 3)
     pool = _mapped(path, shape)
     if pool is None:
+        make_cache_folder(path.parent)
         with only_one_process(path):
             # Another process may have made it in the meantime.
             pool = _mapped(path, shape)
             if pool is None:
-                _decode(path, [(digest, photos[digest]) for digest in digests], shape, workers, progress)
+                if path.exists():
+                    note(f"{path} is damaged or of an earlier version: its photos are decoded again")
+                try:
+                    _decode(path, [(digest, photos[digest]) for digest in digests], shape, workers, progress)
+                except WriteError as problem:
+                    raise WriteError(another_folder(problem)) from None
                 pool = _mapped(path, shape)
-    assert pool is not None
+    if pool is None:
+        raise InputError(f"{path} is not what was written to it: look after the disk, or name another POMONA_CACHE")
     return pool
 
 
@@ -126,11 +138,32 @@ def _decode(
                 file.write(pixels)
 
         in_threads(write_row, range(len(photos)), workers=workers, progress=progress)
+        footer = _footer(temporary)
+        with temporary.open("ab") as file:
+            file.write(footer)
+
+
+def _footer(path: Path, size: int | None = None) -> bytes:
+    """What belongs behind the first `size` bytes of a file, all of it by default."""
+    return _FOOTER + file_digest(path, size).encode()
+
+
+_FOOTER_BYTES = len(_FOOTER + bytes_digest(b"").encode())
+
+
+def _is_whole(path: Path) -> bool:
+    payload = path.stat().st_size - _FOOTER_BYTES
+    with path.open("rb") as file:
+        file.seek(max(0, payload))
+        footer = file.read()
+    return payload >= 0 and footer.startswith(_FOOTER) and footer == _footer(path, payload)
 
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> Tensor | None:
-    """The array at `path`, copied on write; None where it is missing or torn."""
+    """The array at `path`, copied on write; None where it is missing or damaged."""
     try:
+        if not checked_once(path, lambda: _is_whole(path)):
+            return None
         array = np.load(path, mmap_mode="c", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None

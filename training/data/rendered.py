@@ -1,11 +1,15 @@
-"""The drawn stand-in for photos of fruit: written once into the cache, as a folder like any other."""
+"""The drawn stand-in for photos of fruit: written once into the cache, as a folder like any other.
+
+rendered/<name>/         pictures and a manifest
+rendered/<name>.json     the digest of each of these files
+"""
 
 from __future__ import annotations
 
 import csv
-import errno
 import hashlib
 import inspect
+import json
 import os
 import shutil
 import tempfile
@@ -19,7 +23,9 @@ from PIL import Image
 
 from search_spaces import InputError
 
-from ..cache import cache_folder
+from ..cache import another_folder, cache_folder, make_cache_folder
+from ..digest import file_digest, is_whole, note, sealed
+from ..files import WriteError, atomic_write_json, write_error
 from . import drawing, scenery, skins, solids
 from .layout import MANIFEST
 from .threads import Progress, in_threads, only_one_process
@@ -50,7 +56,7 @@ def rendered_folder(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """A folder of drawn fruit, made now or found in the cache: `<split>/<class>/*.png` and a manifest with groups.
+    """A folder of drawn fruit, made now or found whole in the cache: `<split>/<class>/*.png`, a manifest with groups.
 
     A picture depends on the seed, its split, its class and its number, not on how many others there are.
 
@@ -73,15 +79,32 @@ def rendered_folder(
         for number in range(count)
     ]
     if not _whole(folder, pictures):
+        make_cache_folder(folder.parent)
         with only_one_process(folder):
             # Another process may have made it in the meantime.
             if not _whole(folder, pictures):
+                if folder.exists():
+                    note(f"{folder} is damaged or of an earlier version: its pictures are drawn again")
                 _draw(folder, pictures, seed, workers, progress)
     return folder
 
 
 def _whole(folder: Path, pictures: Sequence[_Picture]) -> bool:
-    return all((folder / picture.path).is_file() for picture in pictures) and (folder / MANIFEST).is_file()
+    """Whether every file is there and holds what was written to it."""
+    names = [MANIFEST, *(picture.path for picture in pictures)]
+    try:
+        told = json.loads(_digests_file(folder).read_bytes())
+        return (
+            is_whole(told)
+            and told["files"].keys() == set(names)
+            and all(file_digest(folder / name) == told["files"][name] for name in names)
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _digests_file(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.json")
 
 
 def _draw(
@@ -103,16 +126,23 @@ def _draw(
                 writer = csv.writer(file)
                 writer.writerow(_Picture.__dataclass_fields__)
                 writer.writerows(astuple(picture) for picture in pictures)
+            names = [MANIFEST, *(picture.path for picture in pictures)]
+            digests = sealed({"files": {name: file_digest(temporary / name) for name in names}})
             if folder.exists():
-                shutil.rmtree(folder)
-            temporary.chmod(0o755)
-            os.replace(temporary, folder)
+                # File by file: what somebody has put beside them is not ours to remove.
+                for name in names:
+                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                    os.replace(temporary / name, folder / name)
+            else:
+                temporary.chmod(0o755)
+                os.replace(temporary, folder)
+            atomic_write_json(_digests_file(folder), digests)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+    except WriteError as problem:
+        raise WriteError(another_folder(problem)) from None
     except OSError as problem:
-        if problem.errno == errno.ENOSPC:
-            raise InputError(f"no room left to draw pictures in {folder.parent}: free some space") from None
-        raise
+        raise WriteError(another_folder(write_error(folder, problem))) from None
 
 
 def picture_of(seed: int, split: str, label: str, number: int) -> NDArray[np.uint8]:

@@ -10,7 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from search_spaces import InputError
+from ..files import WriteError
+from ..interrupts import CheckStop, never_stop
+
+_LOOKS_UP_SECONDS = 0.5
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) from the thread that started the work."""
@@ -52,22 +55,29 @@ def in_threads(
 
 
 @contextmanager
-def only_one_process(path: Path) -> Iterator[None]:
+def only_one_process(path: Path, check_stop: CheckStop = never_stop) -> Iterator[None]:
     """Held by one process (and thread) of the machine at a time, for the making of `path`.
 
+    While it waits for another process, `check_stop` is called.
+
     Raises:
-        InputError: the folder of `path` can't be written.
+        WriteError: the folder of `path` can't be written, or knows no locks.
     """
     # Later than usual: the throughput benchmark runs without it.
-    from filelock import FileLock
+    from filelock import FileLock, Timeout
 
     lock = FileLock(path.with_name(f"{path.name}.lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except OSError as problem:
-        reason = problem.strerror or problem
-        raise InputError(f"cannot write {path.parent}: {reason}; POMONA_CACHE can name another folder") from None
+        while True:
+            try:
+                lock.acquire(timeout=_LOOKS_UP_SECONDS)
+                break
+            except Timeout:
+                check_stop()
+    except (OSError, NotImplementedError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        raise WriteError(f"cannot write {path.parent}: {reason}; POMONA_CACHE can name another folder") from None
     try:
         yield
     finally:

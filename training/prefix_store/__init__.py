@@ -3,6 +3,8 @@
 from .blocks import BlockKey as BlockKey
 from .blocks import BlockUse as BlockUse
 from .blocks import clear as clear
+from .blocks import is_block as is_block
+from .blocks import is_ours as is_ours
 from .blocks import prefix_folder as prefix_folder
 from .blocks import unless_busy as unless_busy
 from .blocks import usage as usage

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
@@ -20,13 +21,17 @@ from filelock import FileLock, Timeout
 
 from ..cache import cache_folder
 
-LAYOUT = 1
+LAYOUT = 2
 """Part of every key; to be raised when the files, or what is computed into them, change their meaning."""
 
 KEY_FILE = "block.json"
 SEGMENT_SUFFIX = ".safetensors"
 
 _DIGITS = 24
+_BLOCK = re.compile(rf"[0-9a-f]{{{_DIGITS}}}")
+_SEGMENT = re.compile(rf"(\d+)-[0-9a-f]{{24}}{re.escape(SEGMENT_SUFFIX)}")
+# A writer that was killed leaves one, with random characters behind the name that it was to get.
+_LEFTOVER = re.compile(rf"\.({re.escape(KEY_FILE)}|{_SEGMENT.pattern})\.\w+")
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ def prefix_folder() -> Path:
 
 def usage(folder: Path) -> list[BlockUse]:
     """The blocks in `folder`, the most recently used first."""
-    blocks = [_use(block) for block in _listed(folder) if _is_block(block)]
+    blocks = [_use(block) for block in _listed(folder) if is_block(block)]
     return sorted(blocks, key=lambda block: block.last_used, reverse=True)
 
 
@@ -97,10 +102,25 @@ def bytes_in(block: Path) -> int:
     return _use(block).bytes
 
 
+def is_block(path: Path) -> bool:
+    """Whether `path` is a block's folder, and no link to somewhere else."""
+    return _BLOCK.fullmatch(path.name) is not None and path.is_dir() and not path.is_symlink()
+
+
+def is_segment(path: Path) -> bool:
+    """Whether a file in a block has the name of a segment."""
+    return _SEGMENT.fullmatch(path.name) is not None
+
+
+def is_ours(file: Path) -> bool:
+    """Whether a file in a block has a name that we give. Nothing else is ever removed."""
+    return file.name == KEY_FILE or is_segment(file) or _LEFTOVER.fullmatch(file.name) is not None
+
+
 def sweep(block: Path) -> None:
     """Removes what killed writers have left. To be called by the holder of the block's lock."""
     for file in _listed(block):
-        if file.name != KEY_FILE and file.suffix != SEGMENT_SUFFIX:
+        if _LEFTOVER.fullmatch(file.name):
             with suppress(OSError):
                 file.unlink()
 
@@ -130,11 +150,12 @@ def _remove(block: Path) -> int:
     freed = 0
     with unless_busy(block) as free:
         if free:
-            for file in _listed(block):
+            for file in filter(is_ours, _listed(block)):
                 with suppress(OSError):
-                    size = file.stat().st_size
+                    size = file.lstat().st_size
                     file.unlink()
                     freed += size
+            # Not where somebody has put something else.
             with suppress(OSError):
                 block.rmdir()
     return freed
@@ -144,12 +165,12 @@ def _use(block: Path) -> BlockUse:
     rows = size = 0
     last_used = 0.0
     for file in _listed(block):
-        # What has gone since it was listed takes nothing, and a file with another name than ours has no rows.
-        with suppress(OSError, ValueError):
-            status = file.stat()
+        # What has gone since it was listed takes nothing.
+        with suppress(OSError):
+            status = file.lstat()
             size += status.st_size
-            if file.suffix == SEGMENT_SUFFIX:
-                rows += int(file.name.partition("-")[0])
+            if segment := _SEGMENT.fullmatch(file.name):
+                rows += int(segment[1])
             if file.name == KEY_FILE:
                 last_used = status.st_mtime
     return BlockUse(block, _key(block), rows, size, last_used)
@@ -158,7 +179,9 @@ def _use(block: Path) -> BlockUse:
 def _key(block: Path) -> BlockKey | None:
     try:
         told = json.loads((block / KEY_FILE).read_bytes())
-        return BlockKey(**{field.name: told[field.name] for field in fields(BlockKey)})
+        key = BlockKey(**{field.name: told[field.name] for field in fields(BlockKey)})
+        # The folder is named by the digest of its key: what is damaged, or of an earlier layout, does not fit.
+        return key if key.digest == block.name else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -168,7 +191,3 @@ def _listed(folder: Path) -> list[Path]:
         return sorted(folder.iterdir())
     except OSError:
         return []
-
-
-def _is_block(path: Path) -> bool:
-    return len(path.name) == _DIGITS and set(path.name) <= set("0123456789abcdef") and path.is_dir()

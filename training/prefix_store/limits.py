@@ -28,7 +28,7 @@ def disk_limit(folder: Path) -> int:
     """
     if (told := os.environ.get(DISK)) is not None:
         return bytes_of(told, DISK)
-    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if os.path.exists(parent))
     free = shutil.disk_usage(there).free + sum(block.bytes for block in usage(folder))
     return min(20 * _GIB, free // 10)
 

@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..digest import checked_once, tensors_digest
 from ..files import atomic_path
 from .blocks import SEGMENT_SUFFIX
 
@@ -42,27 +43,37 @@ def write_segment(block: Path, fresh: Rows) -> Path:
         InputError, OSError, SafetensorError: it can't be written.
     """
     listed = _listed(fresh.images)
-    path = block / f"{len(fresh.images)}-{hashlib.sha256(listed).hexdigest()[:24]}{SEGMENT_SUFFIX}"
+    path = segment_path(block, fresh.images)
     tensors = {"rows": fresh.rows, "images": torch.frombuffer(bytearray(listed), dtype=torch.uint8)}
+    described = {"checksum": _checksum(listed, fresh.rows), "rows": tensors_digest({"rows": fresh.rows})}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"checksum": _checksum(listed, fresh.rows)})
+        save_file(tensors, temporary, metadata=described)
     return path
 
 
-def read_segment(path: Path) -> Rows | None:
+def segment_path(block: Path, images: Sequence[str]) -> Path:
+    """Where the segment of just these images lies in its block."""
+    return block / f"{len(images)}-{hashlib.sha256(_listed(images)).hexdigest()[:24]}{SEGMENT_SUFFIX}"
+
+
+def read_segment(path: Path, *, check_rows: bool = True) -> Rows | None:
     """The segment, its rows memory-mapped (and copied on write); None where it has gone or is damaged.
 
-    The format's own checks find what is cut off, a checksum what is changed in the list of images, type or shape. The
-    bytes of the rows are not read here.
+    The format's own checks find what is cut off, a checksum what is changed in the list of images, type or shape. With
+    `check_rows` the bytes of the rows are read too, and checked, when this process opens the file for the first time.
     """
     try:
         with safe_open(path, framework="pt") as file:
             listed = file.get_tensor("images").numpy().tobytes()
             rows = file.get_tensor("rows")
-            checksum = (file.metadata() or {}).get("checksum")
+            described = file.metadata() or {}
+        if described.get("checksum") != _checksum(listed, rows):
+            return None
+        if check_rows and not checked_once(path, lambda: described.get("rows") == tensors_digest({"rows": rows})):
+            return None
     except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return Rows(tuple(json.loads(listed)), rows) if checksum == _checksum(listed, rows) else None
+    return Rows(tuple(json.loads(listed)), rows)
 
 
 def segment_bytes(fresh: Rows) -> int:

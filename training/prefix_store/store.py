@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -19,17 +19,23 @@ from torch import Tensor
 
 from search_spaces import InputError
 
+from ..cache import make_cache_folder
 from ..data.threads import only_one_process
+from ..digest import note
 from ..files import atomic_write_json
+from ..interrupts import CheckStop, never_stop, uninterrupted
 from . import blocks, limits
 from .blocks import BlockKey, BlockUse
-from .segments import Rows, gather, missing, read_segment, segment_bytes, write_segment
+from .segments import Rows, gather, missing, read_segment, segment_bytes, segment_path, write_segment
 
-Compute = Callable[[Sequence[int]], Tensor]
-"""Given the positions of the images that are missing, gives their rows (m, ...), on the CPU."""
+Compute = Callable[[Sequence[int]], Tensor | Iterable[Tensor]]
+"""Given the positions of the images that are missing, gives their rows (m, ...), on the CPU: at once, or in pieces."""
 
 STAMP_SECONDS = 10.0
 """A block's time of last use is written no more often than this."""
+
+PORTION_SECONDS = 10.0
+"""What is computed for longer is written in portions: a process that is killed loses no more than this."""
 
 _LISTS = 128  # lists of images whose digest is remembered
 
@@ -65,23 +71,25 @@ class PrefixStore:
         compute: Compute,
         *,
         to_disk: Callable[[], bool] = lambda: True,
+        check_stop: CheckStop = never_stop,
     ) -> Tensor:
         """Contiguous rows (len(images), ...) in the order of `images`; `compute` is asked for those stored nowhere.
 
         Not to be written to: the same tensor is given to whoever asks for the same images, as long as it is in memory.
         At once for the same tuple. `to_disk` is asked before something is computed, and may keep it in memory only.
-        `compute` may ask for another block, but not for this one, which it would wait for.
+        `compute` may ask for another block, but not for this one, which it would wait for. Pieces that it gave before
+        it raised are kept on disk. `check_stop` is called while another process computes the block.
 
         Raises:
             ValueError: `compute` gives another number of rows than it was asked for, or rows unlike those stored.
         """
         if not images:
-            return compute(())
+            return _joined(_pieces(compute(())))
         key = (block.digest, self._lists.digest(images))
         found = self._memory.get(key)
         if found is None:
             images = tuple(images)
-            rows = self._assembled(block, images) or self._computed(block, images, compute, to_disk())
+            rows = self._assembled(block, images) or self._computed(block, images, compute, to_disk(), check_stop)
             found = self._memory.keep(key, rows)
         self._stamp(block)
         return found.rows
@@ -90,7 +98,7 @@ class PrefixStore:
         """Whether `rows` would compute nothing. Reads the lists of images, but no rows."""
         if not images or self._memory.get((block.digest, self._lists.digest(images))) is not None:
             return True
-        return not missing(images, [*self._memory.of(block.digest), *self._segments(block)])
+        return not missing(images, [*self._memory.of(block.digest), *self._segments(block, check_rows=False)])
 
     def clear(self) -> int:
         """Forgets everything and removes every block that no other process is adding to; returns the bytes freed."""
@@ -110,31 +118,77 @@ class PrefixStore:
         with torch.inference_mode(False):
             return gather(images, sources)
 
-    def _computed(self, block: BlockKey, images: tuple[str, ...], compute: Compute, to_disk: bool) -> Rows:
+    def _computed(
+        self, block: BlockKey, images: tuple[str, ...], compute: Compute, to_disk: bool, check_stop: CheckStop
+    ) -> Rows:
         with ExitStack() as held:
-            locked = to_disk and self._lock(held, block)
+            locked = to_disk and self._lock(held, block, check_stop)
             # Another thread or process may have computed them in the meantime.
             sources = [*self._memory.of(block.digest), *self._segments(block, tidy=locked)]
             if absent := missing(images, sources):
-                computed = compute(absent)
-                if len(computed) != len(absent):
-                    raise ValueError(f"{len(absent)} rows were asked for, {len(computed)} were given")
-                fresh = Rows(tuple(images[position] for position in absent), _plain(computed))
-                sources.append(self._written(block, fresh) if locked else fresh)
+                pieces = _pieces(compute(absent))
+                wanted = tuple(images[position] for position in absent)
+                sources.append(self._collected(block, wanted, pieces, to_disk=locked))
         with torch.inference_mode(False):
             return gather(images, sources)
 
-    def _lock(self, held: ExitStack, block: BlockKey) -> bool:
+    def _collected(self, block: BlockKey, images: tuple[str, ...], pieces: Iterable[Tensor], *, to_disk: bool) -> Rows:
+        """The rows of `images` from their pieces, on disk as one segment.
+
+        What has come is also written now and then, and when computing ends early: nobody has to compute it again.
+        """
+        folder = self.folder / block.digest
+        before = set(_segment_files(folder))
+        done: list[Tensor] = []
+        kept = written = 0  # pieces and rows in the portions on disk
+        last = time.monotonic()
+
+        def write_portion() -> None:
+            nonlocal kept, written, last
+            rows = _joined(done[kept:])
+            with uninterrupted():
+                self._written(block, Rows(images[written : written + len(rows)], rows))
+            kept, written, last = len(done), written + len(rows), time.monotonic()
+
+        try:
+            for piece in pieces:
+                done.append(_plain(piece))
+                if to_disk and time.monotonic() - last >= PORTION_SECONDS:
+                    write_portion()
+        except BaseException:
+            if to_disk and len(done) > kept:
+                write_portion()
+            raise
+        fresh = Rows(images, _joined(done))
+        if len(fresh.rows) != len(images):
+            raise ValueError(f"{len(images)} rows were asked for, {len(fresh.rows)} were given")
+        if not to_disk:
+            return fresh
+        portions = set(_segment_files(folder)) - before
+        if portions and blocks.bytes_in(folder) + segment_bytes(fresh) > self.disk_limit:
+            # There is room for the rows once, and most of them are there.
+            if len(done) > kept:
+                write_portion()
+            return fresh
+        with uninterrupted():
+            whole = self._written(block, fresh)
+            if whole is not fresh:
+                for path in portions - {segment_path(folder, images)}:
+                    path.unlink(missing_ok=True)
+        return whole
+
+    def _lock(self, held: ExitStack, block: BlockKey, check_stop: CheckStop) -> bool:
         if self.disk_limit == 0:
             return False
         try:
-            held.enter_context(only_one_process(self.folder / block.digest))
-        except (InputError, NotImplementedError) as problem:
+            make_cache_folder(self.folder)
+            held.enter_context(only_one_process(self.folder / block.digest, check_stop))
+        except InputError as problem:
             self._tell("write", f"activations are kept in memory only: {problem}")
             return False
         return True
 
-    def _segments(self, block: BlockKey, *, tidy: bool = False) -> list[Rows]:
+    def _segments(self, block: BlockKey, *, tidy: bool = False, check_rows: bool = True) -> list[Rows]:
         """The block's segments; with `tidy`, for the holder of its lock, damaged ones are removed."""
         folder = self.folder / block.digest
         if tidy:
@@ -142,11 +196,12 @@ class PrefixStore:
         found = []
         # Without inference mode, as what is read outlives the caller's.
         with torch.inference_mode(False):
-            for path in sorted(folder.glob(f"*{blocks.SEGMENT_SUFFIX}")):
-                segment = read_segment(path)
+            for path in _segment_files(folder):
+                segment = read_segment(path, check_rows=check_rows)
                 if segment is not None:
                     found.append(segment)
-                elif tidy:
+                elif tidy and blocks.is_segment(path):
+                    note(f"{path} is damaged: its activations are computed again")
                     path.unlink(missing_ok=True)
         return found
 
@@ -241,6 +296,22 @@ class _Lists:
                 if len(self._known) > _LISTS:
                     self._known.popitem(last=False)
         return digest
+
+
+def _segment_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"*{blocks.SEGMENT_SUFFIX}"))
+
+
+def _pieces(computed: Tensor | Iterable[Tensor]) -> Iterable[Tensor]:
+    return [computed] if isinstance(computed, Tensor) else computed
+
+
+def _joined(pieces: Iterable[Tensor]) -> Tensor:
+    whole = list(pieces)
+    if len(whole) == 1:
+        return whole[0]
+    with torch.inference_mode(False):
+        return torch.cat(whole)
 
 
 def _plain(rows: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_photo(tmp_path / "a.png")
     (tmp_path / "b.txt").write_text("no photo")
     # The time of the last change can't be set, so files made here are always young.
-    monkeypatch.setattr(contents, "_SETTLED_NS", -1)
+    monkeypatch.setattr(contents, "SETTLED_NS", -1)
     return tmp_path
 
 
@@ -54,7 +54,7 @@ def test_a_changed_file_is_read_again_even_if_size_and_time_are_as_before(root: 
 
 
 def test_young_files_are_not_remembered(root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contents, "_SETTLED_NS", 10**18)
+    monkeypatch.setattr(contents, "SETTLED_NS", 10**18)
     os.utime(root / "a.png", (LONG_AGO, LONG_AGO))
     _examine(root)
     assert files_below(cache) == []

@@ -117,7 +117,7 @@ def test_a_photo_that_changed_in_the_meantime_is_an_error_that_leaves_no_array(t
     write_photo(next(iter(photos.values())), "another")
     with pytest.raises(InputError, match="has changed since"):
         decoded(photos, 8)
-    assert not [name for name in files_below(cache) if not name.endswith(".lock")]
+    assert not [name for name in files_below(cache) if not name.endswith((".lock", "CACHEDIR.TAG"))]
 
 
 @contextmanager
@@ -134,7 +134,7 @@ def test_no_room_for_the_array_is_an_error_that_leaves_no_array(tmp_path: Path, 
     photos = _photos(tmp_path, 3)
     with _largest_file(1000), pytest.raises(InputError, match="no room"):
         decoded(photos, 64)
-    assert not [name for name in files_below(cache) if not name.endswith(".lock")]
+    assert not [name for name in files_below(cache) if not name.endswith((".lock", "CACHEDIR.TAG"))]
 
 
 def test_a_cache_that_cannot_be_written_is_named(

@@ -82,6 +82,20 @@ def test_it_is_drawn_once_and_again_where_something_is_missing(monkeypatch: pyte
     assert _digests(rendered_folder(0, train_per_class=1, valid_per_class=1)) == before
 
 
+@pytest.mark.parametrize("damaged", ["train/freshapples/000.png", "manifest.csv", "../{}.json"])
+def test_what_is_damaged_is_drawn_again_and_what_is_not_ours_stays(damaged: str, cache: Path) -> None:
+    folder = rendered_folder(5, train_per_class=1, valid_per_class=1)
+    before = _digests(folder)
+    (folder / "notes.txt").write_text("mine")
+    file = folder / damaged.format(folder.name)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    assert rendered_folder(5, train_per_class=1, valid_per_class=1) == folder
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert _digests(folder) == before | {"notes.txt": hashlib.sha256(b"mine").hexdigest()}
+
+
 def test_what_fails_half_way_leaves_no_folder(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*place: object) -> None:
         if place[2] == "rottenbanana":
@@ -91,7 +105,7 @@ def test_what_fails_half_way_leaves_no_folder(cache: Path, monkeypatch: pytest.M
     monkeypatch.setattr(Image, "fromarray", lambda pixels: Image.new("RGB", (4, 4)))
     with pytest.raises(InputError, match="no room left"):
         rendered_folder(0, train_per_class=1, valid_per_class=1)
-    assert not [name for name in files_below(cache) if not name.endswith(".lock")]
+    assert not [name for name in files_below(cache) if not name.endswith((".lock", "CACHEDIR.TAG"))]
 
 
 def _few(seed: int, **options: object) -> Path:

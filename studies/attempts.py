@@ -1,0 +1,82 @@
+"""What has to outlive the process that runs a study: which trials it trains, and what was decided about them last."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial
+
+_TRAINS = "pomona:trains"
+_LOST = "pomona:lost"
+_VERDICTS = "pomona:verdicts"
+
+MOST_LOSSES = 2
+"""A trial that was lost so often is not tried again."""
+
+
+def under_way() -> dict[str, Any]:
+    """What a new trial keeps, out of sight, from its first record on."""
+    return {_TRAINS: True}
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """The last epoch of a group whose trials were judged, and which of them the pruner gave up."""
+
+    group: int
+    epoch: int
+    pruned: frozenset[int]
+
+
+class Attempts:
+    """Counts how often a trial was lost: the process died while it trained, and got no further than the time before.
+
+    Nothing is written while all goes well: a trial is marked when it begins, and the mark goes when the process ends by
+    itself. Trials that are still marked when the study is opened again were lost.
+    """
+
+    def __init__(self, storage: BaseStorage, study_id: int) -> None:
+        self._storage = storage
+        self._study_id = study_id
+
+    def begin(self, trials: Iterable[FrozenTrial]) -> None:
+        """Marks the trials as being trained by this process."""
+        for trial in trials:
+            if not trial.system_attrs.get(_TRAINS):
+                self._storage.set_trial_system_attr(trial._trial_id, _TRAINS, True)
+
+    def end(self, trials: Iterable[FrozenTrial]) -> None:
+        """This process ends by itself: none of the trials is to blame."""
+        for trial in trials:
+            if trial.system_attrs.get(_TRAINS):
+                self._storage.set_trial_system_attr(trial._trial_id, _TRAINS, False)
+
+    def lost(self, trial: FrozenTrial) -> int:
+        """How often the trial was lost so far; to be asked once, when the study is opened again."""
+        times, epochs = trial.system_attrs.get(_LOST, (0, 0))
+        if not trial.system_attrs.get(_TRAINS):
+            return int(times)
+        done = len(trial.intermediate_values)
+        times = 1 if done > epochs else times + 1
+        self._keep(trial, times)
+        self._storage.set_trial_system_attr(trial._trial_id, _TRAINS, False)
+        return times
+
+    def suspect(self, trials: Iterable[FrozenTrial]) -> None:
+        """One of the trials, which were lost together, is to blame: each is tried alone, once."""
+        for trial in trials:
+            self._keep(trial, MOST_LOSSES - 1)
+
+    def keep_verdicts(self, group: int, epoch: int, pruned: Collection[int]) -> None:
+        self._storage.set_study_system_attr(self._study_id, _VERDICTS, [group, epoch, sorted(pruned)])
+
+    def verdicts(self) -> Verdicts | None:
+        """The last that were kept."""
+        kept = self._storage.get_study_system_attrs(self._study_id).get(_VERDICTS)
+        return None if kept is None else Verdicts(kept[0], kept[1], frozenset(kept[2]))
+
+    def _keep(self, trial: FrozenTrial, times: int) -> None:
+        self._storage.set_trial_system_attr(trial._trial_id, _LOST, [times, len(trial.intermediate_values)])
