@@ -202,7 +202,11 @@ def evaluate(
     figures: str | Path | None = None,
     trust_split: bool = False,
 ) -> Evaluation:
-    """Scores a checkpoint on labelled data; `figures` is a folder for pictures of the answers and mistakes."""
+    """Scores a checkpoint on labelled data; `figures` is a folder for pictures of the answers and mistakes.
+
+    Of data without splits, what the checkpoint was trained on is left out; `split="train"` scores just that.
+    """
+    from .console import notes
     from .use import evaluate_checkpoint
 
     return evaluate_checkpoint(
@@ -212,6 +216,7 @@ def evaluate(
         device,
         figures=None if figures is None else Path(figures),
         trust_split=trust_split,
+        notify=lambda line: notes().print(line, markup=False),
     )
 
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from .checkpoint import load_checkpoint as load_checkpoint
     from .data import RENDERED as RENDERED
     from .data import Data as Data
-    from .data import labelled_photos as labelled_photos
     from .data import open_data as open_data
     from .data import splits_for as splits_for
     from .data.splits import Split as Split
@@ -77,7 +76,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "batches": ("number_of",),
     "cache": ("cache_folder",),
     "checkpoint": ("Checkpoint", "has_checkpoint", "load_checkpoint"),
-    "data": ("RENDERED", "Data", "labelled_photos", "open_data", "splits_for"),
+    "data": ("RENDERED", "Data", "open_data", "splits_for"),
     "data.splits": ("Split", "Splits"),
     "environment": ("environment",),
     "errors": ("Stop",),

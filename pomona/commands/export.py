@@ -10,7 +10,7 @@ import typer
 
 from search_spaces import interval_text, value_text
 
-from ..console import counting, print_answer, print_table
+from ..console import counting, notes, print_answer, print_table
 from .options import AsJson, Checkpoint, SkipUnreadable
 
 if TYPE_CHECKING:
@@ -43,7 +43,15 @@ def export(
     from ..use import export_checkpoint
 
     with counting("reading the data") as progress:
-        exported, quantised = export_checkpoint(checkpoint, onnx, data, int8, skip_unreadable, progress)
+        exported, quantised = export_checkpoint(
+            checkpoint,
+            onnx,
+            data,
+            int8,
+            skip_unreadable,
+            progress,
+            notify=lambda line: notes().print(line, markup=False),
+        )
     if as_json:
         told: dict[str, Any] = exported.to_json()
         print_answer(json.dumps(told | ({"int8": quantised.to_json()} if quantised else {}), indent=2))
