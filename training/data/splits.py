@@ -21,7 +21,7 @@ def short_digest(value: list[object]) -> str:
 
 def identities_of(digests: Iterable[str]) -> Tensor:
     """The first 64 bits of hexadecimal digests, int64 (n,)."""
-    raw = b"".join(bytes.fromhex(digest[:16]) for digest in digests)
+    raw = bytes.fromhex("".join(digest[:16] for digest in digests))
     return torch.from_numpy(np.frombuffer(raw, ">i8").astype(np.int64))
 
 
