@@ -12,8 +12,9 @@ from PIL import Image
 
 import pomona
 from pomona.cli import main
+from pomona.use import export_checkpoint
 from search_spaces import IMAGES
-from training import export_int8, open_data
+from training import export, export_int8, open_data
 
 from .conftest import Run
 
@@ -96,13 +97,15 @@ def test_the_same_in_a_notebook(best: Path, noise: Path, capsys: pytest.CaptureF
     assert "32 of the 40 examples" in err
 
 
-def test_an_export_needs_no_splits(run: Run, best: Path, noise: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("onnxruntime")
-    monkeypatch.setattr(export_int8, "_TIMED_SECONDS", 0)
-    answer, err = told(run, "export", best, "--data", noise, "--onnx", "best.onnx", "--int8")
-    assert (answer["images"], answer["int8"]["calibration_images"]) == (8, 32)
-    assert answer["accuracy"] == pytest.approx(pomona.evaluate(best).score.value, abs=1 / 8)
-    assert "32 of the 40 examples" in err
+def test_an_export_needs_no_splits(best: Path, noise: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[str, ...]] = []
+    monkeypatch.setattr(export, "export_onnx", lambda _checkpoint, _file, split: given.append(split.names))
+    monkeypatch.setattr(export_int8, "quantise", lambda _exported, split: given.append(split.names))
+    said: list[str] = []
+    export_checkpoint(best, Path("best.onnx"), str(noise), int8=True, notify=said.append)
+    splits = open_data(noise, IMAGES).at(96)
+    assert given == [splits.valid.names, splits.train.names]
+    assert ["32 of the 40 examples" in line for line in said] == [True]
 
 
 BONUS_ROWS = [f"{n % 10},{n % 7},{n % 5},{12 * (n % 10) + 6 * (n % 7) + 2 * (n % 5) + 20}" for n in range(40)]
