@@ -269,8 +269,12 @@ def evaluate(
     figures: PathLike | None = None,
     trust_split: bool = False,
 ) -> Evaluation:
-    """Scores a checkpoint on labelled data; `figures` is a folder for pictures of the answers and mistakes."""
+    """Scores a checkpoint on labelled data; `figures` is a folder for pictures of the answers and mistakes.
+
+    Of data without splits, what the checkpoint was trained on is left out; `split="train"` scores just that.
+    """
     from . import arguments as to
+    from .console import note
     from .use import evaluate_checkpoint
 
     return evaluate_checkpoint(
@@ -280,6 +284,7 @@ def evaluate(
         to.device(device),
         figures=to.optional(to.folder, "figures", figures),
         trust_split=to.flag("trust_split", trust_split),
+        notify=note,
     )
 
 

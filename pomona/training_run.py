@@ -10,8 +10,10 @@ from typing import Any
 
 from search_spaces import Config, InputError, Task, task_named
 from studies import open_study
+from studies.settings import Settings
 from training import (
     CheckStop,
+    Data,
     EpochResult,
     FitResult,
     Numerics,
@@ -82,6 +84,7 @@ def prepare_training(
     config, epochs = dict(task.recipe), request.epochs or DEFAULT_EPOCHS
     data, weights_dir, download, skip = request.data, request.weights_dir, request.download, request.skip_unreadable
     numerics: Numerics | None = None
+    settings: Settings | None = None
     joined = 1  # the tick at which the trial joined its lanes, which decides the order of its data
     if request.config is not None and request.from_study is not None:
         raise InputError("a config and a study to take it from exclude each other")
@@ -112,6 +115,8 @@ def prepare_training(
     device = resolve_device(request.device)
     numerics = measure_numerics(device).numerics if numerics is None else numerics
     photos = open_data(data, task, skip_unreadable=skip, trust_split=request.trust_split, progress=progress)
+    if settings is not None and photos.fingerprint != settings.fingerprint:
+        _on_other_data(request, settings, photos, notify)
     notify(f"data: {photos.summary()}")
     notify(f"device: {device.type}, {numerics}")
     splits = splits_for(photos, config)
@@ -160,6 +165,16 @@ def _goes_on(out: Path, epochs: int) -> bool:
         raise InputError(f"{out} holds a finished checkpoint: choose another --out")
     check_checkpoint_folder(out, epochs)
     return resumes
+
+
+def _on_other_data(request: TrainRequest, settings: Settings, data: Data, notify: Callable[[str], None]) -> None:
+    """Raises InputError where the study's own data has changed; where the request names other data, says so."""
+    if request.data is None:
+        raise InputError(
+            f"{settings.data} is no longer the data of study {request.from_study!r} (fingerprint {data.fingerprint}, "
+            f"not {settings.fingerprint}): put it back, or name what to train on with --data"
+        )
+    notify(f"the config was found on other data: {settings.source} (fingerprint {settings.fingerprint})")
 
 
 def describe(run: TrainRun, result: FitResult) -> dict[str, Any]:

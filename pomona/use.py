@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,17 +35,19 @@ def evaluate_checkpoint(
     trust_split: bool = False,
     notify: Callable[[str], None] | None = None,
 ) -> training.Evaluation:
-    """Scores a checkpoint on a split of `data`; other tables and texts, and bare folders of class folders, as a whole.
+    """Scores a checkpoint on a split of `data`, or, where it has none, on what was not trained on of it.
 
     Args:
         figures: a folder that gets the `evaluation_files`; None draws nothing.
         trust_split: keep a folder's split though copies of one photo are on both sides.
-        notify: told what has to be known of the folder's split.
+        notify: told in lines for people what of the data was trained on, and what has to be known of its split.
 
     Raises:
-        InputError: there is no checkpoint, no such split, a class that the checkpoint does not know, or the figures
-            can't be written.
+        InputError: there is no checkpoint, no such split, a class that the checkpoint does not know, or nothing in the
+            data that was not trained on, or the figures can't be written.
     """
+    from training.held_out import LabelledSource, examples_to_score
+
     from .evaluation_figures import check_folder, write_evaluation
 
     if figures is not None:
@@ -53,51 +55,20 @@ def evaluate_checkpoint(
     if split is not None and split not in _SPLITS:
         raise InputError(f"unknown split {split!r}: {', '.join(_SPLITS)}")
     checkpoint = training.load_checkpoint(path)
-    chosen = _labelled(checkpoint, data, split, skip_unreadable, progress, trust_split=trust_split, notify=notify)
-    result = training.evaluate(checkpoint, chosen, training.resolve_device(device))
-    if figures is not None:
-        scored = checkpoint.record.source if data is None else data
-        write_evaluation(figures, result, chosen, checkpoint.record, f"{scored} ({split})" if split else scored)
-    return result
-
-
-def _labelled(
-    checkpoint: training.Checkpoint,
-    data: str | None,
-    split: str | None,
-    skip_unreadable: bool,
-    progress: Callable[[int, int], None] | None,
-    *,
-    trust_split: bool = False,
-    notify: Callable[[str], None] | None = None,
-) -> training.Split:
-    from training.data import is_folder_of_photos, open_again, split_note
-
-    record = checkpoint.record
-    if data is not None and record.modality == "image" and is_folder_of_photos(data):
-        if notify is not None and (note := split_note(Path(data), trust_split=trust_split)):
+    scored = examples_to_score(checkpoint, LabelledSource(data, skip_unreadable, trust_split, progress), split)
+    if notify is not None:
+        for note in scored.notes:
             notify(note)
-        return training.labelled_photos(
-            Path(data),
-            record.classes,
-            split,
-            record.resolution,
-            skip_unreadable=skip_unreadable,
-            trust_split=trust_split,
-            progress=progress,
-        )
-    # As trained, so that a folder without splits is divided the same way again.
-    photos = open_again(
-        data or record.data, record.classes, record.kind, skip_unreadable=skip_unreadable, progress=progress
+    result = replace(
+        training.evaluate(checkpoint, scored.examples, training.resolve_device(device)),
+        n_trained_on=scored.n_trained_on,
+        n_trained_on_left_out=scored.n_left_out,
     )
-    splits = photos.at(record.resolution)
-    if split is None and record.modality != "image" and splits.fingerprint != record.fingerprint:
-        # None of it was trained on, so nothing is held back.
-        return splits.whole()
-    chosen = {"train": splits.train, "valid": splits.valid, "test": splits.test}[split or "valid"]
-    if chosen is None:
-        raise InputError(f"{photos.source} has no split {split!r}")
-    return chosen
+    if figures is not None:
+        source = checkpoint.record.source if data is None else data
+        title = f"{source} ({scored.title})" if scored.title else source
+        write_evaluation(figures, result, scored.examples, checkpoint.record, title)
+    return result
 
 
 def export_checkpoint(
@@ -107,27 +78,30 @@ def export_checkpoint(
     int8: bool = False,
     skip_unreadable: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    notify: Callable[[str], None] | None = None,
 ) -> tuple[Export, Quantised | None]:
-    """Writes a checkpoint to an ONNX file, compared with torch on the valid split of `data` or on a bare folder.
+    """Writes a checkpoint to an ONNX file, compared with torch on the valid split of `data`, or on what has no splits.
 
-    With `int8` a second file in 8 bits, calibrated on the train split of `data`; that is for images alone.
+    With `int8` a second file in 8 bits, calibrated on the train split of `data`; that is for images alone. Of data
+    without splits `valid` is what was not trained on. `notify` is told what has to be known of the data.
 
     Raises:
         InputError: there is no checkpoint, the data do not fit it, or the export fails; then `file` is as it was.
     """
     from training.export import export_onnx
     from training.export_int8 import check_images, quantise
+    from training.held_out import LabelledSource, examples_to_compare
 
     checkpoint = training.load_checkpoint(path)
     if int8:
         check_images(checkpoint.record.modality)
-    # Both before anything is written.
-    split = _labelled(checkpoint, data, None, skip_unreadable, progress)
-    calibration = _labelled(checkpoint, data, "train", skip_unreadable, progress) if int8 else None
-    exported = export_onnx(checkpoint, file, split)
-    if calibration is None:
-        return exported, None
-    return exported, quantise(exported, calibration)
+    source = LabelledSource(data, skip_unreadable, progress=progress)
+    compared, calibration = examples_to_compare(checkpoint, source, calibrate=int8)
+    if notify is not None:
+        for note in compared.notes:
+            notify(note)
+    exported = export_onnx(checkpoint, file, compared.examples)
+    return exported, quantise(exported, calibration) if int8 else None
 
 
 def answers_for(path: Path, files: Sequence[Path], device: str = "auto") -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from search_spaces.task import Target
 from training import Split, Splits
 from training.backbones import source_model
 from training.backbones.backbone import AveragePool, Backbone, Parts, Preprocessing, assemble
+from training.data.splits import identities_of
 
 CLASSES = ("blue", "green", "red")
 RESOLUTION = 16
@@ -101,7 +102,8 @@ def toy_splits(
 
     def part(low: int, high: int) -> Split:
         groups = tuple(f"g{row // 6}-{row % 3}" for row in range(low, high))
-        return Split(pool, rows[low:high], labels[low:high], groups, names[low:high], keys[low:high])
+        own = keys[low:high]
+        return Split(pool, rows[low:high], labels[low:high], groups, names[low:high], own, identities_of(own))
 
     return Splits(part(0, train), part(train, count), None, CLASSES, f"toy{seed}", "toy colours")
 

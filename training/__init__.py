@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from .checkpoint import load_checkpoint as load_checkpoint
     from .data import RENDERED as RENDERED
     from .data import Data as Data
-    from .data import labelled_photos as labelled_photos
     from .data import open_data as open_data
     from .data import splits_for as splits_for
     from .data.splits import Split as Split
@@ -80,7 +79,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "backbones": ("Backbone",),
     "cache": ("cache_folder",),
     "checkpoint": ("Checkpoint", "check_checkpoint_folder", "has_checkpoint", "load_checkpoint"),
-    "data": ("RENDERED", "Data", "labelled_photos", "open_data", "splits_for"),
+    "data": ("RENDERED", "Data", "open_data", "splits_for"),
     "data.splits": ("Split", "Splits"),
     "environment": ("environment",),
     "errors": ("Stop",),

@@ -34,6 +34,8 @@ from .structure import backbone_of, structure_of
 
 FORMAT = 2
 RECORD = "checkpoint.json"
+TRAINED_ON = "data.trained_on"
+"""The name of a tensor: the identities of the examples that the model was trained on, int64 (n,), ascending."""
 
 # Had no digests, and is still read.
 _BEFORE_DIGESTS = 1
@@ -82,7 +84,7 @@ class CheckpointRecord:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A record with its tensors, on the CPU; names begin with `model.` or `optimizer.`."""
+    """A record with its tensors, on the CPU; names begin with `model.` or `optimizer.`, but for `TRAINED_ON`."""
 
     folder: Path
     record: CheckpointRecord
@@ -91,6 +93,11 @@ class Checkpoint:
     @property
     def objective(self) -> Objective:
         return objective_of(self.record.metric, self.record.classes)
+
+    @property
+    def trained_on(self) -> torch.Tensor | None:
+        """As `Split.identities`, of all that the model has learnt from; None in checkpoints of earlier versions."""
+        return self.tensors.get(TRAINED_ON)
 
     def classifier(self, *, as_trained: bool = False) -> Classifier:
         """The model with its weights, in evaluation mode on the CPU.

@@ -26,6 +26,8 @@ class Evaluation:
     `score` is the metric's value, `grouped` the same with groups as witnesses, `beside` what other metrics say.
     `accuracy`, `per_class` and `confusion` are of classes, and None or empty where labels are numbers:
     `confusion[i][j]` counts examples of class i taken for class j.
+    Of the `score.n` examples `n_trained_on` were trained on, None where that is not known; `n_trained_on_left_out`
+    others were not scored because they were trained on.
     `outputs` are what the model answered, in the split's order and on the CPU: logits (n, classes) or numbers (n, 1).
     They are no part of the JSON.
     """
@@ -39,10 +41,13 @@ class Evaluation:
     confusion: list[list[int]]
     classes: tuple[str, ...]
     outputs: torch.Tensor = field(repr=False, compare=False)
+    n_trained_on: int | None = None
+    n_trained_on_left_out: int = 0
 
     def to_json(self) -> dict[str, Any]:
         answer: dict[str, Any] = {"metric": self.metric, "value": self.score.value, "n": self.score.n}
         answer |= {"ci95": list(self.score.ci95), **self.beside}
+        answer |= {"n_trained_on": self.n_trained_on, "n_trained_on_left_out": self.n_trained_on_left_out}
         if self.accuracy is not None:
             answer |= {
                 "accuracy": self.accuracy.value,
@@ -60,7 +65,7 @@ class Evaluation:
 
 
 def evaluate(checkpoint: Checkpoint, split: Split, device: torch.device) -> Evaluation:
-    """Scores `split`, whose labels count in the checkpoint's own order of classes."""
+    """Scores all of `split`, whose labels count in the checkpoint's own order of classes."""
     record, metric = checkpoint.record, checkpoint.objective.metric
     outputs = predict_outputs(
         checkpoint.classifier(as_trained=device.type == "cpu").to(device), split, device, record.numerics

@@ -14,7 +14,14 @@ import torch
 from search_spaces import Config, InputError, Task
 
 from .backbones import Backbone
-from .checkpoint import CheckpointRecord, check_checkpoint_folder, has_checkpoint, load_checkpoint, save_checkpoint
+from .checkpoint import (
+    TRAINED_ON,
+    CheckpointRecord,
+    check_checkpoint_folder,
+    has_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from .data.splits import Splits
 from .environment import environment
 from .errors import Stop
@@ -129,7 +136,7 @@ def fit(
         if checkpoint_to is not None and group.lanes and len(group.lanes[0].curve) > on_disk:
             with saves.saving():
                 record = _record(group, about, prefixes, splits)
-                save_checkpoint(checkpoint_to, record, _tensors(group))
+                save_checkpoint(checkpoint_to, record, _tensors(group, splits))
                 on_disk = record.epoch
 
     try:
@@ -234,9 +241,11 @@ def free_memory(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-def _tensors(group: LaneGroup) -> dict[str, torch.Tensor]:
-    """The whole model, and what the lane trains."""
+def _tensors(group: LaneGroup, splits: Splits) -> dict[str, torch.Tensor]:
+    """The whole model, what the lane trains, and which examples it was trained on."""
     whole = {f"model.{name}": t.detach().cpu().contiguous() for name, t in group.model(_KEY).state_dict().items()}
+    if splits.train.identities is not None:
+        whole[TRAINED_ON] = splits.train.identities.sort().values
     return whole | {name: t.contiguous() for name, t in group.state(_KEY).tensors.items()}
 
 

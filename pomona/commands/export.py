@@ -9,7 +9,7 @@ import typer
 
 from search_spaces import interval_text, value_text
 
-from ..console import counting, print_json, print_lines, print_table
+from ..console import counting, note, print_json, print_lines, print_table
 from .options import AsJson, Checkpoint, SkipUnreadable
 
 if TYPE_CHECKING:
@@ -42,7 +42,15 @@ def export(
     from ..use import export_checkpoint
 
     with counting("reading the data") as progress:
-        exported, quantised = export_checkpoint(checkpoint, onnx, data, int8, skip_unreadable, progress)
+        exported, quantised = export_checkpoint(
+            checkpoint,
+            onnx,
+            data,
+            int8,
+            skip_unreadable,
+            progress,
+            notify=note,
+        )
     if as_json:
         told: dict[str, Any] = exported.to_json()
         print_json(told | ({"int8": quantised.to_json()} if quantised else {}))

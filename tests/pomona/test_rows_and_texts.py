@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -271,19 +272,37 @@ def test_the_export_tells_what_it_is_for(run: Run, trained: dict[str, Model]) ->
         assert not Path("eight.onnx").exists()
 
 
-def test_another_table_is_scored_whole(trained: dict[str, Model], tmp_path: Path, run: Run) -> None:
+def test_another_table_is_scored_whole_but_for_what_was_trained_on(
+    trained: dict[str, Model], tmp_path: Path, run: Run
+) -> None:
     checkpoint = trained["bonus"][0]
-    rows = [f"{n % 10},{n % 7},{n % 5},{12 * (n % 10) + 6 * (n % 7) + 2 * (n % 5) + 20}" for n in range(40)]
+    rows = [f"{n % 10 + 50},{n % 7},{n % 5},{12 * (n % 10) + 6 * (n % 7) + 2 * (n % 5) + 620}" for n in range(40)]
     (tmp_path / "other.csv").write_text("\n".join([",".join(BONUS.columns), *rows]) + "\n")
 
-    def seen(*options: object) -> int:
+    def seen(*options: object) -> tuple[int, int]:
         code, out, err = run("evaluate", checkpoint, *options, "--json")
         assert code == 0, err
-        return int(json.loads(out)["n"])
+        told = json.loads(out)
+        assert told["n_trained_on"] == 0
+        return told["n"], told["n_trained_on_left_out"]
 
-    assert seen("--data", "other.csv") == 40
-    assert seen("--data", "other.csv", "--split", "valid") == 8
-    assert seen() == seen("--data", "generated") == 200
+    assert seen("--data", "other.csv") == (40, 0)
+    code, out, err = run("evaluate", checkpoint, "--data", "other.csv", "--split", "valid")
+    assert (code, out) == (1, "")
+    assert "none of its 40 examples was trained on: leave the split out" in err
+    assert seen() == (200, 0)
+    assert seen("--data", "generated") == seen("--data", "generated", "--split", "valid") == (200, 800)
+    # What was held out, one row of it twice, and some that were trained on, each written in another way.
+    of_training, held_out = (open_data("generated", BONUS).at(0).named(split) for split in ("train", "valid"))
+    assert of_training is not None
+    assert held_out is not None
+    for split, count in ((held_out, 9), (of_training, 20)):
+        inputs, labels = split.take(torch.arange(count))
+        rows += [
+            ",".join(f"{x:.3f}" for x in [*row, y]) for row, y in zip(inputs.tolist(), labels.tolist(), strict=True)
+        ]
+    (tmp_path / "other.csv").write_text("\n".join([",".join(BONUS.columns), *reversed([*rows, rows[40]])]) + "\n")
+    assert seen("--data", "other.csv") == (50, 20)
 
 
 def test_a_table_of_another_task_is_not_generated() -> None:

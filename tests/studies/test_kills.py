@@ -22,7 +22,7 @@ from ..toys import TOY, ToyData, toy_backbone
 from .settings import settings_for
 
 EPOCHS = 4
-# Heads, and lanes that begin to train stages half way, on two batch sizes: several groups, and lanes that change places.
+# Heads, and lanes that begin to train stages half way, on two batch sizes: several groups, and lanes that move.
 TASK = replace(
     TOY,
     recipe=TOY.recipe | {"batch_size": 16},

@@ -14,7 +14,6 @@ from search_spaces import Config, InputError, Task, is_numeric
 from ..interrupts import CheckStop, never_stop
 from ..structure import resolution_of
 from .idx import TORCHVISION, fetch_idx, is_idx, read_idx
-from .layout import arrange_photos
 from .photos import TRUST_SPLIT as TRUST_SPLIT
 from .photos import PhotoSet as PhotoSet
 from .photos import labelled_photos as labelled_photos
@@ -22,11 +21,12 @@ from .photos import read_photos as read_photos
 from .photos import scan as scan
 from .rendered import rendered_folder as rendered_folder
 from .splits import Data as Data
+from .splits import Labelled as Labelled
 from .splits import Split as Split
 from .splits import Splits as Splits
 from .tables import GENERATED as GENERATED
-from .tables import generate_bonus, read_features, read_table
-from .texts import encode_texts, read_texts
+from .tables import TableSet, generate_bonus, read_features, read_labelled_rows, read_table
+from .texts import encode_texts, read_labelled_texts, read_texts
 from .threads import Progress
 
 RENDERED = "rendered"
@@ -99,6 +99,56 @@ def open_again(
     return data
 
 
+def open_labelled(
+    source: str,
+    classes: Sequence[str],
+    kind: Kind,
+    split: str | None,
+    resolution: int,
+    *,
+    skip_unreadable: bool = False,
+    trust_split: bool = False,
+    progress: Progress | None = None,
+) -> Labelled:
+    """Examples to score a model of `classes` on: of `split`, `valid` unless given, or all where the data has no splits.
+
+    `source` is a folder, a file or a source as in `open_data`. Nothing is divided: whether an example of data without
+    splits is for training or not is up to the checkpoint that is scored. Classes may be absent from the data.
+
+    Raises:
+        InputError: the data can't be read, has a class that is none of `classes`, or has not that split.
+    """
+    if kind.modality != "image":
+        if split == "test":
+            raise InputError(f"{source} has no split 'test': leave the split out")
+        return Labelled(_labelled_rows(source, classes, kind))
+    if source.startswith(f"{TRUST_SPLIT}:"):
+        source, trust_split = source.removeprefix(f"{TRUST_SPLIT}:"), True
+    if is_folder_of_photos(source):
+        return labelled_photos(
+            Path(source),
+            classes,
+            split,
+            resolution,
+            skip_unreadable=skip_unreadable,
+            trust_split=trust_split,
+            progress=progress,
+        )
+    name = split or "valid"
+    chosen = open_again(source, classes, kind, progress=progress).at(resolution).named(name)
+    if chosen is None:
+        raise InputError(f"{source} has no split {name!r}: leave the split out")
+    return Labelled(chosen, name)
+
+
+def _labelled_rows(source: str, classes: Sequence[str], kind: Kind) -> Split:
+    if kind.modality == "text":
+        return read_labelled_texts(Path(source), classes)
+    if _is_generated(source):
+        return _generated(source, kind).whole()
+    return read_labelled_rows(Path(source), kind.columns, classes, numeric=is_numeric(kind.metric))
+
+
 def _folder_wanted(task: Task) -> str:
     from .sources import SOURCES
 
@@ -130,13 +180,20 @@ def _opened(
 
 
 def _table(source: str | Path, kind: Kind, seed: int) -> Data:
-    name, _, drawn_seed = str(source).partition(":")
-    if name == GENERATED and not isinstance(source, Path):
-        made = generate_bonus(seed=_seed_in(GENERATED, drawn_seed))
-        if made.columns != kind.columns:
-            raise InputError(f"generated data has the columns {', '.join(made.columns)}: name a CSV file with --data")
-        return made
+    if isinstance(source, str) and _is_generated(source):
+        return _generated(source, kind)
     return read_table(Path(source), kind.columns, numeric=is_numeric(kind.metric), seed=seed)
+
+
+def _is_generated(source: str) -> bool:
+    return source.partition(":")[0] == GENERATED
+
+
+def _generated(source: str, kind: Kind) -> TableSet:
+    made = generate_bonus(seed=_seed_in(GENERATED, source.partition(":")[2]))
+    if made.columns != kind.columns:
+        raise InputError(f"generated data has the columns {', '.join(made.columns)}: name a CSV file with --data")
+    return made
 
 
 def _seed_in(source: str, written: str) -> int:
@@ -169,15 +226,6 @@ def _photos(source: str | Path, seed: int, skip_unreadable: bool, progress: Prog
 def is_folder_of_photos(source: str) -> bool:
     """Whether `source` names a folder of photos, there or not, and none of the other data that `open_data` opens."""
     return not source.startswith((RENDERED, TORCHVISION)) and not is_idx(Path(source))
-
-
-def split_note(folder: Path, *, trust_split: bool = False) -> str:
-    """What has to be known of a folder's split, in a line for people; empty where there is nothing.
-
-    Raises:
-        InputError: the folder is missing or laid out wrongly.
-    """
-    return arrange_photos(folder, trust_split=trust_split).note
 
 
 def splits_for(data: Data, config: Config, check_stop: CheckStop = never_stop) -> Splits:

@@ -17,7 +17,7 @@ from search_spaces import InputError
 
 from ..cache import cache_folder
 from .download import RemoteFile, download
-from .splits import Split, Splits, counts_of, short_digest
+from .splits import Split, Splits, counts_of, identities_of, short_digest
 from .threads import Progress
 
 TORCHVISION = "torchvision:"
@@ -72,6 +72,10 @@ class IdxSet:
         return tuple(hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest() for image in self.images)
 
     @cached_property
+    def identities(self) -> torch.Tensor:
+        return identities_of(self.keys)
+
+    @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change with contents, labels and split."""
         digest = hashlib.sha256(self.images.tobytes())
@@ -122,6 +126,7 @@ class IdxSet:
             groups=(),
             names=tuple(f"{self.source} {row}" for row in rows),
             keys=tuple(self.keys[row] for row in rows),
+            identities=self.identities[torch.from_numpy(rows)],
         )
 
 

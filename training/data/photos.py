@@ -18,7 +18,7 @@ from .contents import ContentIndex
 from .decode import DECODING, decoded, square
 from .dividing import divide
 from .layout import SPLITS, Found, arrange_photos
-from .splits import Split, Splits, short_digest
+from .splits import Labelled, Split, Splits, identities_of, short_digest
 from .threads import Progress, in_threads
 
 TRUST_SPLIT = "trust-split"
@@ -147,28 +147,29 @@ def labelled_photos(
     trust_split: bool = False,
     workers: int | None = None,
     progress: Progress | None = None,
-) -> Split:
-    """One split of a folder, or all of a folder without splits, labelled by position in `classes`.
+) -> Labelled:
+    """One split of a folder, `valid` unless given, labelled by position in `classes`; they may be absent from it.
 
-    `split` None is `valid` where there are splits. Classes may be absent from the folder. What `scan` divides anew is
-    divided here in the same way, so that nobody is examined on what `scan` gave to learn.
+    Where the folder has no `valid`, or its split can't be used, `valid` and `train` are both all that `scan` divides:
+    which of it is which, only a checkpoint that was trained on it knows.
 
     Raises:
         InputError: as from `scan`, or the folder has a class that is not in `classes`, or not that split.
     """
     root = folder.resolve()
     arranged = arrange_photos(folder, trust_split=trust_split)
-    found = arranged.photos
-    if arranged.anew:
-        divided = scan(folder, skip_unreadable=skip_unreadable, workers=workers, progress=progress).photos
-        found = [Found(photo.path, photo.label, photo.split, photo.group) for photo in divided]
-    present = [name for name in SPLITS if any(photo.split == name for photo in found)]
-    if split is not None and not present:
-        raise InputError(f"{str(folder)!r} has no splits: leave the split out to take all of it")
-    wanted = (split or "valid") if present else ""
-    found = [photo for photo in found if photo.split == wanted]
+    present = [name for name in SPLITS if any(photo.split == name for photo in arranged.photos)]
+    wanted = split or "valid"
+    undivided = "valid" not in present and wanted != "test"
+    if undivided:
+        found = [photo for photo in arranged.photos if photo.split != "test"]
+    else:
+        found = [photo for photo in arranged.photos if photo.split == wanted]
     if not found:
-        raise InputError(f"{str(folder)!r} has no split {wanted!r}, it has {', '.join(present)}: name one of them")
+        has = f"it has {' and '.join(present)}" if present else "it has none"
+        if arranged.anew:
+            has = "its own one is not used, as it tears copies of photos apart (--trust-split keeps it)"
+        raise InputError(f"{str(folder)!r} has no split {wanted!r}, {has}: leave the split out, or name another one")
     if unknown := sorted({photo.label for photo in found} - set(classes)):
         raise InputError(f"{str(folder)!r} has class {unknown[0]!r}, which is none of {', '.join(classes)}")
     index = ContentIndex(root)
@@ -176,7 +177,8 @@ def labelled_photos(
     if not photos:
         raise InputError(f"{str(folder)!r} holds no photo that can be read")
     index.save()
-    return _split(photos, classes, *_decoded(root, photos, resolution, workers, progress))
+    pool, rows = _decoded(root, photos, resolution, workers, progress)
+    return Labelled(_split(photos, classes, pool, rows), "" if undivided else wanted, arranged.note)
 
 
 def read_photos(paths: Sequence[Path], resolution: int) -> Tensor:
@@ -271,4 +273,5 @@ def _split(photos: Sequence[Photo], classes: Sequence[str], pool: Tensor, rows: 
         groups=tuple(photo.group or photo.path for photo in photos) if any(photo.group for photo in photos) else (),
         names=tuple(photo.path for photo in photos),
         keys=tuple(f"{photo.digest}.{DECODING}" for photo in photos),
+        identities=identities_of(photo.digest for photo in photos),
     )

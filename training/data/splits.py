@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,6 +17,12 @@ from torch import Tensor
 def short_digest(value: list[object]) -> str:
     """16 hexadecimal digits of what JSON can say."""
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
+
+
+def identities_of(digests: Iterable[str]) -> Tensor:
+    """The first 64 bits of hexadecimal digests, int64 (n,)."""
+    raw = bytes.fromhex("".join(digest[:16] for digest in digests))
+    return torch.from_numpy(np.frombuffer(raw, ">i8").astype(np.int64))
 
 
 def counts_of(
@@ -37,7 +43,10 @@ class Split:
     uint8 (pool, R, R, 3), tables float32 (pool, features), texts uint8 (pool, bytes). `rows` are int64, and `labels` as
     many classes (int64) or numbers (float32). `names` says where each example comes from, and `groups` which examples
     show one thing (empty where the data does not say). `keys` stand for the contents of the inputs: equal keys, equal
-    inputs, in whatever data set; empty where nothing is to be remembered about them.
+    inputs, in whatever data set; empty where nothing is to be remembered about them. `identities`, int64 (n,), say
+    which example each is, whatever its file, its place in it, the split and the resolution: of a photo the digest of
+    its file, of a table's row that of its numbers and its target, of a text that of its words. They tell whether a
+    checkpoint was trained on it; None where nobody needs to know.
     """
 
     inputs: Tensor
@@ -46,6 +55,7 @@ class Split:
     groups: tuple[str, ...]
     names: tuple[str, ...]
     keys: tuple[str, ...] = ()
+    identities: Tensor | None = None
 
     def __post_init__(self) -> None:
         assert self.rows.dtype == torch.int64
@@ -53,6 +63,7 @@ class Split:
         assert len(self.rows) == len(self.labels) == len(self.names)
         assert len(self.groups) in (0, len(self.rows))
         assert len(self.keys) in (0, len(self.rows))
+        assert self.identities is None or len(self.identities) == len(self.rows)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -60,6 +71,32 @@ class Split:
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs (n, ...) and labels (n,) of the examples `index` (n,), copied out of the pool."""
         return self.inputs[self.rows[index]], self.labels[index]
+
+    def subset(self, chosen: Tensor) -> Split:
+        """The examples for which `chosen` (n,) is true, of the same pool."""
+        places = chosen.nonzero().flatten()
+        index = places.tolist()
+        return Split(
+            inputs=self.inputs,
+            rows=self.rows[places],
+            labels=self.labels[places],
+            groups=tuple(self.groups[i] for i in index) if self.groups else (),
+            names=tuple(self.names[i] for i in index),
+            keys=tuple(self.keys[i] for i in index) if self.keys else (),
+            identities=None if self.identities is None else self.identities[places],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Examples to score a model on: those of `split`, or where `split` is empty all that the data leaves undivided.
+
+    `note` says what has to be known of the data's split, in a line for people; empty where there is nothing.
+    """
+
+    examples: Split
+    split: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,17 +116,8 @@ class Splits:
     location: str = ""
     fitted: Mapping[str, Tensor] | None = None
 
-    def whole(self) -> Split:
-        """All examples, those of `train` first."""
-        splits = [split for split in (self.train, self.valid, self.test) if split is not None]
-        return Split(
-            inputs=self.train.inputs,
-            rows=torch.cat([split.rows for split in splits]),
-            labels=torch.cat([split.labels for split in splits]),
-            groups=tuple(group for split in splits for group in split.groups),
-            names=tuple(name for split in splits for name in split.names),
-            keys=tuple(key for split in splits for key in split.keys),
-        )
+    def named(self, split: str) -> Split | None:
+        return {"train": self.train, "valid": self.valid, "test": self.test}[split]
 
 
 class Data(Protocol):

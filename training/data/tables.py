@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from search_spaces import InputError
 
 from .dividing import divide
-from .splits import Split, Splits, counts_of, short_digest
+from .splits import Split, Splits, counts_of, identities_of, short_digest
 
 GENERATED = "generated"
 _BONUS = ("performance", "years_of_experience", "projects_completed", "bonus")
@@ -29,7 +29,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 class TableSet:
     """Features (n, f) with a target (n,) each: float32, or int64 where the target is one of `classes`.
 
-    `rows` are those of each split; rows of equal features are in one of them.
+    `rows` are those of each split; rows of equal features are in one of them. `identities` are as in `Split`.
     """
 
     features: NDArray[np.float32]
@@ -37,6 +37,7 @@ class TableSet:
     columns: tuple[str, ...]
     classes: tuple[str, ...]
     names: tuple[str, ...]
+    identities: torch.Tensor
     rows: Mapping[str, NDArray[np.int64]]
     source: str
     location: str
@@ -74,8 +75,8 @@ class TableSet:
         deviation = train.std(axis=0)
         deviation[(train == train[0]).all(axis=0)] = 1
         return Splits(
-            train=self._split(pool, "train"),
-            valid=self._split(pool, "valid"),
+            train=self._split(pool, self.rows["train"]),
+            valid=self._split(pool, self.rows["valid"]),
             test=None,
             classes=self.classes,
             fingerprint=self.fingerprint,
@@ -84,8 +85,11 @@ class TableSet:
             fitted={"mean": torch.from_numpy(train.mean(axis=0)).float(), "std": torch.from_numpy(deviation).float()},
         )
 
-    def _split(self, pool: torch.Tensor, split: str) -> Split:
-        rows = self.rows[split]
+    def whole(self) -> Split:
+        """All rows, in the order of the file."""
+        return self._split(torch.from_numpy(self.features), np.arange(len(self.features)))
+
+    def _split(self, pool: torch.Tensor, rows: NDArray[np.int64]) -> Split:
         return Split(
             inputs=pool,
             rows=torch.from_numpy(rows),
@@ -93,6 +97,7 @@ class TableSet:
             groups=(),
             names=tuple(self.names[row] for row in rows),
             keys=tuple(self.keys[row] for row in rows),
+            identities=self.identities[torch.from_numpy(rows)],
         )
 
 
@@ -114,10 +119,7 @@ def read_table(path: Path, columns: Sequence[str], *, numeric: bool, seed: int =
         targets = _numbers(file, [(line, row[-1:]) for line, row in cells], columns[-1:])[:, 0]
         rows = _divided(file, features, seed)
     else:
-        for line, row in cells:
-            if not row[-1]:
-                raise InputError(f"{file} line {line}: {columns[-1]} is empty: name a class, or remove the row")
-        labels = [row[-1] for _, row in cells]
+        labels = _labels(file, cells, columns[-1])
         classes = tuple(sorted(set(labels)))
         if len(classes) < 2:
             raise InputError(f"{file}: {columns[-1]} is {classes[0]!r} in all rows: name a column with several classes")
@@ -129,10 +131,40 @@ def read_table(path: Path, columns: Sequence[str], *, numeric: bool, seed: int =
         columns=tuple(columns),
         classes=classes,
         names=tuple(f"{file.name} line {line}" for line, _ in cells),
+        identities=_identities(cells, numeric=numeric),
         rows=rows,
         source=file.name,
         location=str(path.resolve()),
     )
+
+
+def read_labelled_rows(path: Path, columns: Sequence[str], classes: Sequence[str], *, numeric: bool) -> Split:
+    """All rows of a CSV file, not divided; labels are numbers or places in `classes`, of which some may be absent.
+
+    Raises:
+        InputError: the file is missing or damaged, lacks a column, holds what is no number, or another class.
+    """
+    file = _file(path)
+    cells = _cells(file, columns)
+    targets: NDArray[np.float32] | NDArray[np.int64]
+    if numeric:
+        targets = _numbers(file, [(line, row[-1:]) for line, row in cells], columns[-1:])[:, 0]
+    else:
+        labels = _labels(file, cells, columns[-1])
+        if unknown := sorted({*labels} - {*classes}):
+            raise InputError(f"{file}: {columns[-1]} is {unknown[0]!r} in a row, which is none of {', '.join(classes)}")
+        targets = np.array([classes.index(label) for label in labels], np.int64)
+    return TableSet(
+        features=_numbers(file, [(line, row[:-1]) for line, row in cells], columns[:-1]),
+        targets=targets,
+        columns=tuple(columns),
+        classes=tuple(classes),
+        names=tuple(f"{file.name} line {line}" for line, _ in cells),
+        identities=_identities(cells, numeric=numeric),
+        rows={},
+        source=file.name,
+        location=str(path.resolve()),
+    ).whole()
 
 
 def read_features(path: Path, columns: Sequence[str]) -> torch.Tensor:
@@ -154,13 +186,15 @@ def generate_bonus(rows: int = 1_000, seed: int = 0) -> TableSet:
     chance = np.random.default_rng(seed)
     performance, years, extra = (chance.integers(1, high, rows, endpoint=True) for high in (10, 10, 3))
     features = np.stack([performance, years, years + extra], axis=1).astype(np.float32)
+    targets = (features @ np.array([12, 6, 2], np.float32) + 20).astype(np.float32)
     source = f"{GENERATED} (seed {seed})"
     return TableSet(
         features=features,
-        targets=(features @ np.array([12, 6, 2], np.float32) + 20).astype(np.float32),
+        targets=targets,
         columns=_BONUS,
         classes=(),
         names=tuple(f"{source} row {row}" for row in range(rows)),
+        identities=_digests([*row, target] for row, target in zip(features.tolist(), targets.tolist(), strict=True)),
         rows=_divided(source, features, seed),
         source=source,
         location=f"{GENERATED}:{seed}",
@@ -221,6 +255,26 @@ def _number(file: Path, line: int, column: str, cell: str) -> float:
     if not abs(value) <= _LARGEST:
         raise InputError(f"{file} line {line}: {column} is {cell!r}, no finite number: mend it, or remove the row")
     return value
+
+
+def _labels(file: Path, cells: Sequence[tuple[int, Sequence[str]]], column: str) -> list[str]:
+    for line, row in cells:
+        if not row[-1]:
+            raise InputError(f"{file} line {line}: {column} is empty: name a class, or remove the row")
+    return [row[-1] for _, row in cells]
+
+
+def _identities(cells: Sequence[tuple[int, Sequence[str]]], *, numeric: bool) -> torch.Tensor:
+    """Equal for rows of equal numbers and targets, however they are written; the last cell is the target."""
+    # Zero has two signs here too. In 64 bits: what training rounds away may tell two rows apart.
+    return _digests(
+        [*(float(cell) + 0.0 for cell in (row if numeric else row[:-1])), *([] if numeric else row[-1:])]
+        for _, row in cells
+    )
+
+
+def _digests(rows: Iterable[Sequence[float | str]]) -> torch.Tensor:
+    return identities_of(hashlib.blake2b(repr(row).encode(), digest_size=8).hexdigest() for row in rows)
 
 
 def _keys(features: NDArray[np.float32]) -> tuple[str, ...]:

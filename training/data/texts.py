@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from search_spaces import InputError
 
 from .dividing import divide
-from .splits import Split, Splits, counts_of, short_digest
+from .splits import Split, Splits, counts_of, identities_of, short_digest
 
 BYTES = 320
 """Of a text, so many bytes are looked at: two SMS of 160 characters. 27 of the collection's 4,738 texts are longer."""
@@ -62,8 +62,8 @@ class TextSet:
 
     def at(self, resolution: int) -> Splits:
         """The texts as bytes, uint8 (n, `BYTES`); they have no resolution."""
-        pool = encode_texts(self.texts)
-        splits = {name: self._split(pool, rows) for name, rows in self.rows.items()}
+        pool, identities = encode_texts(self.texts), self._identities()
+        splits = {name: self._split(pool, identities, rows) for name, rows in self.rows.items()}
         return Splits(
             train=splits["train"],
             valid=splits["valid"],
@@ -74,7 +74,16 @@ class TextSet:
             location=self.location,
         )
 
-    def _split(self, pool: torch.Tensor, rows: NDArray[np.int64]) -> Split:
+    def whole(self) -> Split:
+        """All texts, in the order of the file."""
+        return self._split(encode_texts(self.texts), self._identities(), np.arange(len(self.texts)))
+
+    def _identities(self) -> torch.Tensor:
+        # Without the label: words that were learnt under another one are not new.
+        plain = (_plain(text).encode() for text in self.texts)
+        return identities_of(hashlib.blake2b(text, digest_size=8).hexdigest() for text in plain)
+
+    def _split(self, pool: torch.Tensor, identities: torch.Tensor, rows: NDArray[np.int64]) -> Split:
         return Split(
             inputs=pool,
             rows=torch.from_numpy(rows),
@@ -82,6 +91,7 @@ class TextSet:
             groups=(),
             names=tuple(self.texts[row] for row in rows),
             keys=tuple(hashlib.blake2b(pool[row].numpy().data, digest_size=16).hexdigest() for row in rows),
+            identities=identities[torch.from_numpy(rows)],
         )
 
 
@@ -124,6 +134,28 @@ def read_texts(path: Path, *, seed: int = 0) -> TextSet:
         source=path.name,
         location=str(path.resolve()),
     )
+
+
+def read_labelled_texts(path: Path, classes: Sequence[str]) -> Split:
+    """All texts of a file, not divided, with their places in `classes` as labels; not all of those need be there.
+
+    Raises:
+        InputError: as from `read_texts`, or a label is none of `classes`.
+    """
+    file = _file(path)
+    labels, texts = _parsed(file)
+    if not texts:
+        raise InputError(f"{str(file)!r}: there are no texts: give it lines of label<TAB>text")
+    if unknown := sorted({*labels} - {*classes}):
+        raise InputError(f"{str(file)!r} has label {unknown[0]!r}, which is none of {', '.join(classes)}")
+    return TextSet(
+        texts=tuple(texts),
+        labels=np.array([classes.index(label) for label in labels], dtype=np.int64),
+        held_out=np.zeros(len(texts), np.bool_),
+        classes=tuple(classes),
+        source=path.name,
+        location=str(path.resolve()),
+    ).whole()
 
 
 def _plain(text: str) -> str:

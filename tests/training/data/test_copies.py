@@ -123,14 +123,14 @@ def test_a_manifest_knows_better_than_names(tmp_path: Path) -> None:
     assert scan(tmp_path, trust_split=True) == photos
 
 
-def test_labelled_photos_are_of_the_same_split(tmp_path: Path) -> None:
+def test_labelled_photos_are_of_no_split_that_is_not_used(tmp_path: Path) -> None:
     photos = scan(_kaggle(tmp_path))
-    for split in ("train", "valid"):
-        labelled = labelled_photos(tmp_path, CLASSES, split, 8)
-        assert set(labelled.names) == {photo.path for photo in photos.photos if photo.split == split}
-    with pytest.raises(InputError, match="no split 'test', it has train, valid"):
+    labelled = labelled_photos(tmp_path, CLASSES, None, 8)
+    assert (labelled.split, labelled.note) == ("", photos.note)
+    assert set(labelled.examples.names) == {photo.path for photo in photos.photos}
+    with pytest.raises(InputError, match=r"no split 'test', its own one is not used.*--trust-split keeps it"):
         labelled_photos(tmp_path, CLASSES, "test", 8)
-    trusted = labelled_photos(tmp_path, CLASSES, "test", 8, trust_split=True)
+    trusted = labelled_photos(tmp_path, CLASSES, "test", 8, trust_split=True).examples
     assert all(name.startswith("test/") for name in trusted.names)
     assert len(trusted) == 24
 

@@ -191,23 +191,27 @@ def test_a_class_of_which_nothing_can_be_read_is_missing(tmp_path: Path) -> None
 
 def test_labels_follow_the_given_classes_not_the_folder(tmp_path: Path) -> None:
     classes = ("pear", "quince", "apple")
-    split = labelled_photos(write_folder(tmp_path, TWO_SPLITS), classes, None, 8)
-    assert len(split) == 4
+    labelled = labelled_photos(write_folder(tmp_path, TWO_SPLITS), classes, None, 8)
+    split = labelled.examples
+    assert (labelled.split, len(split)) == ("valid", 4)
     assert [classes[label] for label in split.labels] == [Path(name).parent.name for name in split.names]
-    assert len(labelled_photos(tmp_path, classes, "train", 8)) == 7
+    assert len(labelled_photos(tmp_path, classes, "train", 8).examples) == 7
 
 
-def test_all_of_a_bare_folder_is_taken(tmp_path: Path) -> None:
-    assert len(labelled_photos(write_folder(tmp_path, {"pear": 3}), ("apple", "pear"), None, 8)) == 3
+@pytest.mark.parametrize("layout", [{"pear": 3}, {"train/pear": 3}, {"train/pear": 3, "test/pear": 2}])
+def test_all_that_is_to_be_divided_is_taken(tmp_path: Path, layout: Layout) -> None:
+    write_folder(tmp_path, layout)
+    for split in (None, "valid", "train"):
+        labelled = labelled_photos(tmp_path, ("apple", "pear"), split, 8)
+        assert (labelled.split, len(labelled.examples)) == ("", 3)
 
 
 @pytest.mark.parametrize(
     ("layout", "split", "message"),
     [
         (BARE | {"quince": 1}, None, "class 'quince', which is none of apple, pear"),
-        (BARE, "valid", "has no splits"),
-        (TWO_SPLITS, "test", "no split 'test', it has train, valid"),
-        ({"train/apple": 1}, None, "no split 'valid', it has train"),
+        (BARE, "test", "no split 'test', it has none"),
+        (TWO_SPLITS, "test", "no split 'test', it has train and valid"),
     ],
 )
 def test_labelled_photos_refuses(tmp_path: Path, layout: Layout, split: str | None, message: str) -> None:
@@ -220,7 +224,7 @@ def test_labelled_photos_skips_only_on_demand(tmp_path: Path) -> None:
     (tmp_path / "apple/notes.txt").write_text("x")
     with pytest.raises(InputError, match="1 of 3 files"):
         labelled_photos(tmp_path, ("apple", "pear"), None, 8)
-    assert len(labelled_photos(tmp_path, ("apple", "pear"), None, 8, skip_unreadable=True)) == 2
+    assert len(labelled_photos(tmp_path, ("apple", "pear"), None, 8, skip_unreadable=True).examples) == 2
     for number in range(2):
         (tmp_path / f"apple/{number}.png").unlink()
     with pytest.raises(InputError, match="no photo that can be read"):
