@@ -37,7 +37,8 @@ RECORD = "checkpoint.json"
 class CheckpointRecord:
     """Everything about a checkpoint but its tensors. `epoch` of `epochs` are done; `data` opens its data again.
 
-    `start` is the tick of the first epoch, as in `fit`; `modality`, `columns` and `metric` are the task's.
+    `start` is the tick of the first epoch, as in `fit`; `modality`, `columns` and `metric` are the task's, and `offset`
+    is as in `Splits`.
     """
 
     task: str
@@ -63,6 +64,7 @@ class CheckpointRecord:
     modality: str = "image"
     columns: tuple[str, ...] = ()
     metric: str = "accuracy"
+    offset: float = 0.0
 
     @property
     def kind(self) -> Kind:
@@ -91,6 +93,7 @@ class Checkpoint:
         backbone = build(backbone_of(record.config))
         head = Head(backbone.widths[-1], self.objective.outputs, record.config)
         model = Classifier(backbone, record.config, head)
+        model.offset = record.offset
         restore_model(model, self.tensors, self.folder)
         if as_trained:
             cut = structure_of(record.config, len(backbone.stages)).cut

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +28,7 @@ class Evaluation:
     `accuracy`, `per_class` and `confusion` are of classes, and None or empty where labels are numbers:
     `confusion[i][j]` counts examples of class i taken for class j.
     `outputs` are what the model answered, in the split's order and on the CPU: logits (n, classes) or numbers (n, 1).
-    They are no part of the JSON.
+    They are no part of the JSON. `note` says why the metric has no value on these labels, where it has none.
     """
 
     metric: str
@@ -39,6 +40,7 @@ class Evaluation:
     confusion: list[list[int]]
     classes: tuple[str, ...]
     outputs: torch.Tensor = field(repr=False, compare=False)
+    note: str = ""
 
     def to_json(self) -> dict[str, Any]:
         answer: dict[str, Any] = {"metric": self.metric, "value": self.score.value, "n": self.score.n}
@@ -66,10 +68,13 @@ def evaluate(checkpoint: Checkpoint, split: Split, device: torch.device) -> Eval
         checkpoint.classifier(as_trained=device.type == "cpu").to(device), split, device, record.numerics
     )
     answers = metric.answers(outputs)
+    undefined = metric.undefined(split.labels)
     classes = _of_classes(answers, split, record.classes) if record.classes else {}
     return Evaluation(
         metric=record.metric,
-        score=metric.estimate(answers, split.labels),
+        score=Estimate(math.nan, len(split), -math.inf, math.inf)
+        if undefined
+        else metric.estimate(answers, split.labels),
         grouped=metric.grouped(answers, split.labels, split.groups),
         beside=metric.beside(answers, split.labels),
         accuracy=classes.get("accuracy"),
@@ -77,6 +82,7 @@ def evaluate(checkpoint: Checkpoint, split: Split, device: torch.device) -> Eval
         confusion=classes.get("confusion", []),
         classes=record.classes,
         outputs=outputs,
+        note=f"{record.metric} is not defined on these {len(split)} examples: {undefined}" if undefined else "",
     )
 
 
@@ -195,5 +201,5 @@ def predict_outputs(model: Classifier, split: Split, device: torch.device, numer
         inputs = model.prepared(stored, numerics.memory_format)
         with numerics.autocast(device):
             features = model.suffix(inputs, 0)
-        parts.append(model.head(features).cpu())
+        parts.append(model.answers(features).cpu())
     return torch.cat(parts)
