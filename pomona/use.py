@@ -55,6 +55,8 @@ def evaluate_checkpoint(
     checkpoint = training.load_checkpoint(path)
     chosen = _labelled(checkpoint, data, split, skip_unreadable, progress, trust_split=trust_split, notify=notify)
     result = training.evaluate(checkpoint, chosen, training.resolve_device(device))
+    if notify is not None and result.note:
+        notify(result.note)
     if figures is not None:
         scored = checkpoint.record.source if data is None else data
         write_evaluation(figures, result, chosen, checkpoint.record, f"{scored} ({split})" if split else scored)

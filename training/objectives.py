@@ -219,7 +219,10 @@ class R2(_OfNumbers):
 
     def _of(self, answers: Tensor, labels: Tensor) -> float:
         whole = float((labels - labels.mean()).square().sum())
-        return 1 - float((answers - labels).square().sum()) / whole if whole else math.nan
+        # Of equal numbers the mean may be another one, by rounding.
+        if not whole or bool((labels == labels[0]).all()):
+            return math.nan
+        return 1 - float((answers - labels).square().sum()) / whole
 
     def beside(self, answers: Tensor, labels: Tensor) -> dict[str, float]:
         return {"rmse": RootMeanSquaredError().value(answers, labels)}
