@@ -164,23 +164,62 @@ def square(data: bytes, resolution: int) -> NDArray[np.uint8]:
 
 
 def _read_rgb(data: bytes, resolution: int) -> Image.Image:
-    import numpy as np
     from PIL import Image, ImageOps
 
     image: Image.Image = Image.open(BytesIO(data))
     image.draft(None, (2 * resolution, 2 * resolution))
+    tile = getattr(image, "tile", None)  # gone once the pixels are loaded
+    layout = tile[0][3] if tile else ""
+    layout = layout[0] if isinstance(layout, tuple) and layout else layout
     image.load()
     ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I"):
-        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+        image = _eight_bits(image)
     elif image.mode == "F":
         raise ValueError("floating-point pixels have no agreed range")
+    elif isinstance(layout, str) and re.fullmatch(r".*;16[BLN]", layout) and _brightest(image) < 64:
+        raise ValueError(
+            "its 16-bit colours use 14 bits or fewer, and would come out nearly black: stretch them to 16 bits, or "
+            "save it with 8"
+        )
     if image.has_transparency_data:
         image = image.convert("RGBA")
         flat = Image.new("RGB", image.size, _WHITE)
         flat.paste(image, mask=image.getchannel("A"))
         return flat
     return image.convert("RGB")
+
+
+def _brightest(image: Image.Image) -> int:
+    import numpy as np
+
+    return max(int(np.asarray(image.getchannel(name)).max()) for name in image.getbands() if name not in "Aa")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey values of 16 or 32 bits, by the smallest usual range that holds them, unless the file says which it is."""
+    import numpy as np
+    from PIL import Image
+
+    values = np.asarray(image)
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high >= 2**16:
+        raise ValueError(f"grey values from {low} to {high} have no agreed range: save it with 8 or 16 bits")
+    if image.format in ("PPM", "JPEG2000"):  # which Pillow has stretched
+        high = 2**16 - 1
+    for told in (2 ** (_tag(image, 258) or 16) - 1, _tag(image, 281)):  # bits, and the largest value
+        if told is not None and high <= told < 2**16 - 1:
+            high = told
+    bits = next(bits for bits in (8, 10, 12, 14, 16) if high < 2**bits)
+    grey = (values >> (bits - 8)).astype(np.uint8)
+    return Image.fromarray(255 - grey if _tag(image, 262) == 0 else grey)  # where 0 is white
+
+
+def _tag(image: Image.Image, number: int) -> int | None:
+    """A whole number that a TIFF file says about itself."""
+    value = getattr(image, "tag_v2", {}).get(number)
+    value = value[0] if isinstance(value, tuple) and value else value
+    return value if isinstance(value, int) else None
 
 
 def _read(path: Path, resolution: int) -> NDArray[np.uint8]:

@@ -59,6 +59,7 @@ _INPUT_TYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(
 _PHOTO = {
     "decoding": DECODING,
     "frame": "the first, upright by its EXIF orientation, RGB, transparent parts on white",
+    "grey of 16 or 32 bits": "by the smallest of 8, 10, 12, 14 and 16 bits that holds the file's largest value",
     "jpeg": "Pillow's draft mode for (2 * resolution, 2 * resolution)",
     "resize": "the whole picture to (resolution, resolution), aspect not kept, Pillow's BICUBIC with reducing_gap 3.0",
     "input": "uint8 (batch, resolution, resolution, 3)",

@@ -13,15 +13,19 @@ import PIL
 
 from ..cache import cache_folder
 from ..files import atomic_write_bytes
-from .decode import why_unreadable
+from .pictures import examined
 from .threads import Progress, in_threads
 
 _SETTLED_NS = 2_000_000_000
+# What is a picture, and of which digest: Pillow's version, and ours.
+_READER = f"{PIL.__version__}, 2"
 
 
 @dataclass(frozen=True)
 class Content:
-    """sha256 of a file's bytes, and why it is no picture (None where it is one)."""
+    """`digest` is the sha256 of a file's bytes, and of one with grey values of more than eight bits, unless they fill
+    16, a point and how they are read: two files of one digest give the same pixels. `problem` is why it is no picture,
+    None where it is one."""
 
     digest: str
     problem: str | None
@@ -59,13 +63,13 @@ class ContentIndex:
         known = self._known | settled
         if known != self._known:
             files = {path: [*stamp, content.digest, content.problem] for path, (stamp, content) in known.items()}
-            atomic_write_bytes(self._path, json.dumps({"pillow": PIL.__version__, "files": files}).encode())
+            atomic_write_bytes(self._path, json.dumps({"pillow": _READER, "files": files}).encode())
 
     def _load(self) -> dict[str, tuple[_Stamp, Content]]:
         try:
             index = json.loads(self._path.read_bytes())
-            # Another Pillow may read more, or less.
-            if index["pillow"] != PIL.__version__:
+            # Another reader may read more, or less.
+            if index["pillow"] != _READER:
                 return {}
             return {
                 path: ((size, modified, changed), Content(digest, problem))
@@ -87,4 +91,6 @@ class ContentIndex:
             data = (self._root / path).read_bytes()
         except OSError as problem:
             return Content("", problem.strerror or type(problem).__name__)
-        return Content(hashlib.sha256(data).hexdigest(), why_unreadable(data))
+        reading, unreadable = examined(data)
+        digest = hashlib.sha256(data).hexdigest()
+        return Content(f"{digest}.{reading}" if reading else digest, unreadable)
