@@ -49,7 +49,7 @@ def short_floats_suffice(features: Floats) -> bool:
     rounding = np.abs(short.astype(np.float64) - exact)
     middle = np.median(exact, axis=0)
     away = np.abs(exact - middle)
-    if (rounding > _NEGLIGIBLE * np.maximum(away, _scale(exact))).any():
+    if ((rounding > _NEGLIGIBLE * np.maximum(away, _scale(exact))) & ~constant_columns(exact)).any():
         return False
     mean, deviation = standardisation(exact)
     short_mean, short_deviation = (part.astype(np.float32) for part in standardisation(short))
