@@ -19,6 +19,7 @@ import csv
 import importlib
 import json
 import math
+import re
 import sys
 import time
 import warnings
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 _BATCH = 32
 _WHITE = (255, 255, 255)
 _LARGEST = 3.4028234663852886e38  # of 32-bit floats
+_COMMAS = re.compile(r"[+-]?[\d.,' ]*,[\d.,' ]*")
 
 
 class PredictionError(ValueError):
@@ -67,12 +69,12 @@ class Model:
         """
         (asked,) = self.session.get_inputs()
         answers: list[dict[str, Any]] = []
-        for names, batch in self._batches(files, asked.shape[-1]):
+        for names, batch in self._batches(files, asked):
             (outputs,) = self.session.run(None, {asked.name: batch})
             answers += self._named(names, outputs) if self.classes else _numbered(names, outputs)
         return answers
 
-    def _batches(self, files: Sequence[str | Path], width: int) -> Iterator[tuple[list[str], NDArray[Any]]]:
+    def _batches(self, files: Sequence[str | Path], asked: Any) -> Iterator[tuple[list[str], NDArray[Any]]]:
         import numpy as np
 
         if self.modality == "image":
@@ -81,11 +83,11 @@ class Model:
                 pixels = np.stack([_read(Path(path), self.resolution) for path in paths])
                 yield [str(path) for path in paths], pixels
             return
-        names, inputs = self._rows(files) if self.modality == "tabular" else _lines(files, width)
+        names, inputs = self._rows(files, asked.type) if self.modality == "tabular" else _lines(files, asked.shape[-1])
         for start in range(0, len(names), _BATCH):
             yield names[start : start + _BATCH], inputs[start : start + _BATCH]
 
-    def _rows(self, files: Sequence[str | Path]) -> tuple[list[str], NDArray[np.float32]]:
+    def _rows(self, files: Sequence[str | Path], kind: str) -> tuple[list[str], NDArray[Any]]:
         import numpy as np
 
         names, rows = [], []
@@ -93,7 +95,8 @@ class Model:
             numbers = _read_table(Path(file), self.columns[:-1])
             names += [f"{file} row {row}" for row in range(1, 1 + len(numbers))]
             rows += numbers
-        return names, np.array(rows, np.float32)
+        # A model takes 64 bits where a column has more digits than 32 bits hold.
+        return names, np.array(rows, np.float64 if kind == "tensor(double)" else np.float32)
 
     def _named(self, names: Sequence[str], logits: NDArray[np.float32]) -> Iterator[dict[str, Any]]:
         for name, row in zip(names, _softmax(logits), strict=True):
@@ -162,23 +165,62 @@ def square(data: bytes, resolution: int) -> NDArray[np.uint8]:
 
 
 def _read_rgb(data: bytes, resolution: int) -> Image.Image:
-    import numpy as np
     from PIL import Image, ImageOps
 
     image: Image.Image = Image.open(BytesIO(data))
     image.draft(None, (2 * resolution, 2 * resolution))
+    tile = getattr(image, "tile", None)  # gone once the pixels are loaded
+    layout = tile[0][3] if tile else ""
+    layout = layout[0] if isinstance(layout, tuple) and layout else layout
     image.load()
     ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I"):
-        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+        image = _eight_bits(image)
     elif image.mode == "F":
         raise ValueError("floating-point pixels have no agreed range")
+    elif isinstance(layout, str) and re.fullmatch(r".*;16[BLN]", layout) and _brightest(image) < 64:
+        raise ValueError(
+            "its 16-bit colours use 14 bits or fewer, and would come out nearly black: stretch them to 16 bits, or "
+            "save it with 8"
+        )
     if image.has_transparency_data:
         image = image.convert("RGBA")
         flat = Image.new("RGB", image.size, _WHITE)
         flat.paste(image, mask=image.getchannel("A"))
         return flat
     return image.convert("RGB")
+
+
+def _brightest(image: Image.Image) -> int:
+    import numpy as np
+
+    return max(int(np.asarray(image.getchannel(name)).max()) for name in image.getbands() if name not in "Aa")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey values of 16 or 32 bits, by the smallest usual range that holds them, unless the file says which it is."""
+    import numpy as np
+    from PIL import Image
+
+    values = np.asarray(image)
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high >= 2**16:
+        raise ValueError(f"grey values from {low} to {high} have no agreed range: save it with 8 or 16 bits")
+    if image.format in ("PPM", "JPEG2000"):  # which Pillow has stretched
+        high = 2**16 - 1
+    for told in (2 ** (_tag(image, 258) or 16) - 1, _tag(image, 281)):  # bits, and the largest value
+        if told is not None and high <= told < 2**16 - 1:
+            high = told
+    bits = next(bits for bits in (8, 10, 12, 14, 16) if high < 2**bits)
+    grey = (values >> (bits - 8)).astype(np.uint8)
+    return Image.fromarray(255 - grey if _tag(image, 262) == 0 else grey)  # where 0 is white
+
+
+def _tag(image: Image.Image, number: int) -> int | None:
+    """A whole number that a TIFF file says about itself."""
+    value = getattr(image, "tag_v2", {}).get(number)
+    value = value[0] if isinstance(value, tuple) and value else value
+    return value if isinstance(value, int) else None
 
 
 def _read(path: Path, resolution: int) -> NDArray[np.uint8]:
@@ -201,21 +243,24 @@ def _read_table(file: Path, columns: Sequence[str]) -> list[list[float]]:
     if not file.is_file():
         raise PredictionError(f"{file} is not there: name a CSV file")
     rows: list[tuple[int, list[str]]] = []
+    line = 1
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
-            reader = csv.reader(text)
+            reader = csv.reader(text, strict=True)
             header = [name.strip() for name in next(reader, [])]
             places = [_place(file, header, column) for column in columns]
             line = reader.line_num + 1
             for row in reader:
                 if row and len(row) != len(header):
                     raise PredictionError(
-                        f"{file} line {line}: {len(row)} cells, but {len(header)} columns: mend the line"
+                        f"{file} line {line}: {len(row)} cells, but {len(header)} columns: fix the line"
                     )
                 if row:
                     rows.append((line, row))
                 line = reader.line_num + 1
-    except (OSError, UnicodeDecodeError, csv.Error) as problem:
+    except csv.Error as problem:
+        raise PredictionError(f"{file} line {line} can't be read as CSV ({problem}): fix its quotes") from None
+    except (OSError, UnicodeDecodeError) as problem:
         raise PredictionError(f"{file} can't be read as CSV in UTF-8 ({problem}): save it as that") from None
     if not rows:
         raise PredictionError(f"{file} holds no rows below its header: name a file that does")
@@ -224,19 +269,33 @@ def _read_table(file: Path, columns: Sequence[str]) -> list[list[float]]:
 
 
 def _place(file: Path, header: Sequence[str], column: str) -> int:
-    if header.count(column) != 1:
-        how = "several columns" if column in header else "no column"
-        raise PredictionError(f"{file} line 1: {how} {column!r}, there are {', '.join(header)}: rename the columns")
-    return header.index(column)
+    places = [place for place, name in enumerate(header) if name == column]
+    if not places:
+        places = [place for place, name in enumerate(header) if _plain(name) == _plain(column)]
+    if len(places) == 1:
+        return places[0]
+    if len(header) == 1 and (other := next((mark for mark in ";\t|" if mark in header[0]), None)) is not None:
+        raise PredictionError(
+            f"{file} line 1: no column {column!r}, the cells are separated by {other!r}: save it with commas between "
+            "cells and points in numbers"
+        )
+    how = "several columns" if places else "no column"
+    raise PredictionError(f"{file} line 1: {how} {column!r}, there are {', '.join(header)}: rename the columns")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", "_", name.casefold())
 
 
 def _number(file: Path, line: int, column: str, cell: str) -> float:
     try:
-        value = float(cell)
+        # Python takes 1_000 for 1000; no program writes that.
+        value = float("nan") if "_" in cell else float(cell)
     except ValueError:
         value = float("nan")
     if not abs(value) <= _LARGEST:
-        raise PredictionError(f"{file} line {line}: {column} is {cell!r}, no finite number: mend it, or remove the row")
+        way = "write it without commas, as 1234.5" if _COMMAS.fullmatch(cell) else "fix it, or remove the row"
+        raise PredictionError(f"{file} line {line}: {column} is {cell!r}, no finite number: {way}")
     return value
 
 
@@ -253,13 +312,17 @@ def _lines(files: Sequence[str | Path], length: int) -> tuple[list[str], NDArray
 
 
 def _read_lines(file: Path) -> list[str]:
+    """The lines of a text file. Only \\n or \\r\\n ends one: other ends of lines occur within texts."""
     try:
-        # Not splitlines(), for which some characters within a text end a line.
-        lines = file.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
+        raw = file.read_bytes()
     except OSError as problem:
         raise PredictionError(f"{file} can't be read: {problem.strerror}") from None
-    except UnicodeDecodeError:
-        raise PredictionError(f"{file} is no UTF-8 text: one text a line") from None
+    lines = []
+    for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n").split(b"\n"), 1):
+        try:
+            lines.append(line.decode().removesuffix("\r"))
+        except UnicodeDecodeError:
+            raise PredictionError(f"{file} line {number} is no UTF-8 text: save the file as UTF-8") from None
     if lines == [""]:
         raise PredictionError(f"{file} is empty: one text a line")
     return lines

@@ -64,6 +64,8 @@ def evaluate_checkpoint(
         n_trained_on=scored.n_trained_on,
         n_trained_on_left_out=scored.n_left_out,
     )
+    if notify is not None and result.note:
+        notify(result.note)
     if figures is not None:
         source = checkpoint.record.source if data is None else data
         title = f"{source} ({scored.title})" if scored.title else source

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from .errors import InputError
 
 F1 = "f1:"
@@ -32,12 +34,16 @@ def is_numeric(metric: str) -> bool:
 
 def value_text(metric: str, value: float) -> str:
     """A value for people: shares in percent, others as they are."""
+    if math.isnan(value):
+        return "undefined"
     return _number(metric, value) if is_numeric(metric) else f"{100 * value:.2f} %"
 
 
 def interval_text(metric: str, bounds: tuple[float, float]) -> str:
     """An interval for people: that of a share in percent, without the sign."""
     low, high = bounds
+    if math.isinf(low) and math.isinf(high):
+        return "unknown"
     if is_numeric(metric):
         return f"{_number(metric, low)} to {_number(metric, high)}"
     return f"{100 * low:.1f} to {100 * high:.1f}"

@@ -29,6 +29,15 @@ def bonus_checkpoint(folder: Path) -> Checkpoint:
     return _trained(BONUS, BONUS.recipe | {"learning_rate": 0.05}, "generated", folder)
 
 
+def instants_checkpoint(folder: Path) -> Checkpoint:
+    """Of a table with a column of Unix seconds, and a target that is far from zero."""
+    rows = [",".join(BONUS.columns)]
+    rows += [f"{1_700_000_000 + 7 * n % 600},{n % 9},{n % 5},{10**9 + 3 * (7 * n % 600) + n % 9}" for n in range(90)]
+    file = folder.with_suffix(".csv")
+    file.write_text("\n".join(rows) + "\n")
+    return _trained(BONUS, BONUS.recipe | {"learning_rate": 0.2}, file, folder)
+
+
 def level_checkpoint(folder: Path) -> Checkpoint:
     rows = ["level,who,projects_completed,performance"]
     rows += [f"{'junior' if number % 7 < 4 else 'senior'},x,{number % 7},{number}" for number in range(60)]

@@ -11,12 +11,28 @@ import gc
 import os
 import platform
 from functools import cache
+from pathlib import Path
 
 # <malloc.h>
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 # The largest block that the allocator takes on itself.
 _BLOCK = 32 * 2**20
 _KEPT = 2**30
+# Where a container's share of the memory is written, in either version of control groups.
+_SHARES = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+
+
+@cache
+def machine_memory() -> int:
+    """Bytes of memory that this machine has, or its container."""
+    # Where the system does not tell, what a small laptop has.
+    sizes = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 8 * 2**30]
+    for share in _SHARES:
+        try:
+            sizes.append(int(share.read_text()))
+        except (OSError, ValueError):
+            continue  # no such file, or the word "max"
+    return min(sizes)
 
 
 def keep_memory() -> bool:

@@ -50,7 +50,8 @@ _MARK = {"made_by": "pomona", "holds": "checkpoint"}
 class CheckpointRecord:
     """Everything about a checkpoint but its tensors. `epoch` of `epochs` are done; `data` opens its data again.
 
-    `start` is the tick of the first epoch, as in `fit`; `modality`, `columns` and `metric` are the task's.
+    `start` is the tick of the first epoch, as in `fit`; `modality`, `columns` and `metric` are the task's, and `offset`
+    is as in `Splits`.
     """
 
     task: str
@@ -76,6 +77,7 @@ class CheckpointRecord:
     modality: str = "image"
     columns: tuple[str, ...] = ()
     metric: str = "accuracy"
+    offset: float = 0.0
 
     @property
     def kind(self) -> Kind:
@@ -109,6 +111,7 @@ class Checkpoint:
         backbone = build(backbone_of(record.config))
         head = Head(backbone.widths[-1], self.objective.outputs, record.config)
         model = Classifier(backbone, record.config, head)
+        model.offset = record.offset
         restore_model(model, self.tensors, self.folder)
         if as_trained:
             cut = structure_of(record.config, len(backbone.stages)).cut

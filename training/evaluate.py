@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +30,7 @@ class Evaluation:
     Of the `score.n` examples `n_trained_on` were trained on, None where that is not known; `n_trained_on_left_out`
     others were not scored because they were trained on.
     `outputs` are what the model answered, in the split's order and on the CPU: logits (n, classes) or numbers (n, 1).
-    They are no part of the JSON.
+    They are no part of the JSON. `note` says why the metric has no value on these labels, where it has none.
     """
 
     metric: str
@@ -43,6 +44,7 @@ class Evaluation:
     outputs: torch.Tensor = field(repr=False, compare=False)
     n_trained_on: int | None = None
     n_trained_on_left_out: int = 0
+    note: str = ""
 
     def to_json(self) -> dict[str, Any]:
         answer: dict[str, Any] = {"metric": self.metric, "value": self.score.value, "n": self.score.n}
@@ -71,10 +73,13 @@ def evaluate(checkpoint: Checkpoint, split: Split, device: torch.device) -> Eval
         checkpoint.classifier(as_trained=device.type == "cpu").to(device), split, device, record.numerics
     )
     answers = metric.answers(outputs)
+    undefined = metric.undefined(split.labels)
     classes = _of_classes(answers, split, record.classes) if record.classes else {}
     return Evaluation(
         metric=record.metric,
-        score=metric.estimate(answers, split.labels),
+        score=Estimate(math.nan, len(split), -math.inf, math.inf)
+        if undefined
+        else metric.estimate(answers, split.labels),
         grouped=metric.grouped(answers, split.labels, split.groups),
         beside=metric.beside(answers, split.labels),
         accuracy=classes.get("accuracy"),
@@ -82,6 +87,7 @@ def evaluate(checkpoint: Checkpoint, split: Split, device: torch.device) -> Eval
         confusion=classes.get("confusion", []),
         classes=record.classes,
         outputs=outputs,
+        note=f"{record.metric} is not defined on these {len(split)} examples: {undefined}" if undefined else "",
     )
 
 
@@ -200,5 +206,5 @@ def predict_outputs(model: Classifier, split: Split, device: torch.device, numer
         inputs = model.prepared(stored, numerics.memory_format)
         with numerics.autocast(device):
             features = model.suffix(inputs, 0)
-        parts.append(model.head(features).cpu())
+        parts.append(model.answers(features).cpu())
     return torch.cat(parts)

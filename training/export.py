@@ -3,7 +3,8 @@
 The file takes what a client holds:
 - once Pillow has resized a photo, bytes, uint8 (batch, R, R, 3), RGB, also where the model itself is grey. Scaling to
   0..1 and the backbone's normalisation are part of the graph;
-- the numbers of a table's rows as they are, float32 (batch, features). Standardising them is part of the graph;
+- the numbers of a table's rows as they are, float32 (batch, features), or float64 where the digits of a column take
+  that. Standardising them is part of the graph;
 - the bytes of a text, uint8 (batch, bytes). Words, their counting and hashing are part of the graph.
 
 So a client needs no constants, no vocabulary and no order of axes that it could get wrong, and one that sends another
@@ -53,16 +54,19 @@ MOST_EXAMPLES = 400
 # order are a hundredth of that apart.
 _TOLERANCE = 1e-4
 _BATCH = 32
+# onnxruntime's names of what a file takes.
+_INPUT_TYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(double)": np.float64}
 _PHOTO = {
     "decoding": DECODING,
     "frame": "the first, upright by its EXIF orientation, RGB, transparent parts on white",
+    "grey of 16 or 32 bits": "by the smallest of 8, 10, 12, 14 and 16 bits that holds the file's largest value",
     "jpeg": "Pillow's draft mode for (2 * resolution, 2 * resolution)",
     "resize": "the whole picture to (resolution, resolution), aspect not kept, Pillow's BICUBIC with reducing_gap 3.0",
     "input": "uint8 (batch, resolution, resolution, 3)",
     "inside the model": "input / 255, its ITU-R BT.601 luma where mean has one value, minus mean, divided by std",
 }
 _TABLE = {
-    "input": "float32 (batch, features), the numbers as they are, in the order of columns, without the last one",
+    "input": "floats (batch, features), the numbers as they are, in the order of columns, without the last one",
     "inside the model": "minus the training rows' mean, divided by their deviation",
 }
 _TEXT = {
@@ -83,11 +87,12 @@ class Signature:
     output: str
 
     @staticmethod
-    def of(kind: Kind, resolution: int) -> Signature:
+    def of(kind: Kind, resolution: int, numbers: torch.dtype = torch.float32) -> Signature:
+        """`numbers` is the type of a table's."""
         output = "values" if is_numeric(kind.metric) else "logits"
         match kind.modality:
             case "tabular":
-                return Signature("table", (len(kind.columns) - 1,), torch.float32, output)
+                return Signature("table", (len(kind.columns) - 1,), numbers, output)
             case "text":
                 return Signature("texts", (BYTES,), torch.uint8, output)
         return Signature(IMAGES, (resolution, resolution, 3), torch.uint8, output)
@@ -167,10 +172,13 @@ def export_onnx(checkpoint: Checkpoint, file: Path, split: Split) -> Export:
     else:
         seen = sample_of(split, most=MOST_EXAMPLES)
     expected = predict_outputs(model, seen, torch.device("cpu"), Numerics()).numpy()
-    tolerance = _TOLERANCE * max(1.0 if record.classes else 0.0, float(np.abs(expected).max()))
+    tolerance = _TOLERANCE * max(1.0 if record.classes else 0.0, float(np.abs(expected - record.offset).max()))
     with atomic_path(file) as temporary:
         try:
-            write_graph(model, Signature.of(record.kind, record.resolution), temporary)
+            # As many bits as the columns are standardised with.
+            fitted = next(model.stages[0].buffers(), None) if record.modality == "tabular" else None
+            numbers = torch.float32 if fitted is None else fitted.dtype
+            write_graph(model, Signature.of(record.kind, record.resolution, numbers), temporary)
         except torch.onnx.OnnxExporterError as problem:
             reason = str(problem).strip().splitlines()[0]
             raise InputError(f"{record.config.get('backbone')} can't be exported to ONNX: {reason}") from None
@@ -281,17 +289,18 @@ def open_session(file: Path) -> Any:
     return runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 
-def answers(session: Any, split: Split) -> NDArray[np.float32]:
+def answers(session: Any, split: Split) -> NDArray[Any]:
     """Logits (n, classes) or numbers (n, 1) of a split in its order."""
     (asked,) = session.get_inputs()
+    dtype = _INPUT_TYPES[asked.type]
     parts = []
     for start in range(0, len(split), _BATCH):
         inputs, _ = split.take(torch.arange(start, min(start + _BATCH, len(split))))
-        parts.append(session.run(None, {asked.name: inputs.numpy()})[0])
+        parts.append(session.run(None, {asked.name: inputs.numpy().astype(dtype, copy=False)})[0])
     return np.concatenate(parts)
 
 
-def right(logits: NDArray[np.float32], split: Split) -> tuple[bool, ...]:
+def right(logits: NDArray[Any], split: Split) -> tuple[bool, ...]:
     """Whether the likeliest class of each example is its label."""
     return tuple(bool(hit) for hit in logits.argmax(1) == split.labels.numpy())
 

@@ -264,6 +264,7 @@ def _record(group: LaneGroup, about: dict[str, Any], prefixes: Prefixes, splits:
         modality=group.task.modality,
         columns=group.task.columns,
         metric=group.task.metric,
+        offset=splits.offset,
         value=result.value,
         ci95=result.estimate.ci95 if result.estimate else None,
         n=result.n,

@@ -82,7 +82,7 @@ class LaneGroup:
         self.epochs = epochs
         self.tick = tick
         self.prefixes = prefixes = prefixes.fitted_to(splits)
-        self.objective = objective_of(task.metric, splits.classes)
+        self.objective = objective_of(task.metric, splits.classes, splits.offset)
         self._seed = seed
         self._rewindable = rewindable
         self._backbone: Backbone = prefixes.backbone(structure.backbone)
@@ -279,7 +279,7 @@ class LaneGroup:
         for runner, logits in zip(runners, parts, strict=True):
             outputs = torch.cat(logits, 1)
             losses = self.objective.loss.each(outputs, labels).mean(1).tolist()
-            answers = self.objective.metric.answers(outputs).cpu()
+            answers = self.objective.absolute(self.objective.metric.answers(outputs).cpu())
             for place, key in enumerate(runner.keys):
                 scores[key] = (losses[place], answers[place])
         return scores

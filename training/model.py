@@ -45,6 +45,8 @@ class Classifier(nn.Module):
         self.pool = backbone.pool
         self.keeps_statistics = config.get("batch_norm", "pretrained") == "pretrained" and not from_scratch(config)
         self.head = head
+        self.offset = 0.0
+        """Of numbers that were learned as differences from it: see `Splits`."""
         self.resolution = resolution_of(config)
         self.takes_images = backbone.preprocessing is not None
         if backbone.preprocessing is not None:
@@ -79,8 +81,13 @@ class Classifier(nn.Module):
             activations = stage(activations)
         return cast(torch.Tensor, self.pool(activations)).float()
 
+    def answers(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits (N, classes) of pooled features, or numbers (N, 1), which have 64 bits where they have an offset."""
+        outputs = cast(torch.Tensor, self.head(features))
+        return outputs.double() + self.offset if self.offset else outputs
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return cast(torch.Tensor, self.head(self.suffix(images, 0)))
+        return self.answers(self.suffix(images, 0))
 
     def freeze(self, cut: int) -> list[nn.Parameter]:
         """Freezes the first `cut` stages and returns what is trained.

@@ -39,6 +39,9 @@ class Loss(Protocol):
 class Metric(Protocol):
     """A metric of answers (n,), which are what a model says of each example, and labels (n,)."""
 
+    def undefined(self, labels: Tensor) -> str:
+        """Why no answers to these labels have a value; empty where some do."""
+
     def answers(self, outputs: Tensor) -> Tensor:
         """Outputs (..., n, out) -> (..., n)."""
 
@@ -85,20 +88,25 @@ class CrossEntropy:
 
 @dataclass(frozen=True)
 class SquaredError:
-    """In the square of the target's unit; one output a model."""
+    """In the square of the target's unit; one output a model, which is compared with labels less `offset`."""
+
+    offset: float = 0.0
 
     def each(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        return (outputs.squeeze(-1) - labels).square()
+        return (outputs.squeeze(-1) - self._learned(labels)).square()
 
     def mean(self, outputs: Tensor, labels: Tensor, config: Config) -> Tensor:
         return self.each(outputs, labels).mean()
 
     def stacked(self, configs: Sequence[Config], device: torch.device) -> StackedLoss:
         def loss(outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-            apart = outputs - labels[:, None, None]
+            apart = outputs - self._learned(labels)[:, None, None]
             return apart.square().sum((0, 2)), apart.mul_(2 / len(labels))
 
         return loss
+
+    def _learned(self, labels: Tensor) -> Tensor:
+        return (labels.double() - self.offset).float() if self.offset else labels
 
 
 class _OfClasses:
@@ -106,6 +114,9 @@ class _OfClasses:
 
     def answers(self, outputs: Tensor) -> Tensor:
         return outputs.argmax(-1)
+
+    def undefined(self, labels: Tensor) -> str:
+        return ""
 
 
 @dataclass(frozen=True)
@@ -134,6 +145,9 @@ class F1(_OfClasses):
     def value(self, answers: Tensor, labels: Tensor) -> float:
         return _f1_of(self._overlap(answers, labels)[0])
 
+    def undefined(self, labels: Tensor) -> str:
+        return "" if bool((labels == self.positive).any()) else "no example is of its class"
+
     def estimate(self, answers: Tensor, labels: Tensor) -> Estimate:
         """The interval is Wilson's for the overlap (Jaccard's index), of which F1 is a function that only grows."""
         found = wilson(*self._overlap(answers, labels))
@@ -161,6 +175,9 @@ class _OfNumbers:
 
     def answers(self, outputs: Tensor) -> Tensor:
         return outputs.squeeze(-1)
+
+    def undefined(self, labels: Tensor) -> str:
+        return ""
 
     def value(self, answers: Tensor, labels: Tensor) -> float:
         return self._of(answers.double(), labels.double())
@@ -197,9 +214,15 @@ class RootMeanSquaredError(_OfNumbers):
 class R2(_OfNumbers):
     """The share of the target's variance that the answers explain; negative where its mean would explain more."""
 
+    def undefined(self, labels: Tensor) -> str:
+        return f"it is {float(labels[0]):.15g} in all of them" if bool((labels == labels[0]).all()) else ""
+
     def _of(self, answers: Tensor, labels: Tensor) -> float:
         whole = float((labels - labels.mean()).square().sum())
-        return 1 - float((answers - labels).square().sum()) / whole if whole else math.nan
+        # Of equal numbers the mean may be another one, by rounding.
+        if not whole or bool((labels == labels[0]).all()):
+            return math.nan
+        return 1 - float((answers - labels).square().sum()) / whole
 
     def beside(self, answers: Tensor, labels: Tensor) -> dict[str, float]:
         return {"rmse": RootMeanSquaredError().value(answers, labels)}
@@ -207,21 +230,29 @@ class R2(_OfNumbers):
 
 @dataclass(frozen=True)
 class Objective:
-    """A loss with its metric, and how many outputs the model has for them."""
+    """A loss with its metric, and how many outputs the model has for them.
+
+    What it learns of labels that are numbers is the difference from `offset`, so that 32 bits hold it.
+    """
 
     loss: Loss
     metric: Metric
     outputs: int
+    offset: float = 0.0
+
+    def absolute(self, answers: Tensor) -> Tensor:
+        """Answers of a model in training as numbers to be compared with labels: with the offset again, in 64 bits."""
+        return answers.double() + self.offset if self.offset else answers
 
 
-def objective_of(metric: str, classes: Sequence[str]) -> Objective:
+def objective_of(metric: str, classes: Sequence[str], offset: float = 0.0) -> Objective:
     """The objective of a task's `metric` on data with these classes.
 
     Raises:
         InputError: the class of an F1 is none of the data's, or the data has no classes.
     """
     if is_numeric(metric):
-        return Objective(SquaredError(), {"r2": R2, "rmse": RootMeanSquaredError}[metric](), 1)
+        return Objective(SquaredError(offset), {"r2": R2, "rmse": RootMeanSquaredError}[metric](), 1, offset)
     if len(classes) < 2:
         raise InputError(f"{metric} needs at least two classes: there is {', '.join(classes) or 'none'}")
     positive = positive_class(metric)

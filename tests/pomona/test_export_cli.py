@@ -223,7 +223,8 @@ def test_without_onnxruntime(run: Run, model: Path, images: list[Path], monkeypa
 
 
 @given(
-    mode=st.sampled_from(["RGB", "L", "LA", "RGBA", "P", "1", "CMYK", "I;16"]),
+    mode=st.sampled_from(["RGB", "L", "LA", "RGBA", "P", "1", "CMYK", "I;16", "I"]),
+    bits=st.integers(1, 16),
     kind=st.sampled_from(["png", "jpeg", "tiff", "webp"]),
     width=st.integers(1, 90),
     height=st.integers(1, 90),
@@ -232,11 +233,12 @@ def test_without_onnxruntime(run: Run, model: Path, images: list[Path], monkeypa
     seed=st.integers(0, 99),
 )
 def test_its_pixels_are_those_of_the_training(
-    mode: str, kind: str, width: int, height: int, orientation: int, resolution: int, seed: int
+    mode: str, bits: int, kind: str, width: int, height: int, orientation: int, resolution: int, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    if mode == "I;16":
-        image = Image.fromarray(rng.integers(0, 2**16, (height, width), dtype=np.uint16))
+    if mode.startswith("I"):
+        deep = rng.integers(0, 2**bits, (height, width))
+        image = Image.fromarray(deep.astype(np.uint16 if mode == "I;16" else np.int32))
     else:
         image = Image.fromarray(rng.integers(0, 256, (height, width, 4), dtype=np.uint8)).convert("RGBA")
         image = image if mode == "RGBA" else image.convert("RGB").convert(mode)

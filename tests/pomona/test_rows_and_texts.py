@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -21,11 +22,13 @@ from numpy.typing import NDArray
 import pomona
 from pomona import onnx_predict
 from pomona.cli import main
-from search_spaces import BONUS, InputError
-from training.data import Kind, open_data, unlabelled
-from training.data.texts import BYTES
+from search_spaces import BONUS, InputError, interval_text, value_text
+from training import Split, evaluate, load_checkpoint
+from training.data import Kind, open_again, open_data, unlabelled
+from training.data.texts import BYTES, encode_texts, lines_of, read_texts
+from training.files import json_text
 
-from ..trained import bonus_checkpoint, level_checkpoint, texts_checkpoint
+from ..trained import bonus_checkpoint, instants_checkpoint, level_checkpoint, texts_checkpoint
 from .conftest import Run
 from .test_export_cli import ABSENT, OURS, ROOT
 
@@ -34,8 +37,10 @@ pytest.importorskip("onnxruntime")
 
 WITHOUT_PILLOW = ("PIL",)
 ROWS = "projects_completed,performance,who,years_of_experience\n2,3,Ann,4\n5,5,Bob,5\n\n13,10,Cy,10\n"
+INSTANTS = "performance,years_of_experience,projects_completed\n1700000001,1,2\n1700000002,1,2\n1700000599,5.5,2\n"
 TEXTS = "Free prize! call now\n\nsee you ü\n" + "so long " * 99
-MODELS = ("bonus", "level", "texts")
+MODELS = ("bonus", "instants", "level", "texts")
+NUMBERS = ("bonus", "instants")
 Model = tuple[Path, Path, Path]
 
 
@@ -44,13 +49,17 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Model]:
     """Of each kind a checkpoint, its ONNX file, and a file to be answered."""
     folder = tmp_path_factory.mktemp("models")
     (folder / "rows.csv").write_text(ROWS)
+    (folder / "instants.csv").write_text(INSTANTS)
     (folder / "lines.txt").write_text(TEXTS)
     found = {}
-    for name, train in (("bonus", bonus_checkpoint), ("level", level_checkpoint), ("texts", texts_checkpoint)):
+    files = {"bonus": "rows.csv", "instants": "instants.csv", "level": "rows.csv", "texts": "lines.txt"}
+    for name, train in zip(
+        MODELS, (bonus_checkpoint, instants_checkpoint, level_checkpoint, texts_checkpoint), strict=True
+    ):
         checkpoint, onnx = folder / name, folder / f"{name}.onnx"
         train(checkpoint)
         assert main(["export", str(checkpoint), "--onnx", str(onnx)]) == 0
-        found[name] = (checkpoint, onnx, folder / ("lines.txt" if name == "texts" else "rows.csv"))
+        found[name] = (checkpoint, onnx, folder / files[name])
     return found
 
 
@@ -74,8 +83,9 @@ def test_a_file_answers_as_its_checkpoint(run: Run, trained: dict[str, Model], n
         assert code == 0, err
         answers.append(json.loads(out))
     same(*answers)
-    assert answers[0] == answers[0][: len(answers[0]) // 2] * 2
-    fields = {"path", "value"} if name == "bonus" else {"path", "label", "probability", "probabilities"}
+    # In another place of a batch a product may be summed in another order.
+    same(answers[0], answers[0][: len(answers[0]) // 2] * 2)
+    fields = {"path", "value"} if name in NUMBERS else {"path", "label", "probability", "probabilities"}
     assert all(set(answer) == fields for answer in answers[0])
     unit = "line" if name == "texts" else "row"
     assert [answer["path"] for answer in answers[0][:3]] == [f"{asked} {unit} {n}" for n in (1, 2, 3)]
@@ -120,7 +130,7 @@ def test_for_notebooks(trained: dict[str, Model]) -> None:
         checkpoint, onnx, asked = trained[name]
         one, other = (pomona.predict(source, [asked])[0] for source in (checkpoint, onnx))
         assert (one.path, one.label) == (other.path, other.label)
-        assert (one.value is None) == (other.value is None) == (name != "bonus")
+        assert (one.value is None) == (other.value is None) == (name not in NUMBERS)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -154,7 +164,10 @@ def test_a_copy_of_the_file_is_a_deployment(run: Run, trained: dict[str, Model],
         ("level", b"performance,projects_completed\n1,\xff\n", "can't be read as CSV"),
         ("level", None, "is not there"),
         ("texts", "", "is empty: one text a line"),
-        ("texts", b"fine\n\xff\xfe\n", "is no UTF-8 text"),
+        ("texts", b"fine\n\xff\xfe\n", "line 2 is no UTF-8 text"),
+        ("level", 'performance,projects_completed\n1,"1,5"\n', "line 2: projects_completed is '1,5'"),
+        ("level", "performance;projects_completed\n1;2\n", "the cells are separated by ';'"),
+        ("level", 'performance,projects_completed\n1,"2\n3,4\n', "line 2 can't be read as CSV"),
         ("texts", None, "can't be read: No such file"),
     ],
 )
@@ -180,6 +193,7 @@ class Echo:
 
     def __init__(self, width: int) -> None:
         self.shape = ["batch", width]
+        self.type = "tensor(double)"
         self.name = "asked"
         self.seen: list[NDArray[Any]] = []
 
@@ -211,9 +225,14 @@ def read_both(file: Path, kind: Kind, width: int) -> tuple[object, object]:
     return one, other
 
 
-cells = st.one_of(st.integers(-99, 99).map(str), st.sampled_from(["1e3", " 2 ", '"3"', "-0.0", "", "x", "1e39", "inf"]))
+cells = st.one_of(
+    st.integers(-99, 99).map(str),
+    st.sampled_from(["1e3", " 2 ", '"3"', '"4', "-0.0", "", "x", "1e39", "inf", "1_0", "1700000001"]),
+)
 headers = st.permutations([*BONUS.columns[:3], "who"]).flatmap(
-    lambda names: st.sampled_from([names, names[:3], [*names, names[0]], [f" {name} " for name in names]])
+    lambda names: st.sampled_from(
+        [names, names[:3], [*names, names[0]], [f" {name} " for name in names], [name.upper() for name in names]]
+    )
 )
 
 
@@ -242,7 +261,34 @@ def test_good_tables_are_read_as_in_training(
     one, other = read_both(file, Kind("tabular", BONUS.columns, "r2"), 3)
     assert one == other
     assert isinstance(one, tuple)
-    np.testing.assert_array_equal(one[0], np.array(numbers, np.float32))
+    np.testing.assert_array_equal(one[0], numbers)
+
+
+ENDS = ["\r", "\n", "\r\n", "\x85", "\u2028", "\u2029", "\x0b", "\x0c", "\x1c", "\0", "\ufeff", "\t", "a"]
+
+
+@given(
+    content=st.lists(st.sampled_from(ENDS), max_size=12).map(lambda parts: "".join(parts).encode())
+    | st.binary(max_size=9)
+)
+def test_all_readers_of_texts_count_the_same_lines(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    """A line ends with \\n or \\r\\n and nothing else, for training and evaluation, predictions and ONNX files."""
+    file = tmp_path_factory.mktemp("texts") / "lines.txt"
+    file.write_bytes(content)
+    one, other = read_both(file, Kind("text", (), "f1:spam"), BYTES)
+    assert one == other
+    if isinstance(one, tuple):
+        count = content.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n").count(b"\n") + 1
+        assert len(one[1]) == len(lines_of(file)) == count
+    # As training data, with a label before each line, which is no longer empty then.
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return
+    known = [f"{name}\t{name} {number}".encode() for name in ("ham", "spam") for number in range(5)]
+    labelled = known + [b"ham\t" + line for line in content.split(b"\n")]
+    file.write_bytes(b"\n".join(labelled))
+    assert len(read_texts(file).texts) == len(labelled)
 
 
 @given(lines=st.lists(st.one_of(st.text(), st.text("aü", min_size=310, max_size=330)), max_size=5), end=st.booleans())
@@ -303,6 +349,40 @@ def test_another_table_is_scored_whole_but_for_what_was_trained_on(
         ]
     (tmp_path / "other.csv").write_text("\n".join([",".join(BONUS.columns), *reversed([*rows, rows[40]])]) + "\n")
     assert seen("--data", "other.csv") == (50, 20)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "saying"),
+    [
+        ("bonus", ["1,2,3,50", "2,2,3,50"], "r2 is not defined on these 2 examples: it is 50 in all of them"),
+        (
+            "texts",
+            ["ham\tsee you", "ham\tlater"],
+            "f1:spam is not defined on these 2 examples: no example is of its class",
+        ),
+    ],
+)
+def test_data_on_which_the_metric_has_no_value_is_scored_with_a_note(
+    trained: dict[str, Model], tmp_path: Path, run: Run, name: str, rows: list[str], saying: str
+) -> None:
+    checkpoint = load_checkpoint(trained[name][0])
+    kind = checkpoint.record.kind
+    if name == "bonus":
+        file = tmp_path / "t.csv"
+        file.write_text("\n".join([",".join(BONUS.columns), *(rows * 9)]) + "\n")
+        split = open_again(str(file), (), kind).at(0).whole()
+    else:
+        inputs = encode_texts([row.partition("\t")[2] for row in rows * 9])
+        split = Split(inputs, torch.arange(18), torch.zeros(18, dtype=torch.int64), (), ("",) * 18)
+    result = evaluate(checkpoint, split, torch.device("cpu"))
+    assert result.note == saying.replace("these 2", "these 18")
+    assert math.isnan(result.score.value)
+    assert json.loads(json_text(result.to_json()))["value"] is None
+    assert (value_text("r2", result.score.value), interval_text("r2", result.score.ci95)) == ("undefined", "unknown")
+    if name == "bonus":
+        code, out, err = run("evaluate", trained[name][0], "--data", file)
+        assert (code, out.split(",")[0]) == (0, "r2 undefined")
+        assert saying.replace("these 2", "these 18") in " ".join(err.split())
 
 
 def test_a_table_of_another_task_is_not_generated() -> None:

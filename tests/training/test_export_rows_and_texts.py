@@ -23,7 +23,7 @@ from training.evaluate import predict_outputs
 from training.export import Export, export_onnx, open_session
 from training.export_int8 import quantise
 
-from ..trained import ENCODER, bonus_checkpoint, level_checkpoint, texts_checkpoint
+from ..trained import ENCODER, bonus_checkpoint, instants_checkpoint, level_checkpoint, texts_checkpoint
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -43,6 +43,11 @@ def exported(checkpoint: Checkpoint) -> Pair:
 @pytest.fixture(scope="module")
 def bonus(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     return exported(bonus_checkpoint(tmp_path_factory.mktemp("bonus") / "c"))
+
+
+@pytest.fixture(scope="module")
+def instants(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    return exported(instants_checkpoint(tmp_path_factory.mktemp("instants") / "c"))
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +75,7 @@ def both(pair: Pair, inputs: torch.Tensor) -> tuple[Any, Any]:
     return found, expected
 
 
-@pytest.mark.parametrize("name", ["bonus", "level", "bag", "encoder"])
+@pytest.mark.parametrize("name", ["bonus", "instants", "level", "bag", "encoder"])
 def test_the_file_answers_as_the_checkpoint_does(name: str, request: pytest.FixtureRequest) -> None:
     checkpoint, export = request.getfixturevalue(name)
     record = checkpoint.record
@@ -137,6 +142,19 @@ def test_what_goes_in_and_out(
     wrong = np.zeros((1, int(str(shape[1]))), dtype=np.float64)
     with pytest.raises(Exception, match="data type"):
         session.run(None, {asked.name: wrong})
+
+
+def test_columns_of_many_digits_go_in_with_64_bits(instants: Pair) -> None:
+    checkpoint, export = instants
+    (asked,) = open_session(export.file).get_inputs()
+    assert (asked.name, asked.type) == ("table", "tensor(double)")
+    assert checkpoint.record.offset == pytest.approx(1e9, rel=1e-5)
+    # What was allowed to differ is of what the target varies by, not of where it lies.
+    assert export.tolerance < 1
+    rows = torch.tensor([[1_700_000_000 + second, 4.0, 2.0] for second in range(600)], dtype=torch.float64)
+    found, expected = both(instants, rows)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-2)
+    assert (np.diff(found[:, 0]) > 1).all()
 
 
 @pytest.mark.parametrize("name", ["bonus", "level", "bag"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from search_spaces import Config, InputError, Task, is_numeric
+from search_spaces import Config, InputError, Task, is_numeric, positive_class
 
 from ..interrupts import CheckStop, never_stop
 from ..structure import resolution_of
@@ -26,7 +26,7 @@ from .splits import Split as Split
 from .splits import Splits as Splits
 from .tables import GENERATED as GENERATED
 from .tables import TableSet, generate_bonus, read_features, read_labelled_rows, read_table
-from .texts import encode_texts, read_labelled_texts, read_texts
+from .texts import encode_texts, lines_of, read_labelled_texts, read_texts
 from .threads import Progress
 
 RENDERED = "rendered"
@@ -61,8 +61,8 @@ def open_data(
     does `trust-split:DIR`. `progress` counts what is drawn, then what is read.
 
     Raises:
-        InputError: as from `scan`, the classes are not the task's, the seed of rendered data is no number, or no folder
-            is named and the task has no source of its own.
+        InputError: as from `scan`, the classes are not the task's, the metric has no value on the validation examples,
+            the seed of rendered data is no number, or no folder is named and the task has no source of its own.
     """
     if source is None:
         if not task.sources:
@@ -74,6 +74,7 @@ def open_data(
             f"task {task.name} has the classes {', '.join(task.classes)}, but {data.source} has "
             f"{', '.join(data.classes)}: rename them, or choose another task"
         )
+    _check_scored(data, task)
     return data
 
 
@@ -257,13 +258,24 @@ def unlabelled(kind: Kind, paths: Sequence[Path], resolution: int) -> tuple[Tens
 
 
 def _lines(path: Path) -> list[str]:
-    try:
-        # Not splitlines(), for which some characters within a text end a line.
-        lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
-    except OSError as problem:
-        raise InputError(f"{path} can't be read: {problem.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is no UTF-8 text: one text a line") from None
+    lines = lines_of(path)
     if lines == [""]:
         raise InputError(f"{path} is empty: one text a line")
     return lines
+
+
+def _check_scored(data: Data, task: Task) -> None:
+    """Raises InputError where the metric of `task` has no value on the validation examples, whatever is answered."""
+    if isinstance(data, TableSet) and task.metric == "r2":
+        targets = data.targets[data.rows["valid"]]
+        if (targets == targets[0]).all():
+            raise InputError(
+                f"{data.source}: {task.columns[-1]} is {float(targets[0]):.15g} in all {len(targets)} validation rows, "
+                "so R2 is not defined: add rows in which it differs"
+            )
+    name = positive_class(task.metric)
+    if name is not None and not data.counts["valid"].get(name):
+        raise InputError(
+            f"{data.source}: no example of class {name!r} is among the validation examples, so F1 is not defined: "
+            "add some of it"
+        )

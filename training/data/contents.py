@@ -14,16 +14,20 @@ import PIL
 from ..cache import cache_folder, without_cache
 from ..digest import DIGEST, is_whole, note, sealed
 from ..files import WriteError, atomic_write_bytes, json_text
-from .decode import why_unreadable
+from .pictures import examined
 from .threads import Progress, in_threads
 
 SETTLED_NS = 2_000_000_000
 """A file is remembered when its last change is this long ago: a second change might not show in its times before."""
+# What is a picture, and of which digest: Pillow's version, and ours.
+_READER = f"{PIL.__version__}, 2"
 
 
 @dataclass(frozen=True)
 class Content:
-    """sha256 of a file's bytes, and why it is no picture (None where it is one)."""
+    """`digest` is the sha256 of a file's bytes, and of one with grey values of more than eight bits, unless they fill
+    16, a point and how they are read: two files of one digest give the same pixels. `problem` is why it is no picture,
+    None where it is one."""
 
     digest: str
     problem: str | None
@@ -61,7 +65,7 @@ class ContentIndex:
         known = self._known | settled
         if known != self._known:
             files = {path: [*stamp, content.digest, content.problem] for path, (stamp, content) in known.items()}
-            index = sealed({"pillow": PIL.__version__, "files": files})
+            index = sealed({"pillow": _READER, "files": files})
             try:
                 atomic_write_bytes(self._path, json_text(index, indent=None).encode())
             except WriteError as problem:
@@ -72,8 +76,8 @@ class ContentIndex:
             index = json.loads(self._path.read_bytes())
             if DIGEST in index and not is_whole(index):
                 raise ValueError("its digest is not that of its contents")
-            # Another Pillow may read more, or less; without a digest it was written by an earlier version.
-            if DIGEST not in index or index["pillow"] != PIL.__version__:
+            # Another reader may read more, or less; without a digest it was written by an earlier version.
+            if DIGEST not in index or index["pillow"] != _READER:
                 return {}
             return {
                 path: ((size, modified, changed), Content(digest, problem))
@@ -98,4 +102,6 @@ class ContentIndex:
             data = (self._root / path).read_bytes()
         except OSError as problem:
             return Content("", problem.strerror or type(problem).__name__)
-        return Content(hashlib.sha256(data).hexdigest(), why_unreadable(data))
+        reading, unreadable = examined(data)
+        digest = hashlib.sha256(data).hexdigest()
+        return Content(f"{digest}.{reading}" if reading else digest, unreadable)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from search_spaces import InputError
@@ -18,58 +15,16 @@ from search_spaces import InputError
 from ..cache import another_folder, cache_folder, make_cache_folder
 from ..digest import bytes_digest, checked_once, file_digest, note
 from ..files import WriteError, atomic_path
+from .pictures import read_rgb as read_rgb
+from .pictures import square as square
+from .pictures import why_unreadable as why_unreadable
 from .threads import Progress, in_threads, only_one_process
 
 DECODING = 1
 """Part of every key; to be raised when the pixels that come out change."""
 
-_WHITE = (255, 255, 255)
 # Stands behind the pixels, where NumPy does not look: this, and the digest of everything before it.
 _FOOTER = b"pomona"
-
-
-def read_rgb(data: bytes, resolution: int) -> Image.Image:
-    """The upright RGB picture in `data`; a JPEG no larger than twice `resolution` needs, as that is cheaper to decode.
-
-    Transparent parts become white. Of an animation, the first frame.
-
-    Raises:
-        Exception: what Pillow's many parsers raise on what is no whole picture.
-    """
-    image: Image.Image = Image.open(BytesIO(data))
-    image.draft(None, (2 * resolution, 2 * resolution))
-    image.load()
-    ImageOps.exif_transpose(image, in_place=True)
-    if image.mode.startswith("I"):
-        # Pillow's own conversion clips 16 bits at 255.
-        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
-    elif image.mode == "F":
-        raise ValueError("floating-point pixels have no agreed range")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        flat = Image.new("RGB", image.size, _WHITE)
-        flat.paste(image, mask=image.getchannel("A"))
-        return flat
-    return image.convert("RGB")
-
-
-def square(data: bytes, resolution: int) -> NDArray[np.uint8]:
-    """The whole picture in `data`, resized to (resolution, resolution, 3) with antialiasing, aspect not kept."""
-    side = (resolution, resolution)
-    return np.asarray(read_rgb(data, resolution).resize(side, Image.Resampling.BICUBIC, reducing_gap=3.0))
-
-
-def why_unreadable(data: bytes) -> str | None:
-    """Why no picture can be had from `data`; None where one can."""
-    try:
-        read_rgb(data, 1)
-    except MemoryError:
-        raise
-    except UnidentifiedImageError:
-        return "no image format known here"
-    except Exception as problem:  # whatever a parser meets in a broken file
-        return " ".join(str(problem).split()) or type(problem).__name__
-    return None
 
 
 def decoded(
@@ -79,7 +34,7 @@ def decoded(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Tensor:
-    """The photos (from the sha256 of a file's bytes to its path) as uint8 (n, resolution, resolution, 3), in the
+    """The photos (from a file's digest, as in `Content`, to its path) as uint8 (n, resolution, resolution, 3), in the
     order of their digests; memory-mapped from the cache, which is filled first where it has them not or is damaged.
 
     A file's own digest is checked when a process opens it for the first time.
@@ -129,7 +84,7 @@ def _decode(
                 data = photo.read_bytes()
             except OSError:
                 data = b""
-            if hashlib.sha256(data).hexdigest() != digest:
+            if hashlib.sha256(data).hexdigest() != digest.partition(".")[0]:
                 raise InputError(f"{photo} has changed since the folder was read: start again")
             pixels = square(data, resolution).tobytes()
             # Written and not mapped: on a full disk a write says so, while a mapped page kills the process.

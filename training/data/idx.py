@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 import torch
@@ -22,6 +24,8 @@ from .threads import Progress
 
 TORCHVISION = "torchvision:"
 _VALID = 5_000
+# Of one file; the images of either set have 47 MB.
+_MOST_BYTES = 2**30
 _KINDS = {
     "MNIST": tuple("0123456789"),
     "FashionMNIST": (
@@ -211,18 +215,24 @@ def _array(folder: Path, name: str) -> NDArray[np.uint8]:
         if path.is_file():
             try:
                 with opens(path, "rb") as file:
-                    data = file.read()
-                return _decoded(data)
+                    return _decoded(cast(IO[bytes], file))
             except (OSError, EOFError, ValueError) as problem:
                 raise InputError(f"{str(path)!r} can't be read ({problem}): fetch it again") from None
     raise InputError(f"{str(folder)!r} lacks {name}, packed or not: fetch it again")
 
 
-def _decoded(data: bytes) -> NDArray[np.uint8]:
-    if data[:3] != b"\x00\x00\x08" or len(data) < 4 + 4 * data[3]:
+def _decoded(file: IO[bytes]) -> NDArray[np.uint8]:
+    head = file.read(4)
+    axes = head[3] if len(head) == 4 else 0
+    lengths = file.read(4 * axes)
+    if head[:3] != b"\x00\x00\x08" or len(lengths) < 4 * axes:
         raise ValueError("no IDX file of bytes")
-    shape: Sequence[int] = np.frombuffer(data, ">u4", count=data[3], offset=4).tolist()
-    start = 4 + 4 * data[3]
-    if len(data) - start != int(np.prod(shape)):
-        raise ValueError("cut off")
-    return np.frombuffer(data, np.uint8, offset=start).reshape(tuple(shape)).copy()
+    shape: Sequence[int] = np.frombuffer(lengths, ">u4").tolist()
+    # No more than was announced, as a small packed file may hold any number of bytes.
+    expected = math.prod(shape)
+    if expected > _MOST_BYTES:
+        raise ValueError(f"it holds {expected:,} bytes, more than {_MOST_BYTES:,}")
+    data = file.read(expected + 1)
+    if len(data) != expected:
+        raise ValueError("cut off" if len(data) < expected else "longer than it says")
+    return np.frombuffer(data, np.uint8).reshape(tuple(shape)).copy()

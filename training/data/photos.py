@@ -15,9 +15,10 @@ from torch import Tensor
 from search_spaces import InputError
 
 from .contents import ContentIndex
-from .decode import DECODING, decoded, square
+from .decode import DECODING, decoded
 from .dividing import divide
 from .layout import SPLITS, Found, arrange_photos
+from .pictures import square
 from .splits import Labelled, Split, Splits, identities_of, short_digest
 from .threads import Progress, in_threads
 

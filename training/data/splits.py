@@ -40,13 +40,14 @@ class Split:
     """Some rows of a pool of inputs, with a label each.
 
     `inputs` (pool, ...) is shared by all splits of one data set, usually memory-mapped, never copied here: photos are
-    uint8 (pool, R, R, 3), tables float32 (pool, features), texts uint8 (pool, bytes). `rows` are int64, and `labels` as
-    many classes (int64) or numbers (float32). `names` says where each example comes from, and `groups` which examples
-    show one thing (empty where the data does not say). `keys` stand for the contents of the inputs: equal keys, equal
-    inputs, in whatever data set; empty where nothing is to be remembered about them. `identities`, int64 (n,), say
-    which example each is, whatever its file, its place in it, the split and the resolution: of a photo the digest of
-    its file, of a table's row that of its numbers and its target, of a text that of its words. They tell whether a
-    checkpoint was trained on it; None where nobody needs to know.
+    uint8 (pool, R, R, 3), tables floats (pool, features), texts uint8 (pool, bytes). `rows` are int64, and `labels` as
+    many classes (int64) or numbers (floats). Floats have 64 bits where 32 would lose what makes examples differ.
+    `names` says where each example comes from, and `groups` which examples show one thing (empty where the data does
+    not say). `keys` stand for the contents of the inputs: equal keys, equal inputs, in whatever data set; empty where
+    nothing is to be remembered about them. `identities`, int64 (n,), say which example each is, whatever its file, its
+    place in it, the split and the resolution: of a photo the digest of its file, of a table's row that of its numbers
+    and its target, of a text that of its words. They tell whether a checkpoint was trained on it; None where nobody
+    needs to know.
     """
 
     inputs: Tensor
@@ -59,7 +60,7 @@ class Split:
 
     def __post_init__(self) -> None:
         assert self.rows.dtype == torch.int64
-        assert self.labels.dtype in (torch.int64, torch.float32)
+        assert self.labels.dtype in (torch.int64, torch.float32, torch.float64)
         assert len(self.rows) == len(self.labels) == len(self.names)
         assert len(self.groups) in (0, len(self.rows))
         assert len(self.keys) in (0, len(self.rows))
@@ -105,6 +106,7 @@ class Splits:
 
     `source` names it in tables, `location` is what opens it again. `classes` are empty where labels are numbers.
     `fitted` are tensors of the backbone's first stage that were fitted on the training split, by their names in it.
+    `offset` is what is taken off labels that are numbers before they are learned, and added to the answers.
     """
 
     train: Split
@@ -115,6 +117,7 @@ class Splits:
     source: str
     location: str = ""
     fitted: Mapping[str, Tensor] | None = None
+    offset: float = 0.0
 
     def named(self, split: str) -> Split | None:
         return {"train": self.train, "valid": self.valid, "test": self.test}[split]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,24 +15,27 @@ from numpy.typing import NDArray
 
 from search_spaces import InputError
 
+from .csv_rows import Cells, csv_file, lost_digits, numbers_of, read_cells
 from .dividing import divide
+from .precision import Floats, compact, constant_columns, offset_of, short_floats_suffice, standardisation
 from .splits import Split, Splits, counts_of, identities_of, short_digest
 
 GENERATED = "generated"
 _BONUS = ("performance", "years_of_experience", "projects_completed", "bonus")
 _VALID = 5  # one row in so many
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, eq=False)
 class TableSet:
-    """Features (n, f) with a target (n,) each: float32, or int64 where the target is one of `classes`.
+    """Features (n, f) with a target (n,) each: floats, or int64 where the target is one of `classes`.
 
+    Floats are of 32 bits where those hold what the file says. `rows` are those of each split; rows of equal features
+    are in one of them. `note` says what has to be known of the columns.
     `rows` are those of each split; rows of equal features are in one of them. `identities` are as in `Split`.
     """
 
-    features: NDArray[np.float32]
-    targets: NDArray[np.float32] | NDArray[np.int64]
+    features: Floats
+    targets: Floats | NDArray[np.int64]
     columns: tuple[str, ...]
     classes: tuple[str, ...]
     names: tuple[str, ...]
@@ -41,6 +43,7 @@ class TableSet:
     rows: Mapping[str, NDArray[np.int64]]
     source: str
     location: str
+    note: str = ""
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
@@ -50,7 +53,7 @@ class TableSet:
     @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change with contents, columns and split."""
-        digest = hashlib.sha256(self.features.tobytes())
+        digest = hashlib.sha256(_distinguished(self.features).tobytes())
         for values in (self.targets, *self.rows.values()):
             digest.update(values.tobytes())
         return short_digest([digest.hexdigest(), list(self.columns), list(self.classes)])
@@ -66,14 +69,18 @@ class TableSet:
         """One line for people."""
         sizes = ", ".join(f"{split} {len(rows)}" for split, rows in self.rows.items())
         *features, target = self.columns
-        return f"{self.source}: {sizes} rows, {target} from {', '.join(features)} (fingerprint {self.fingerprint})"
+        return f"{self.source}: {sizes} rows, {target} from {', '.join(features)} (fingerprint {self.fingerprint})" + (
+            f"; {self.note}" if self.note else ""
+        )
 
     def at(self, resolution: int) -> Splits:
-        """The rows as they are, whatever `resolution`, and the training rows' mean and deviation as `fitted`."""
+        """The rows as they are, whatever `resolution`, and the training rows' mean and deviation as `fitted`.
+
+        They have 64 bits where the columns need them, and the first stage then computes with so many.
+        """
         pool = torch.from_numpy(self.features)
-        train = self.features[self.rows["train"]].astype(np.float64)
-        deviation = train.std(axis=0)
-        deviation[(train == train[0]).all(axis=0)] = 1
+        mean, deviation = standardisation(_distinguished(self.features)[self.rows["train"]])
+        dtype = torch.float32 if short_floats_suffice(self.features) else torch.float64
         return Splits(
             train=self._split(pool, self.rows["train"]),
             valid=self._split(pool, self.rows["valid"]),
@@ -82,7 +89,8 @@ class TableSet:
             fingerprint=self.fingerprint,
             source=self.source,
             location=self.location,
-            fitted={"mean": torch.from_numpy(train.mean(axis=0)).float(), "std": torch.from_numpy(deviation).float()},
+            fitted={"mean": torch.from_numpy(mean).to(dtype), "std": torch.from_numpy(deviation).to(dtype)},
+            offset=0.0 if self.classes else offset_of(self.targets.astype(np.float64), self.rows["train"]),
         )
 
     def whole(self) -> Split:
@@ -110,19 +118,20 @@ def read_table(path: Path, columns: Sequence[str], *, numeric: bool, seed: int =
     Raises:
         InputError: the file is missing or damaged, lacks a column, holds what is no number, or is too small to split.
     """
-    file = _file(path)
-    cells = _cells(file, columns)
-    features = _numbers(file, [(line, row[:-1]) for line, row in cells], columns[:-1])
+    file = csv_file(path)
+    cells = read_cells(file, columns)
+    *names, target = columns
+    features = compact(numbers_of(file, cells.columns(0, len(names)), names))
     classes: tuple[str, ...] = ()
-    targets: NDArray[np.float32] | NDArray[np.int64]
+    targets: Floats | NDArray[np.int64]
     if numeric:
-        targets = _numbers(file, [(line, row[-1:]) for line, row in cells], columns[-1:])[:, 0]
+        targets = _targets(numbers_of(file, cells.columns(len(names), len(columns)), [target])[:, 0])
         rows = _divided(file, features, seed)
     else:
-        labels = _labels(file, cells, columns[-1])
+        labels = _labels(file, cells, target)
         classes = tuple(sorted(set(labels)))
         if len(classes) < 2:
-            raise InputError(f"{file}: {columns[-1]} is {classes[0]!r} in all rows: name a column with several classes")
+            raise InputError(f"{file}: {target} is {classes[0]!r} in all rows: name a column with several classes")
         targets = np.array([classes.index(label) for label in labels], np.int64)
         rows = _divided_by_class(file, features, labels, seed)
     return TableSet(
@@ -130,11 +139,12 @@ def read_table(path: Path, columns: Sequence[str], *, numeric: bool, seed: int =
         targets=targets,
         columns=tuple(columns),
         classes=classes,
-        names=tuple(f"{file.name} line {line}" for line, _ in cells),
+        names=tuple(f"{file.name} line {line}" for line, _ in cells.rows),
         identities=_identities(cells, numeric=numeric),
         rows=rows,
         source=file.name,
         location=str(path.resolve()),
+        note=_note(cells, columns, features, numeric),
     )
 
 
@@ -144,22 +154,23 @@ def read_labelled_rows(path: Path, columns: Sequence[str], classes: Sequence[str
     Raises:
         InputError: the file is missing or damaged, lacks a column, holds what is no number, or another class.
     """
-    file = _file(path)
-    cells = _cells(file, columns)
-    targets: NDArray[np.float32] | NDArray[np.int64]
+    file = csv_file(path)
+    cells = read_cells(file, columns)
+    *names, target = columns
+    targets: Floats | NDArray[np.int64]
     if numeric:
-        targets = _numbers(file, [(line, row[-1:]) for line, row in cells], columns[-1:])[:, 0]
+        targets = numbers_of(file, cells.columns(len(names), len(columns)), [target])[:, 0]
     else:
-        labels = _labels(file, cells, columns[-1])
+        labels = _labels(file, cells, target)
         if unknown := sorted({*labels} - {*classes}):
-            raise InputError(f"{file}: {columns[-1]} is {unknown[0]!r} in a row, which is none of {', '.join(classes)}")
+            raise InputError(f"{file}: {target} is {unknown[0]!r} in a row, which is none of {', '.join(classes)}")
         targets = np.array([classes.index(label) for label in labels], np.int64)
     return TableSet(
-        features=_numbers(file, [(line, row[:-1]) for line, row in cells], columns[:-1]),
+        features=compact(numbers_of(file, cells.columns(0, len(names)), names)),
         targets=targets,
         columns=tuple(columns),
         classes=tuple(classes),
-        names=tuple(f"{file.name} line {line}" for line, _ in cells),
+        names=tuple(f"{file.name} line {line}" for line, _ in cells.rows),
         identities=_identities(cells, numeric=numeric),
         rows={},
         source=file.name,
@@ -168,13 +179,13 @@ def read_labelled_rows(path: Path, columns: Sequence[str], classes: Sequence[str
 
 
 def read_features(path: Path, columns: Sequence[str]) -> torch.Tensor:
-    """The numbers (n, len(columns)), float32, of a CSV file whose target need not be known.
+    """The numbers (n, len(columns)) of a CSV file whose target need not be known, float32 where that loses nothing.
 
     Raises:
         InputError: as from `read_table`.
     """
-    file = _file(path)
-    return torch.from_numpy(_numbers(file, _cells(file, columns), columns))
+    file = csv_file(path)
+    return torch.from_numpy(compact(numbers_of(file, read_cells(file, columns).rows, columns)))
 
 
 def generate_bonus(rows: int = 1_000, seed: int = 0) -> TableSet:
@@ -201,75 +212,49 @@ def generate_bonus(rows: int = 1_000, seed: int = 0) -> TableSet:
     )
 
 
-def _file(path: Path) -> Path:
-    if path.is_file():
-        return path
-    if not path.is_dir():
-        raise InputError(f"{path} is not there: name a CSV file, or a folder that holds one")
-    found = sorted(file for file in path.iterdir() if file.suffix.lower() == ".csv" and file.is_file())
-    if len(found) != 1:
-        raise InputError(f"{path} holds {len(found)} CSV files: name one of them, or a folder with one")
-    return found[0]
+def _note(cells: Cells, columns: Sequence[str], features: Floats, numeric: bool) -> str:
+    """What has to be known of the columns, in one line."""
+    numbers = columns if numeric else columns[:-1]
+    notes = lost_digits(cells.columns(0, len(numbers)), numbers)
+    constant = [name for name, same in zip(columns[:-1], constant_columns(features), strict=True) if same]
+    if constant:
+        notes.append(f"the same in all rows: {', '.join(constant)}")
+    if cells.unused:
+        notes.append(f"columns not used: {', '.join(cells.unused)}")
+    return "; ".join(notes)
 
 
-def _cells(file: Path, columns: Sequence[str]) -> list[tuple[int, list[str]]]:
-    """The number of the line on which each row starts, and the row's cells of `columns`; empty lines are no rows."""
-    found: list[tuple[int, list[str]]] = []
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as text:
-            reader = csv.reader(text)
-            header = [name.strip() for name in next(reader, [])]
-            places = [_place(file, header, column) for column in columns]
-            line = reader.line_num + 1
-            for row in reader:
-                if row and len(row) != len(header):
-                    raise InputError(f"{file} line {line}: {len(row)} cells, but {len(header)} columns: mend the line")
-                if row:
-                    found.append((line, [row[place].strip() for place in places]))
-                line = reader.line_num + 1
-    except (OSError, UnicodeDecodeError, csv.Error) as problem:
-        raise InputError(f"{file} can't be read as CSV in UTF-8 ({problem}): save it as that") from None
-    if not found:
-        raise InputError(f"{file} holds no rows below its header: name a file that does")
-    return found
+def _targets(values: NDArray[np.float64]) -> Floats:
+    """Targets as they are learned: with 64 bits where much has to be taken off them first."""
+    return values if offset_of(values, np.arange(len(values))) else values.astype(np.float32)
 
 
-def _place(file: Path, header: Sequence[str], column: str) -> int:
-    if header.count(column) != 1:
-        how = "several columns" if column in header else "no column"
-        raise InputError(f"{file} line 1: {how} {column!r}, there are {', '.join(header)}: rename the columns")
-    return header.index(column)
+def _distinguished(features: Floats) -> Floats:
+    """The features as a model tells rows apart by them."""
+    return features.astype(np.float32) if short_floats_suffice(features) else features.astype(np.float64)
 
 
-def _numbers(file: Path, cells: Sequence[tuple[int, Sequence[str]]], columns: Sequence[str]) -> NDArray[np.float32]:
-    values = [[_number(file, line, *pair) for pair in zip(columns, row, strict=True)] for line, row in cells]
-    # Zero has two signs, and one key.
-    return np.array(values, np.float32) + np.float32(0)
+def _keys(features: Floats) -> tuple[str, ...]:
+    """What stands for the contents of each row, in any table: its numbers as 32-bit floats where those hold them."""
+    short, exact = features.astype(np.float32), features.astype(np.float64)
+    whole = (short.astype(np.float64) == exact).all(axis=1)
+    rows = (few if same else many for few, many, same in zip(short, exact, whole, strict=True))
+    return tuple(hashlib.blake2b(row.tobytes(), digest_size=16).hexdigest() for row in rows)
 
 
-def _number(file: Path, line: int, column: str, cell: str) -> float:
-    try:
-        value = float(cell)
-    except ValueError:
-        value = float("nan")
-    if not abs(value) <= _LARGEST:
-        raise InputError(f"{file} line {line}: {column} is {cell!r}, no finite number: mend it, or remove the row")
-    return value
-
-
-def _labels(file: Path, cells: Sequence[tuple[int, Sequence[str]]], column: str) -> list[str]:
-    for line, row in cells:
+def _labels(file: Path, cells: Cells, column: str) -> list[str]:
+    for line, row in cells.rows:
         if not row[-1]:
             raise InputError(f"{file} line {line}: {column} is empty: name a class, or remove the row")
-    return [row[-1] for _, row in cells]
+    return [row[-1] for _, row in cells.rows]
 
 
-def _identities(cells: Sequence[tuple[int, Sequence[str]]], *, numeric: bool) -> torch.Tensor:
+def _identities(cells: Cells, *, numeric: bool) -> torch.Tensor:
     """Equal for rows of equal numbers and targets, however they are written; the last cell is the target."""
     # Zero has two signs here too. In 64 bits: what training rounds away may tell two rows apart.
     return _digests(
         [*(float(cell) + 0.0 for cell in (row if numeric else row[:-1])), *([] if numeric else row[-1:])]
-        for _, row in cells
+        for _, row in cells.rows
     )
 
 
@@ -277,13 +262,9 @@ def _digests(rows: Iterable[Sequence[float | str]]) -> torch.Tensor:
     return identities_of(hashlib.blake2b(repr(row).encode(), digest_size=8).hexdigest() for row in rows)
 
 
-def _keys(features: NDArray[np.float32]) -> tuple[str, ...]:
-    return tuple(hashlib.blake2b(row.tobytes(), digest_size=16).hexdigest() for row in features)
-
-
-def _divided(where: Path | str, features: NDArray[np.float32], seed: int) -> dict[str, NDArray[np.int64]]:
+def _divided(where: Path | str, features: Floats, seed: int) -> dict[str, NDArray[np.int64]]:
     """A fifth of the rows, or a little less, as `valid`: as many sets of equal rows, in random order, as fit."""
-    _, kinds, sizes = np.unique(features, axis=0, return_inverse=True, return_counts=True)
+    _, kinds, sizes = np.unique(_distinguished(features), axis=0, return_inverse=True, return_counts=True)
     if len(sizes) < 2 or len(features) < _VALID:
         raise InputError(f"{where} has {len(features)} rows, {len(sizes)} of them different: too few to be split")
     chosen, room = [], len(features) // _VALID
@@ -294,10 +275,8 @@ def _divided(where: Path | str, features: NDArray[np.float32], seed: int) -> dic
     return _sides(np.isin(kinds.reshape(-1), chosen or [sizes.argmin()]))
 
 
-def _divided_by_class(
-    file: Path, features: NDArray[np.float32], labels: Sequence[str], seed: int
-) -> dict[str, NDArray[np.int64]]:
-    keys = _keys(features)
+def _divided_by_class(file: Path, features: Floats, labels: Sequence[str], seed: int) -> dict[str, NDArray[np.int64]]:
+    keys = _keys(_distinguished(features))
     try:
         return _sides(divide(labels, keys, seed))
     except InputError:

@@ -22,6 +22,7 @@ BYTES = 320
 """Of a text, so many bytes are looked at: two SMS of 160 characters. 27 of the collection's 4,738 texts are longer."""
 
 _SUFFIXES = (".tsv", ".txt")
+_MARK = b"\xef\xbb\xbf"
 # The name in UCI's archive, without a suffix.
 _UCI = "SMSSpamCollection"
 
@@ -184,15 +185,34 @@ def _file(path: Path) -> Path:
     return files[0]
 
 
+def lines_of(file: Path) -> list[str]:
+    """The lines of a file in UTF-8, with or without a byte order mark; all but an end of file end in \\n or \\r\\n.
+
+    Nothing else ends a line: not a lone \\r, a form feed or Unicode's separators, which occur within texts.
+
+    Raises:
+        InputError: the file can't be read, or a line is no UTF-8.
+    """
+    try:
+        raw = file.read_bytes()
+    except OSError as problem:
+        raise InputError(f"{file} can't be read: {problem.strerror}") from None
+    # Split as bytes, so that a line that is no UTF-8 has a number.
+    lines = []
+    for number, line in enumerate(raw.removeprefix(_MARK).removesuffix(b"\n").split(b"\n"), 1):
+        try:
+            lines.append(line.decode().removesuffix("\r"))
+        except UnicodeDecodeError:
+            raise InputError(f"{file} line {number} is no UTF-8 text: save the file as UTF-8") from None
+    return lines
+
+
 def _parsed(file: Path) -> tuple[list[str], list[str]]:
     """Labels and texts of the lines; empty lines are passed over, quotes are part of the text."""
     labels, texts = [], []
-    for number, line in enumerate(file.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+    for number, line in enumerate(lines_of(file), 1):
         place = f"{str(file)!r}, line {number}"
-        try:
-            decoded = line.decode().removesuffix("\r").replace("\0", "")
-        except UnicodeDecodeError:
-            raise InputError(f"{place} is no UTF-8: save the file as UTF-8") from None
+        decoded = line.replace("\0", "")
         if not decoded:
             continue
         label, tab, text = decoded.partition("\t")

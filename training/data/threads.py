@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -52,6 +53,28 @@ def in_threads(
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
             return [future.result() for future in futures]
+
+
+class Weights:
+    """A semaphore of `total` units, of which each holder takes as many as it needs; all of them, if it needs more."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self._free = total
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def hold(self, weight: int) -> Iterator[None]:
+        weight = min(weight, self.total)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= weight)
+            self._free -= weight
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += weight
+                self._changed.notify_all()
 
 
 @contextmanager

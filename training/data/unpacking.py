@@ -24,6 +24,7 @@ from search_spaces import InputError
 
 from .. import vision
 from .threads import Progress, in_threads
+from .unpacking_limits import opened_zip, tar_members
 
 SMS_TEXTS = "SMSSpamCollection"
 
@@ -47,7 +48,7 @@ def unpack_cifar10(files: Sequence[Path], folder: Path, progress: Progress | Non
     names: list[str] = []
     batches: dict[str, tuple[Any, list[int]]] = {}
     with _read(archive):
-        for member, content in _members(archive):
+        for member, content in tar_members(archive):
             if member == _CIFAR_META:
                 names = [str(name) for name in _unpickled(content)["label_names"]]
             elif match := _CIFAR_BATCH.fullmatch(member):
@@ -94,7 +95,7 @@ def unpack_flowers102(files: Sequence[Path], folder: Path, progress: Progress | 
         paths = {n: folder / s / folders[labels[n - 1] - 1] / f"image_{n:05d}.jpg" for n, s in split_of.items()}
         _make_folders(paths.values())
         done = 0
-        for member, content in _members(archive):
+        for member, content in tar_members(archive):
             match = _FLOWER.fullmatch(member)
             if match is not None and (path := paths.get(int(match[1]))) is not None:
                 path.write_bytes(content)
@@ -116,9 +117,9 @@ def unpack_class_folders(
         InputError: the archive lacks the photos of a class to train or to score on, or is damaged.
     """
     (archive,) = files
-    with _read(archive), _zip(archive) as packed:
+    with _read(archive), opened_zip(archive) as packed:
         found: dict[str, Path] = {}
-        for member in packed.namelist():
+        for member in packed.names:
             match = _CLASS_PHOTO.fullmatch(member)
             if match is not None and match[2] in classes:
                 found[member] = folder / _ZIP_SPLITS[match[1]] / classes[match[2]] / match[3]
@@ -139,31 +140,12 @@ def unpack_sms_spam(files: Sequence[Path], folder: Path, progress: Progress | No
         InputError: the archive lacks them, or is damaged.
     """
     (archive,) = files
-    with _read(archive), _zip(archive) as packed:
+    with _read(archive), opened_zip(archive) as packed:
         content = packed.read(SMS_TEXTS)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SMS_TEXTS).write_bytes(content)
     if progress is not None:
         progress(1, 1)
-
-
-@contextmanager
-def _zip(archive: Path) -> Iterator[zipfile.ZipFile]:
-    """An open zip, whose own checksums are looked at as its members are read."""
-    try:
-        # From memory: to seek in a file where a damaged index points to is an OSError, like a disk that fails.
-        with zipfile.ZipFile(io.BytesIO(archive.read_bytes())) as packed:
-            yield packed
-    except RuntimeError as problem:  # a way to pack, or a password, that nobody expects here
-        raise ValueError(problem) from None
-
-
-def _members(archive: Path) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of the plain files of an archive, in its order."""
-    with tarfile.open(archive) as tar:
-        for member in tar:
-            if member.isreg() and (content := tar.extractfile(member)) is not None:
-                yield member.name.removeprefix("./"), content.read()
 
 
 class _Arrays(pickle.Unpickler):
@@ -204,5 +186,5 @@ def _read(path: Path) -> Iterator[None]:
     """Turns whatever damaged or unexpected bytes lead to into one line."""
     try:
         yield
-    except (*_DAMAGE, LookupError, TypeError, ValueError) as problem:
+    except (*_DAMAGE, LookupError, TypeError, ValueError, OverflowError, MemoryError) as problem:
         raise InputError(f"{path} does not hold what it should ({problem}): remove it, and get it again") from None

@@ -9,14 +9,13 @@ from pathlib import Path
 
 from search_spaces import InputError
 
+from .._memory import machine_memory
 from .blocks import usage
 
 DISK, MEMORY = "POMONA_PREFIX_DISK", "POMONA_PREFIX_MEMORY"
 
 _GIB = 2**30
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": _GIB, "T": 2**40}
-# Where a container's share of the memory is written, in either version of control groups.
-_SHARES = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 def disk_limit(folder: Path) -> int:
@@ -41,7 +40,7 @@ def memory_limit() -> int:
         InputError: the variable is no size.
     """
     told = os.environ.get(MEMORY)
-    return _memory() // 4 if told is None else bytes_of(told, MEMORY)
+    return machine_memory() // 4 if told is None else bytes_of(told, MEMORY)
 
 
 def bytes_of(text: str, name: str) -> int:
@@ -54,14 +53,3 @@ def bytes_of(text: str, name: str) -> int:
     if match is None:
         raise InputError(f"{name} is a size such as 8G, 500M or a number of bytes, not {text!r}")
     return int(float(match[1]) * _UNITS[match[2].upper()])
-
-
-def _memory() -> int:
-    # Where the system does not tell, what a small laptop has.
-    sizes = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 8 * _GIB]
-    for share in _SHARES:
-        try:
-            sizes.append(int(share.read_text()))
-        except (OSError, ValueError):
-            continue  # no such file, or the word "max"
-    return min(sizes)

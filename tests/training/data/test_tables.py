@@ -122,6 +122,23 @@ def test_cells_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert torch.equal(read_features(other, ("a", "b")), torch.from_numpy(plain.features))
 
 
+@pytest.mark.parametrize("header", ["A,B,Y", " a ,'b',y", '"A" , b,"y "', "\ufeffa,b,y", "a,b,y,B", "a,b,y,note,a b"])
+def test_columns_are_found_in_any_case_and_others_are_named(tmp_path: Path, header: str) -> None:
+    header = header.replace("'", "").replace('" ,', '",')
+    count = header.count(",") + 1
+    rows = ["1,2,3,4,5", "2,3,4,5,6", "3,4,5,6,7"] * 2
+    (tmp_path / "t.csv").write_text("\n".join([header, *(",".join(row.split(",")[:count]) for row in rows)]))
+    data = read_table(tmp_path, ("a", "b", "y"), numeric=True)
+    assert data.features.tolist() == [[1, 2], [2, 3], [3, 4]] * 2
+    unused = [name.strip() for name in header.split(",")[3:]]
+    assert ("columns not used: " + ", ".join(unused) in data.summary()) == bool(unused)
+
+
+def test_blanks_in_names_are_as_good_as_underscores(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("Performance,Years of  Experience,projects-completed\n1,2,3\n")
+    assert read_features(tmp_path, COLUMNS[:-1]).tolist() == [[1, 2, 3]]
+
+
 def test_classes_are_the_values_of_the_target(tmp_path: Path) -> None:
     rows = [(n, -n, ("yes", "no", "no")[n % 3]) for n in range(30)]
     data = read_table(written(tmp_path / "t.csv", rows), ("a", "b", "y"), numeric=False)
@@ -154,6 +171,17 @@ BAD: dict[str, tuple[str, str]] = {
     "word": ("a,b,y\n1,2,3\n1,two,3\n", r"line 3: b is 'two'"),
     "empty": ("a,b,y\n1,,3\n", r"line 2: b is ''"),
     "nan": ("a,b,y\n1,nan,3\n", r"line 2: b is 'nan'"),
+    "thousands": ('a,b,y\n1,"1,000",3\n', r"line 2: b is '1,000', no finite number: write it without commas"),
+    "comma": ('a,b,y\n1,"1,5",3\n', r"line 2: b is '1,5', no finite number: write it without commas"),
+    "underscore": ("a,b,y\n1,1_000,3\n", r"line 2: b is '1_000'"),
+    "boolean": ("a,b,y\n1,True,3\n", r"line 2: b is 'True'"),
+    "overflow": ("a,b,y\n1,1e999,3\n", r"line 2: b is '1e999'"),
+    "semicolons": ("a;b;y\n1;2;3\n", r"line 1: no column 'a', the cells are separated by ';': save it with commas"),
+    "tabs": ("a\tb\ty\n1\t2\t3\n", r"line 1: no column 'a', the cells are separated by '.t': save"),
+    "open quote": ('a,b,y,who\n1,2,3,"Al\n2,3,4,"Bo"\n3,4,5,Cy\n', r"line 2 can't be read as CSV"),
+    "two cases": ("A,b,B ,y\n1,1,2,3\n1,2\n", r"line 3: 2 cells"),
+    "no case": ("a,B,b_,y\n", r"no rows"),
+    "equal but for case": ("a,B,\u00a0B,y\n", r"line 1: several columns 'b'"),
     "huge": ("a,b,y\n1,1e39,3\n", r"line 2: b is '1e39'"),
     "target": ("a,b,y\n1,2,inf\n", r"line 2: y is 'inf'"),
     "short": ("a,b,y\n\n1,2\n", r"line 3: 2 cells, but 3 columns"),
