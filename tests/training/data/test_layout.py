@@ -11,7 +11,7 @@ from .folders import BARE, TWO_SPLITS, Layout, write_folder, write_photo
 
 
 def test_splits_and_classes_are_read_from_folders(tmp_path: Path) -> None:
-    found = find_photos(write_folder(tmp_path, TWO_SPLITS | {"test/apple": 1, "test/pear": 1}))
+    found = find_photos(write_folder(tmp_path, TWO_SPLITS | {"test/apple": 1, "test/pear": 1})).photos
     assert len(found) == 13
     for photo in found:
         assert photo.path.startswith(f"{photo.split}/{photo.label}/")
@@ -19,17 +19,17 @@ def test_splits_and_classes_are_read_from_folders(tmp_path: Path) -> None:
 
 
 def test_a_bare_folder_has_no_splits(tmp_path: Path) -> None:
-    assert {(p.label, p.split) for p in find_photos(write_folder(tmp_path, BARE))} == {("apple", ""), ("pear", "")}
+    assert {(p.label, p.split) for p in find_photos(write_folder(tmp_path, BARE)).photos} == {("apple", ""), ("pear", "")}
 
 
 @pytest.mark.parametrize("name", ["val", "validation", "valid"])
 def test_other_names_of_valid(tmp_path: Path, name: str) -> None:
-    found = find_photos(write_folder(tmp_path, {"train/a": 1, "train/b": 1, f"{name}/a": 1, f"{name}/b": 1}))
+    found = find_photos(write_folder(tmp_path, {"train/a": 1, "train/b": 1, f"{name}/a": 1, f"{name}/b": 1})).photos
     assert {photo.split for photo in found} == {"train", "valid"}
 
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
-    found = find_photos(write_folder(tmp_path, {"train": 2, "bus": 2}))
+    found = find_photos(write_folder(tmp_path, {"train": 2, "bus": 2})).photos
     assert {(p.label, p.split) for p in found} == {("train", ""), ("bus", "")}
 
 
@@ -39,19 +39,19 @@ def test_hidden_files_and_files_beside_the_class_folders_are_left_out(tmp_path: 
     for name in ("README.md", "apple/.DS_Store", ".git/HEAD", "split/README.md", "split/train/labels.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
-    assert len(find_photos(tmp_path / "split")) == 11
+    assert len(find_photos(tmp_path / "split").photos) == 11
     (tmp_path / "split").rename(tmp_path / ".split")
-    assert len(find_photos(tmp_path)) == 20
+    assert len(find_photos(tmp_path).photos) == 20
 
 
 def test_the_manifest_gives_groups_and_splits(tmp_path: Path) -> None:
     rows = "path,label,split,group,source\napple/0.png,apple,train,g1,me\n./pear/0.png,,val,g2,\n"
-    found = find_photos(write_folder(tmp_path, {"apple": 1, "pear": 1}, rows))
+    found = find_photos(write_folder(tmp_path, {"apple": 1, "pear": 1}, rows)).photos
     assert {(p.label, p.split, p.group) for p in found} == {("apple", "train", "g1"), ("pear", "valid", "g2")}
 
 
 def test_a_manifest_may_have_a_byte_order_mark_and_say_little(tmp_path: Path) -> None:
-    found = find_photos(write_folder(tmp_path, BARE, "\ufeffpath,group\napple/3.png,g\n"))
+    found = find_photos(write_folder(tmp_path, BARE, "\ufeffpath,group\napple/3.png,g\n")).photos
     assert {p.path: p.group for p in found if p.group} == {"apple/3.png": "g"}
 
 
