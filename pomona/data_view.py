@@ -13,6 +13,7 @@ from search_spaces import IMAGES, TASKS, InputError, SearchSpace, Task, task_fil
 from training import Split, augment, open_data
 from training.augment import STRONGEST
 from training.batches import as_input, order_of, to_floats
+from training.display import display_name
 from training.structure import resolution_of
 from training.views import view_draws
 
@@ -178,7 +179,7 @@ def _task_source_name(target: str, data: str | None) -> tuple[Task, str | None, 
     if folder.is_dir() and all(target != task.name for task in TASKS):
         if data is not None:
             raise InputError(f"{target!r} is a folder already: leave out --data, or name a task")
-        return IMAGES, target, folder.resolve().name
+        return IMAGES, target, display_name(folder.resolve().name)
     try:
         task = task_named(target)
     except InputError as problem:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import training
 from search_spaces import InputError
+from training.display import display_name
 
 from . import onnx_predict
 
@@ -56,7 +57,7 @@ def evaluate_checkpoint(
     chosen = _labelled(checkpoint, data, split, skip_unreadable, progress, trust_split=trust_split, notify=notify)
     result = training.evaluate(checkpoint, chosen, training.resolve_device(device))
     if figures is not None:
-        scored = checkpoint.record.source if data is None else data
+        scored = checkpoint.record.source if data is None else display_name(data)
         write_evaluation(figures, result, chosen, checkpoint.record, f"{scored} ({split})" if split else scored)
     return result
 
@@ -144,9 +145,10 @@ def answers_for(path: Path, files: Sequence[Path], device: str = "auto") -> list
     if device == "cuda":
         raise InputError("an ONNX file is used on the CPU: leave --device out")
     try:
-        return onnx_predict.predict(path, files)
+        answers = onnx_predict.predict(path, files)
     except onnx_predict.PredictionError as problem:
         raise InputError(str(problem)) from None
+    return [answer | {"path": display_name(answer["path"])} for answer in answers]
 
 
 def _fields_of(answer: training.Prediction) -> dict[str, Any]:

@@ -19,7 +19,10 @@ def test_splits_and_classes_are_read_from_folders(tmp_path: Path) -> None:
 
 
 def test_a_bare_folder_has_no_splits(tmp_path: Path) -> None:
-    assert {(p.label, p.split) for p in find_photos(write_folder(tmp_path, BARE)).photos} == {("apple", ""), ("pear", "")}
+    assert {(p.label, p.split) for p in find_photos(write_folder(tmp_path, BARE)).photos} == {
+        ("apple", ""),
+        ("pear", ""),
+    }
 
 
 @pytest.mark.parametrize("name", ["val", "validation", "valid"])
