@@ -140,7 +140,8 @@ def _unused(beside: Sequence[Entry]) -> list[str]:
 def _loose(found: Sequence[Entry], where: str = "") -> list[str]:
     """A note on pictures that are in no class folder."""
     names = [entry.name for entry in found if entry.kind == "file" and is_picture_name(entry.name)]
-    return [f"{len(names)} photos outside class folders such as {where + names[0]!r}"] if names else []
+    count = f"{len(names)} photo{'s' if len(names) > 1 else ''}"
+    return [f"{count} outside class folders, such as {where + names[0]!r}"] if names else []
 
 
 def _holds_photos(folder: Path) -> bool:

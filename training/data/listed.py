@@ -35,7 +35,8 @@ def listed_photos(folder: Path, manifest: Manifest) -> Contents:
     ]
     notes = [unused_columns_note(manifest)]
     if unnamed:
-        notes.append(f"{len(unnamed)} photos that {manifest.name} does not name are not used, such as {unnamed[0]!r}")
+        count = f"{len(unnamed)} photo{'s' if len(unnamed) > 1 else ''}"
+        notes.append(f"not used, as {manifest.name} does not name them: {count}, such as {unnamed[0]!r}")
     grouped = any(photo.group for photo in photos)
     return Contents(photos, tuple(filter(None, notes)), grouped)
 
