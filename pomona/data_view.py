@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,7 +177,7 @@ def row_panels(
 
 def _task_source_name(target: str, data: str | None) -> tuple[Task, str | None, str]:
     folder = Path(target)
-    if folder.is_dir() and all(target != task.name for task in TASKS):
+    if os.path.isdir(folder) and all(target != task.name for task in TASKS):
         if data is not None:
             raise InputError(f"{target!r} is a folder already: leave out --data, or name a task")
         return IMAGES, target, display_name(folder.resolve().name)
