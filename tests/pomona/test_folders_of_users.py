@@ -11,7 +11,7 @@ import pytest
 
 from .conftest import Run
 
-SETS = ("backbone=squeezenet1_1", "resolution=96", "batch_size=8")
+SETS = ("backbone=squeezenet1_1", "resolution=96", "batch_size=16")
 
 
 @pytest.fixture

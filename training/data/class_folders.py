@@ -173,7 +173,8 @@ def _photos_of(root: Path, folder: Path, split: str, unused: list[str]) -> Itera
 
 def _nested(root: Path, class_folder: Entry, inside: str, *, alone: bool) -> str:
     problem = f"{inside!r} in {str(root)!r} holds folders: photos must lie directly in class folders"
-    if alone or any(split_of(inner.name) == "train" for inner in _folders(class_folder.path)):
+    in_root = class_folder.path.parent == root
+    if in_root and (alone or any(split_of(inner.name) == "train" for inner in _folders(class_folder.path))):
         return f"{problem}; if it is the data set, give {str(class_folder.path)!r}"
     return problem
 

@@ -154,6 +154,7 @@ def test_hidden_files_and_files_beside_the_class_folders_are_left_out(tmp_path: 
         ({"train/a": 1, "Valid/a": 1, "dev/a": 1}, "Valid/ and dev/ .* mean the same"),
         ({"fruit/train/a": 1}, "'fruit' .* holds folders: .*; if it is the data set, give '.*/fruit'"),
         ({"fruit/a": 1, "fruit/b": 1}, "'fruit' .* holds folders: .* give '.*/fruit'"),
+        ({"train/images/a": 1, "val/images/a": 1}, "'train/images' .* must lie directly in class folders$"),
         ({"a": 1, "b/c": 1}, "'b' .* holds folders: photos must lie directly in class folders$"),
         ({"train/a": 1, "train/b": 1, "holdout/A": 1}, "holdout/ .* has the classes of train/, .* rename it"),
         ({"train/a": 1, "train/b": 1, "val": 2}, "val/ .* holds no class folders: sort its photos"),
