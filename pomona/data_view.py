@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from search_spaces import IMAGES, TASKS, InputError, SearchSpace, Task, task_fil
 from training import Split, augment, open_data
 from training.augment import STRONGEST
 from training.batches import as_input, order_of, to_floats
+from training.display import display_name
 from training.structure import resolution_of
 from training.views import view_draws
 
@@ -175,10 +177,10 @@ def row_panels(
 
 def _task_source_name(target: str, data: str | None) -> tuple[Task, str | None, str]:
     folder = Path(target)
-    if folder.is_dir() and all(target != task.name for task in TASKS):
+    if os.path.isdir(folder) and all(target != task.name for task in TASKS):
         if data is not None:
             raise InputError(f"{target!r} is a folder already: leave out --data, or name a task")
-        return IMAGES, target, folder.resolve().name
+        return IMAGES, target, display_name(folder.resolve().name)
     try:
         task = task_named(target)
     except InputError as problem:

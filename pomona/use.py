@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import training
 from search_spaces import InputError
+from training.display import display_name
 
 from . import onnx_predict
 
@@ -67,7 +68,7 @@ def evaluate_checkpoint(
     if notify is not None and result.note:
         notify(result.note)
     if figures is not None:
-        source = checkpoint.record.source if data is None else data
+        source = checkpoint.record.source if data is None else display_name(data)
         title = f"{source} ({scored.title})" if scored.title else source
         write_evaluation(figures, result, scored.examples, checkpoint.record, title)
     return result
@@ -120,9 +121,10 @@ def answers_for(path: Path, files: Sequence[Path], device: str = "auto") -> list
     if device == "cuda":
         raise InputError("an ONNX file is used on the CPU: leave --device out")
     try:
-        return onnx_predict.predict(path, files)
+        answers = onnx_predict.predict(path, files)
     except onnx_predict.PredictionError as problem:
         raise InputError(str(problem)) from None
+    return [answer | {"path": display_name(answer["path"])} for answer in answers]
 
 
 def _fields_of(answer: training.Prediction) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from search_spaces import Config, InputError, Task, is_numeric, positive_class
 
+from ..display import display_name
 from ..interrupts import CheckStop, never_stop
 from ..structure import resolution_of
 from .idx import TORCHVISION, fetch_idx, is_idx, read_idx
@@ -248,13 +249,19 @@ def unlabelled(kind: Kind, paths: Sequence[Path], resolution: int) -> tuple[Tens
         case "tabular":
             tables = [read_features(path, kind.columns[:-1]) for path in paths]
             names = [
-                f"{path} row {row}" for path, rows in zip(paths, tables, strict=True) for row in range(1, 1 + len(rows))
+                f"{display_name(str(path))} row {row}"
+                for path, rows in zip(paths, tables, strict=True)
+                for row in range(1, 1 + len(rows))
             ]
             return torch.cat(tables), tuple(names)
         case "text":
-            lines = [(f"{path} line {n}", line) for path in paths for n, line in enumerate(_lines(path), 1)]
+            lines = [
+                (f"{display_name(str(path))} line {n}", line)
+                for path in paths
+                for n, line in enumerate(_lines(path), 1)
+            ]
             return encode_texts([line for _, line in lines]), tuple(name for name, _ in lines)
-    return read_photos(paths, resolution), tuple(str(path) for path in paths)
+    return read_photos(paths, resolution), tuple(display_name(str(path)) for path in paths)
 
 
 def _lines(path: Path) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -135,7 +136,8 @@ class IdxSet:
 
 
 def is_idx(folder: Path) -> bool:
-    return any((folder / kind / "raw").is_dir() for kind in _KINDS)
+    # Not Path.is_dir(), which raises where a name is too long.
+    return any(os.path.isdir(folder / kind / "raw") for kind in _KINDS)
 
 
 def read_idx(folder: Path, *, seed: int = 0) -> IdxSet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,9 @@ from torch import Tensor
 
 from search_spaces import InputError
 
+from ..display import display_name
 from .contents import ContentIndex
+from .copies import copies_note, united_groups
 from .decode import DECODING, decoded
 from .dividing import divide
 from .layout import SPLITS, Found, arrange_photos
@@ -117,8 +120,8 @@ def scan(
         InputError: the folder is missing or laid out wrongly, classes or groups do not fit the splits, or files can't
             be read and are not to be skipped.
     """
-    root = folder.resolve()
     arranged = arrange_photos(folder, trust_split=trust_split)
+    root = folder.resolve()
     _check(arranged.photos)
     index = ContentIndex(root)
     photos, skipped = _readable(root, index, arranged.photos, skip_unreadable, workers, progress)
@@ -131,10 +134,10 @@ def scan(
         root=root,
         photos=tuple(photos),
         classes=tuple(sorted({photo.label for photo in photos})),
-        source=source or root.name,
+        source=source or display_name(root.name),
         location=location or (f"{TRUST_SPLIT}:{root}" if arranged.trusted else str(root)),
         skipped=skipped,
-        note=arranged.note,
+        note="; ".join(filter(None, (copies_note(photos), arranged.note))),
     )
 
 
@@ -230,7 +233,8 @@ def _readable(
 def _divided(photos: list[Photo], seed: int) -> list[Photo]:
     rest = [photo for photo in photos if photo.split == "test"]
     whole = [photo for photo in photos if photo.split != "test"]
-    valid = divide([photo.label for photo in whole], [photo.group or photo.digest for photo in whole], seed)
+    groups = united_groups([photo.group for photo in whole], [photo.digest for photo in whole])
+    valid = divide([photo.label for photo in whole], groups, seed)
     split = [replace(p, split="valid" if v else "train") for p, v in zip(whole, valid, strict=True)]
     return [*split, *rest]
 
@@ -241,19 +245,30 @@ def _check(photos: Sequence[Found] | Sequence[Photo]) -> None:
     if len(classes) < 2:
         raise InputError(f"the photos have {len(classes)} class ({', '.join(classes)}): at least 2 are needed")
     splits = sorted({photo.split for photo in photos}, key=("", *SPLITS).index)
+    if splits[0] not in ("", "train"):
+        raise InputError(f"the photos are in {' and '.join(splits)}, and none is in train: put some there")
     seen = {(photo.split, photo.label) for photo in photos}
     for label in classes:
         having = [split for split in splits if (split, label) in seen]
         for split in splits:
             if split not in having:
-                raise InputError(
-                    f"class {label!r} has photos in {having[0]} but none in {split}: add some, or remove it"
-                )
+                alike = next((c for c in classes if (split, c) in seen and c != label and _alike(c, label)), None)
+                hint = f", which has {alike!r}: name them alike" if alike else ": add some, or remove it"
+                raise InputError(f"class {label!r} has photos in {having[0]} but none in {split}{hint}")
     split_of: dict[str, str] = {}
     for photo in photos:
         if photo.group and split_of.setdefault(photo.group, photo.split) != photo.split:
             both = f"{split_of[photo.group]} and {photo.split}"
             raise InputError(f"group {photo.group!r} is in {both}: photos of one group must be in one split")
+
+
+def _alike(name: str, other: str) -> bool:
+    """Whether two names read the same but for case, spaces, and how accents are encoded."""
+
+    def plain(text: str) -> str:
+        return "".join(unicodedata.normalize("NFKC", text.casefold()).replace("_", " ").split())
+
+    return plain(name) == plain(other)
 
 
 def _decoded(
@@ -272,7 +287,7 @@ def _split(photos: Sequence[Photo], classes: Sequence[str], pool: Tensor, rows: 
         rows=torch.from_numpy(np.array([rows[photo.digest] for photo in photos], dtype=np.int64)),
         labels=torch.from_numpy(np.array([label[photo.label] for photo in photos], dtype=np.int64)),
         groups=tuple(photo.group or photo.path for photo in photos) if any(photo.group for photo in photos) else (),
-        names=tuple(photo.path for photo in photos),
+        names=tuple(display_name(photo.path) for photo in photos),
         keys=tuple(f"{photo.digest}.{DECODING}" for photo in photos),
         identities=identities_of(photo.digest for photo in photos),
     )

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from search_spaces import FRUIT, InputError
 from training.data import open_data
+from training.data.copies import united_groups
 from training.data.photos import PhotoSet, labelled_photos, scan
 
 from ...shared import SHARED_DATA, needs_data
@@ -133,6 +138,78 @@ def test_labelled_photos_are_of_no_split_that_is_not_used(tmp_path: Path) -> Non
     trusted = labelled_photos(tmp_path, CLASSES, "test", 8, trust_split=True).examples
     assert all(name.startswith("test/") for name in trusted.names)
     assert len(trusted) == 24
+
+
+def test_files_equal_to_those_of_another_split_are_counted_and_stay(tmp_path: Path) -> None:
+    write_folder(tmp_path, TWO_SPLITS | {"test/apple": 1, "test/pear": 1})
+    before = scan(tmp_path)
+    assert before.note == ""
+    shutil.copy(tmp_path / "train/apple/0.png", tmp_path / "valid/apple/copy.png")
+    shutil.copy(tmp_path / "train/apple/1.png", tmp_path / "test/apple/copy.png")
+    shutil.copy(tmp_path / "valid/pear/0.png", tmp_path / "test/pear/copy.png")
+    photos = scan(tmp_path)
+    assert photos.note == (
+        "1 of 5 valid photos are equal to photos of train; "
+        "2 of 4 test photos are equal to photos of train or valid: figures are too good"
+    )
+    assert photos.note in photos.summary()
+    assert {photo.path: photo.split for photo in before.photos}.items() <= {
+        photo.path: photo.split for photo in photos.photos
+    }.items()
+
+
+def test_a_validation_set_of_copies_is_said(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"train/apple": 4, "train/pear": 4})
+    shutil.copytree(tmp_path / "train", tmp_path / "valid")
+    assert scan(tmp_path).note == "8 of 8 valid photos are equal to photos of train: figures are too good"
+
+
+def test_files_in_two_classes_are_said(tmp_path: Path) -> None:
+    write_folder(tmp_path, BARE)
+    shutil.copy(tmp_path / "apple/0.png", tmp_path / "pear/0 again.png")
+    photos = scan(tmp_path)
+    assert photos.note == "2 photos are in two classes, such as 'apple/0.png' and the equal 'pear/0 again.png'"
+    assert len({photo.split for photo in photos.photos if "/0" in photo.path and photo.path != "pear/0.png"}) == 1
+
+
+groups_and_files = st.lists(st.tuples(st.sampled_from(["", "g", "h", "i"]), st.integers(0, 6).map(str)), max_size=12)
+
+
+@given(groups_and_files)
+def test_a_united_group_holds_whole_groups_and_all_equal_files(photos: list[tuple[str, str]]) -> None:
+    groups, digests = [group for group, _ in photos], [digest for _, digest in photos]
+    united = united_groups(groups, digests)
+    graph = _components(photos)
+    for a, b in itertools.combinations(range(len(photos)), 2):
+        assert (united[a] == united[b]) == (graph[a] == graph[b])
+
+
+def _components(photos: list[tuple[str, str]]) -> list[int]:
+    """The number of each photo's component, found by spreading the smallest number until nothing changes."""
+    numbers = list(range(len(photos)))
+    for _ in photos:
+        for a, b in itertools.product(range(len(photos)), repeat=2):
+            if photos[a][1] == photos[b][1] or photos[a][0] == photos[b][0] != "":
+                numbers[a] = numbers[b] = min(numbers[a], numbers[b])
+    return numbers
+
+
+@given(groups_and_files)
+def test_groups_without_equal_files_in_others_keep_their_names(photos: list[tuple[str, str]]) -> None:
+    groups, digests = [group for group, _ in photos], [str(place) for place in range(len(photos))]
+    assert united_groups(groups, digests) == [group or digest for group, digest in zip(groups, digests, strict=True)]
+
+
+def test_where_pomona_splits_equal_files_stay_with_the_group_of_one_of_them(tmp_path: Path) -> None:
+    for number in range(10):
+        for label in BARE:
+            write_photo(tmp_path / label / f"{number}.png", f"{label}{number}")
+            shutil.copy(tmp_path / label / f"{number}.png", tmp_path / label / f"copy {number}.png")
+    rows = [f"{label}/{number}.png,{label}{number // 2}" for label in BARE for number in range(10)]
+    (tmp_path / "manifest.csv").write_text("path,group\n" + "\n".join(rows))
+    photos = scan(tmp_path)
+    assert photos.note == ""
+    assert photos.counts["valid"] == {"apple": 4, "pear": 4}
 
 
 # As tables and studies made before copies were looked for have it.

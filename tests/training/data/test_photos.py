@@ -149,7 +149,7 @@ def test_files_that_are_no_photos_are_named_counted_and_skipped_only_on_demand(t
     write_folder(tmp_path, TWO_SPLITS)
     clean = scan(tmp_path).fingerprint
     shutil.rmtree(cache)
-    bad = ["train/apple/0a.txt", "train/apple/Thumbs.db", "train/pear/cut.png", "valid/pear/notes.txt"]
+    bad = ["train/apple/0a.txt", "train/apple/b.db", "train/pear/cut.png", "valid/pear/notes.txt"]
     for name in bad:
         (tmp_path / name).write_bytes((tmp_path / "train/pear/0.png").read_bytes()[:200] if "cut" in name else b"x")
     with pytest.raises(InputError, match=r"4 of 15 files .*'train/apple/0a\.txt' .*, \.\.\.: .*--skip-unreadable"):
