@@ -60,10 +60,10 @@ def search(
     trials: int | None = None,
     epochs: int | None = None,
     timeout: float | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     lanes: int | None = None,
-    device: str = "auto",
-    pruner: str = "hyperband",
+    device: str | None = None,
+    pruner: str | None = None,
     fixed: Mapping[str, Value] | None = None,
     skip_unreadable: bool = False,
     trust_split: bool = False,
@@ -71,16 +71,34 @@ def search(
 ) -> Study:
     """Searches the hyperparameters of `task` and returns the study; `timeout` is in seconds.
 
-    What is left out suits the machine. Ctrl-C ends the call cleanly and returns what there is; `resume` goes on.
+    What is left out suits the machine, or is as it was where there is such a study. Ctrl-C ends the call cleanly and returns what there is; `resume` goes on.
 
     Raises:
         InputError: the request, the data or the storage is wrong.
     """
     from studies import SearchRequest, prepare_search
 
+    from .calls import call_text
     from .console import counting, notes
     from .progress import run_until_stopped
 
+    given = dict(
+        data=data,
+        weights_dir=weights_dir,
+        study=study,
+        storage=storage,
+        trials=trials,
+        epochs=epochs,
+        timeout=timeout,
+        seed=seed,
+        lanes=lanes,
+        device=device,
+        pruner=pruner,
+        fixed=fixed or None,
+        skip_unreadable=skip_unreadable or None,
+        trust_split=trust_split or None,
+        download_weights=download_weights or None,
+    )
     request = SearchRequest(
         task=task,
         data=None if data is None else str(data),
@@ -98,7 +116,7 @@ def search(
         skip_unreadable=skip_unreadable,
         trust_split=trust_split,
         download=download_weights,
-        command=f"pomona.search({task!r}, ...)",
+        command=call_text("search", task, **given),
     )
     with counting("reading the data") as progress:
         prepared = prepare_search(request, notes().print, progress)
@@ -116,12 +134,16 @@ def resume(
     """
     from studies import prepare_resume
 
+    from .calls import call_text
     from .console import counting, notes
     from .progress import run_until_stopped
 
     name, storage = _named(study, storage)
     with counting("reading the data") as progress:
-        prepared = prepare_resume(name, storage, notes().print, progress, trials=trials, timeout=timeout)
+        command = call_text("resume", name, storage=storage, trials=trials, timeout=timeout)
+        prepared = prepare_resume(
+            name, storage, notes().print, progress, trials=trials, timeout=timeout, command=command
+        )
     run_until_stopped(prepared)
     return prepared.study
 

@@ -124,7 +124,7 @@ class _Attributes:
 
 def _only(distribution: BaseDistribution) -> float:
     """The one value of a distribution that has no other, as Optuna keeps it."""
-    return 0.0 if isinstance(distribution, CategoricalDistribution) else distribution.low  # type: ignore[attr-defined, no-any-return]
+    return 0.0 if isinstance(distribution, CategoricalDistribution) else distribution.low  # type: ignore[attr-defined]
 
 
 def sampler_seed(study_seed: int, number: int) -> int:

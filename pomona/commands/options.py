@@ -28,6 +28,9 @@ Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="DIM=VALUE", help="Hold a dimension at a value. May be repeated.")
 ]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to train.")]
+SearchDevice = Annotated[
+    str | None, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to train. \\[default: auto]")
+]
 Download = Annotated[bool, typer.Option("--download-weights", help="Fetch weights that are not at hand.")]
 SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="Leave out files that are no image.")]
 TrustSplit = Annotated[

@@ -15,8 +15,8 @@ from ..console import counting, notes, print_answer
 from .options import (
     AsJson,
     Data,
-    Device,
     Download,
+    SearchDevice,
     Set,
     SkipUnreadable,
     Storage,
@@ -40,13 +40,13 @@ def search(
     trials: Annotated[int | None, typer.Option(metavar="N", help="[default: what suits the machine]")] = None,
     epochs: Annotated[int | None, typer.Option(metavar="E", help="[default: what suits the machine]")] = None,
     timeout: Annotated[str | None, typer.Option(metavar="10m", help="Stop after this time.")] = None,
-    seed: Annotated[int, typer.Option(metavar="S", min=0)] = 0,
-    engine: Annotated[str, typer.Option(metavar="inline", help="What runs the trials.")] = "inline",
+    seed: Annotated[int | None, typer.Option(metavar="S", min=0, help="\\[default: 0]")] = None,
+    engine: Annotated[str | None, typer.Option(metavar="inline", help="What runs the trials.")] = None,
     lanes: Annotated[
         int | None, typer.Option(metavar="N", help="Trials that train side by side. \\[default: by the trials]")
     ] = None,
-    device: Device = "auto",
-    pruner: Annotated[str, typer.Option(metavar="hyperband|median|none")] = "hyperband",
+    device: SearchDevice = None,
+    pruner: Annotated[str | None, typer.Option(metavar="hyperband|median|none", help="\\[default: hyperband]")] = None,
     set_: Set = None,
     skip_unreadable: SkipUnreadable = False,
     trust_split: TrustSplit = False,
@@ -55,7 +55,8 @@ def search(
 ) -> None:
     """Search the hyperparameters of a task. Ctrl-C stops cleanly; `pomona resume` goes on.
 
-    Without --data the task's own data is used. A study of the same name goes on where it was.
+    Without --data the task's own data is used. A study of the same name goes on where it was, with its own options
+    where none are given.
 
     Example: [bold]pomona search fruit --data photos --set resolution=128 --timeout 10m[/bold]
     """
@@ -104,7 +105,7 @@ def run_and_show(prepared: Search, *, as_json: bool, storage: str | None) -> Non
         notes().print(f"stopped: {stopped}; go on with: pomona resume {study.name}{where}")
         if stopped == STOPPED_BY_USER:
             raise typer.Exit(130)
-    else:
+    elif study.best() is not None:
         notes().print(
             f"use it: pomona train {shlex.quote(study.settings.task_argument)} --from-study {study.name}{where}"
         )

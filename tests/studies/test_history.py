@@ -25,8 +25,8 @@ def _quiet() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def trial_of(ending: str, value: float, epoch: int, x: float = 0.5) -> FrozenTrial:
-    state = {
+def trial_of(ending: str, value: float, epoch: int, x: float = 0.5, state: TrialState | None = None) -> FrozenTrial:
+    state = state or {
         "complete": TrialState.COMPLETE,
         "failed": TrialState.FAIL,
         "running": TrialState.RUNNING,
@@ -77,6 +77,9 @@ def test_a_trial_that_ends_later_is_taken_then(tmp_path: object) -> None:
     trials = [study.ask(DISTRIBUTIONS) for _ in range(3)]
     history.refresh()
     assert (history.ended, len(history.running)) == (0, 3)
+    for trial in trials:
+        trial.set_user_attr("state", "complete")
+        trial.set_user_attr("seed", 0)
     study.tell(trials[2], 0.5)
     study.tell(trials[0], 0.25)
     history.refresh()
@@ -92,7 +95,13 @@ def test_a_trial_that_ends_later_is_taken_then(tmp_path: object) -> None:
 
 
 def test_the_first_of_equal_configs_is_found_whichever_ended_first() -> None:
-    study = study_of([trial_of("running", 0.0, 1), trial_of("complete", 0.5, 1), trial_of("failed", 0.0, 1, x=0.25)])
+    study = study_of(
+        [
+            trial_of("complete", 0.0, 1, state=TrialState.RUNNING),
+            trial_of("complete", 0.5, 1),
+            trial_of("failed", 0.0, 1, x=0.25),
+        ]
+    )
     history = History(study)
     history.refresh()
     assert history.first_of({"x": 0.5}) == study.trials[1]

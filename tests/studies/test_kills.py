@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from search_spaces import Choice
-from studies import Plan, Progress, Study
+from search_spaces import Choice, Config
+from studies import Plan, Study
 from studies.engines import InlineEngine, inline
 from studies.engines.recovery import SavedGroups
 from studies.journal import Journal
 from training import Numerics
+from training.heads import HeadStack
 
 from ..toys import TOY, ToyData, toy_backbone
 from .settings import settings_for
 
 EPOCHS = 4
-# Heads, and lanes that begin to train stages half way, on two batch sizes: several groups, and lanes that change places.
+# Heads, and lanes that train a stage half way on, on two batch sizes: several groups, and lanes that change places.
 TASK = replace(
     TOY,
     recipe=TOY.recipe | {"batch_size": 16},
@@ -80,15 +81,13 @@ class Moments:
             yield str(self.folder / f"moment-{number}" / "journal.log")
 
 
-@pytest.mark.parametrize(
-    ("lanes", "trials", "pruner", "saves"),
-    [(1, 5, "median", 1), (3, 9, "hyperband", 2), (3, 9, "median", 0)],
-)
-def test_a_kill_at_any_moment_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lanes: int, trials: int, pruner: str, saves: int
-) -> None:
-    """`saves`: after every so many epochs the lanes are saved, 0 is never."""
-    moments = Moments(tmp_path)
+RUNS = [(1, 4, "median", 1), (3, 8, "hyperband", 2), (3, 8, "median", 0)]
+"""Lanes, trials, pruner, and after how many epochs the lanes are saved; 0 is never."""
+
+
+def killed_at(moments: Moments, monkeypatch: pytest.MonkeyPatch, run_of: tuple[int, int, str, int]) -> Study:
+    """An undisturbed study, of which every batch and every write is a moment."""
+    lanes, trials, pruner, saves = run_of
     study = Study.create("s", moments.url, settings_for(TASK, epochs=EPOCHS, pruner=pruner), TASK.recipe)
     append, save, epochs = Journal._append, SavedGroups.save, 0
 
@@ -107,13 +106,95 @@ def test_a_kill_at_any_moment_changes_nothing(
         patched.setattr(Journal, "_append", keep_and_append)
         patched.setattr(SavedGroups, "save", save_sometimes)
         list(InlineEngine().run(study, plan(lanes, trials), moments.keep))
-    expected = everything(study)
     assert len({record.group for record in study.records()}) > 1
     if lanes > 1:
         assert any(record.start > 1 for record in study.records())
+    return study
+
+
+def same_after(study: Study, url: str, what: Plan) -> None:
+    run(url, what)
+    assert everything(Study.open("s", url)) == everything(study)
+    assert not list(Study.open("s", url).folder.glob("trials/*"))
+
+
+@pytest.mark.parametrize("run_of", RUNS[:2])
+def test_a_kill_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_of: tuple[int, int, str, int]
+) -> None:
+    moments = Moments(tmp_path)
+    study = killed_at(moments, monkeypatch, run_of)
+    for url in list(moments.urls())[5::29]:
+        same_after(study, url, plan(*run_of[:2]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("run_of", RUNS)
+def test_a_kill_at_any_moment_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_of: tuple[int, int, str, int]
+) -> None:
+    moments = Moments(tmp_path)
+    study = killed_at(moments, monkeypatch, run_of)
     for url in moments.urls():
-        run(url, plan(lanes, trials))
-        found = everything(Study.open("s", url))
-        assert {key: (found.get(key), value) for key, value in expected.items() if found.get(key) != value} == {}, url
-        assert found == expected
-        assert not list(study.folder.glob("trials/*"))
+        same_after(study, url, plan(*run_of[:2]))
+
+
+class Died(BaseException):
+    """Nothing is written after it, as after a kill."""
+
+
+def die_in(study: Study, what: Plan, monkeypatch: pytest.MonkeyPatch, guilty: Callable[[Config], bool]) -> bool:
+    """Runs until a process would have died of a guilty config; whether it did."""
+    begin = HeadStack.begin
+
+    def dies(self: HeadStack, tick: int, order: Sequence[torch.Tensor]) -> None:
+        if any(guilty(head.config) for head in self._heads):
+            raise Died
+        begin(self, tick, order)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(HeadStack, "begin", dies)
+        patched.setattr(Study, "release", lambda _self: None)
+        try:
+            list(InlineEngine().run(study, what, lambda _progress: None))
+        except Died:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_a_trial_that_kills_the_process_is_given_up_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lanes: int
+) -> None:
+    url = str(tmp_path / "journal.log")
+    Study.create("s", url, settings_for(TASK, epochs=EPOCHS), TASK.recipe)
+    what = plan(lanes, 5)
+    deaths = 0
+    while die_in(Study.open("s", url, to_run=True), what, monkeypatch, lambda config: config.get("optimizer") == "sgd"):
+        deaths += 1
+        assert deaths < 20
+    records = Study.open("s", url).records()
+    assert len(records) == 5
+    lost = [record for record in records if record.config["optimizer"] == "sgd"]
+    assert lost
+    for record in records:
+        if record in lost:  # they train the head, stacked, before a stage
+            assert (record.state, record.reason) == ("infeasible", "lost twice: the process died while it trained")
+        else:
+            assert record.state == "complete"
+    assert deaths >= 2 * len(lost)
+
+
+def test_a_run_that_ends_by_itself_loses_no_trial(tmp_path: Path) -> None:
+    url = str(tmp_path / "journal.log")
+    Study.create("s", url, settings_for(TASK, epochs=EPOCHS), TASK.recipe)
+
+    def stop(progress: Progress) -> None:
+        if progress.running:
+            raise KeyboardInterrupt
+
+    for _ in range(4):
+        with pytest.raises(KeyboardInterrupt):
+            list(InlineEngine().run(Study.open("s", url, to_run=True), plan(1, 2), stop))
+    run(url, plan(1, 2))
+    assert [record.state for record in Study.open("s", url).records()] == ["complete"] * 2
