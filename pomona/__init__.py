@@ -71,7 +71,8 @@ def search(
 ) -> Study:
     """Searches the hyperparameters of `task` and returns the study; `timeout` is in seconds.
 
-    What is left out suits the machine, or is as it was where there is such a study. Ctrl-C ends the call cleanly and returns what there is; `resume` goes on.
+    What is left out suits the machine, or is as it was where there is such a study. Ctrl-C ends the call cleanly and
+    returns what there is; `resume` goes on.
 
     Raises:
         InputError: the request, the data or the storage is wrong.

@@ -107,15 +107,18 @@ class Proposer:
     def _suggested(self, trial: optuna.Trial, space: SearchSpace) -> Config | None:
         """The config of a trial that is in the storage. Where others gave it values that can't be, it fails: None."""
         try:
-            for name in self._held(trial):
+            for name, value in self._held(trial).items():
                 if name not in space.dimensions:
                     raise InputError(f"unknown dimension {name!r}; the space has {', '.join(space.dimensions)}")
+                # Optuna would round it, and keep what it was before.
+                if (problem := space.dimensions[name].problem(value)) is not None:
+                    raise InputError(f"{name} {problem}")
             with warnings.catch_warnings():
                 # Said again, and better, by what is raised.
                 warnings.filterwarnings("ignore", "Fixed parameter")
                 return suggest(trial, space)
-        except _UNFIT as problem:
-            reason = f"not a config of the space: {problem}".partition("\n")[0]
+        except _UNFIT as error:
+            reason = f"not a config of the space: {error}".partition("\n")[0]
             self.end(trial, FitResult(State.FAILED, reason, None, (), 0.0, self._settings.seed))
             return None
 
