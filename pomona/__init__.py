@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,10 +96,10 @@ def search(
     trials: Whole | None = None,
     epochs: Whole | None = None,
     timeout: Duration | None = None,
-    seed: Whole = 0,
+    seed: Whole | None = None,
     lanes: Whole | None = None,
-    device: str = "auto",
-    pruner: str = "hyperband",
+    device: str | None = None,
+    pruner: str | None = None,
     fixed: Mapping[str, Value] | None = None,
     skip_unreadable: bool = False,
     trust_split: bool = False,
@@ -107,8 +107,8 @@ def search(
 ) -> Study:
     """Searches the hyperparameters of `task` and returns the study.
 
-    What is left out suits the machine. `timeout` is in seconds, or a text such as "10m". Ctrl-C ends the call cleanly
-    and returns what there is; `resume` goes on.
+    What is left out suits the machine, or is as it was where there is such a study. `timeout` is in seconds, or a text
+    such as "10m". Ctrl-C ends the call cleanly and returns what there is; `resume` goes on.
 
     Raises:
         InputError: the request, the data or the storage is wrong.
@@ -116,11 +116,11 @@ def search(
     from studies import SearchRequest, prepare_search
 
     from . import arguments as to
+    from .calls import call_text
     from .console import counting, note
     from .progress import run_until_stopped
 
-    request = SearchRequest(
-        task=to.path("task", task),
+    given: dict[str, Any] = dict(
         data=to.optional(to.path, "data", data),
         weights_dir=to.optional(to.folder, "weights_dir", weights_dir),
         study=to.optional(to.text, "study", study),
@@ -128,16 +128,22 @@ def search(
         trials=to.optional(to.count, "trials", trials),
         epochs=to.optional(to.count, "epochs", epochs),
         timeout=to.optional(to.seconds, "timeout", timeout),
-        seed=to.seed(seed),
+        seed=None if seed is None else to.seed(seed),
         lanes=to.optional(to.count, "lanes", lanes),
-        device=to.device(device),
-        pruner=to.text("pruner", pruner),
-        fixed=to.optional(to.values, "fixed", fixed) or {},
-        skip_unreadable=to.flag("skip_unreadable", skip_unreadable),
-        trust_split=to.flag("trust_split", trust_split),
-        download=to.flag("download_weights", download_weights),
-        command=f"pomona.search({str(task)!r}, ...)",
+        device=None if device is None else to.device(device),
+        pruner=to.optional(to.text, "pruner", pruner),
+        fixed=to.optional(to.values, "fixed", fixed),
+        skip_unreadable=to.flag("skip_unreadable", skip_unreadable) or None,
+        trust_split=to.flag("trust_split", trust_split) or None,
+        download_weights=to.flag("download_weights", download_weights) or None,
     )
+    name = to.path("task", task)
+    command = call_text("search", name, **given)
+    download = given.pop("download_weights") is True
+    for flag in ("skip_unreadable", "trust_split"):
+        given[flag] = given[flag] is True
+    given["fixed"] = given["fixed"] or {}
+    request = SearchRequest(task=name, **given, download=download, command=command)
     with counting("reading the data") as progress:
         prepared = prepare_search(request, note, progress)
     run_until_stopped(prepared)
@@ -160,13 +166,15 @@ def resume(
     from studies import prepare_resume
 
     from . import arguments as to
+    from .calls import call_text
     from .console import counting, note
     from .progress import run_until_stopped
 
     name, url = to.study(study, storage)
     trials, timeout = to.optional(to.count, "trials", trials), to.optional(to.seconds, "timeout", timeout)
     with counting("reading the data") as progress:
-        prepared = prepare_resume(name, url, note, progress, trials=trials, timeout=timeout)
+        command = call_text("resume", name, storage=url, trials=trials, timeout=timeout)
+        prepared = prepare_resume(name, url, note, progress, trials=trials, timeout=timeout, command=command)
     run_until_stopped(prepared)
     return prepared.study
 

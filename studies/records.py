@@ -106,9 +106,9 @@ def record_of(trial: FrozenTrial, study: str, data: str) -> TrialRecord:
     """The row of a trial in any state."""
     state = state_of(trial)
     # What others keep under such names is theirs.
-    kept: dict[str, Any] = (
-        trial.user_attrs if state != FOREIGN else {"note": "not trained by pomona: added with Optuna, not ranked"}
-    )
+    kept: dict[str, Any] = trial.user_attrs
+    if state == FOREIGN:
+        kept = {"note": "added with Optuna, not trained by pomona: not ranked"}
     last = trial.intermediate_values[max(trial.intermediate_values)] if trial.intermediate_values else None
     epochs = len(trial.intermediate_values) or int(kept.get("epochs", 0))
     if state == State.INFEASIBLE and int(kept.get("epochs", 0)) > len(trial.intermediate_values):

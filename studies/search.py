@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -35,7 +36,11 @@ CountProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class SearchRequest:
-    """What `pomona search` takes; None is the default that suits the machine. `timeout` is in seconds."""
+    """What `pomona search` takes; `timeout` is in seconds.
+
+    What is None, empty or False was not said: a study that is there is followed, a new one gets the default, which may
+    depend on the machine.
+    """
 
     task: str
     data: str | None = None
@@ -45,11 +50,11 @@ class SearchRequest:
     trials: int | None = None
     epochs: int | None = None
     timeout: float | None = None
-    seed: int = 0
-    engine: str = "inline"
+    seed: int | None = None
+    engine: str | None = None
     lanes: int | None = None
-    device: str = "auto"
-    pruner: str = "hyperband"
+    device: str | None = None
+    pruner: str | None = None
     fixed: Config = field(default_factory=dict)
     skip_unreadable: bool = False
     trust_split: bool = False
@@ -64,11 +69,12 @@ class Search:
     study: Study
     plan: Plan
     engine: str
+    command: str = ""
 
     def run(self, watch: Watch) -> Generator[Outcome, None, None]:
         """Runs until the plan is fulfilled; see `AbstractEngine.run` for what may be raised."""
         with self.study.running():
-            self.study.extend(self.plan.trials, self.plan.timeout)
+            self.study.extend(self.plan.trials, self.plan.timeout, self.command)
             yield from engine_named(self.engine).run(self.study, self.plan, watch)
 
 
@@ -79,11 +85,19 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
         InputError: whatever is wrong with the request; nothing was written to the storage then.
     """
     task, file = task_named(request.task), task_file(request.task)
-    if request.pruner not in PRUNERS:
-        raise InputError(f"unknown pruner {request.pruner!r}: {', '.join(PRUNERS)}")
-    engine_named(request.engine)
-    device = resolve_device(request.device)
+    storage = open_storage(request.storage)
+    study = None
+    if request.study is not None and request.study in study_names(storage):
+        study = Study.open(request.study, request.storage, to_run=True)
+        request = _following(request, study.settings)
+    engine, pruner, seed = request.engine or "inline", request.pruner or PRUNERS[0], request.seed or 0
+    if pruner not in PRUNERS:
+        raise InputError(f"unknown pruner {pruner!r}: {', '.join(PRUNERS)}")
+    engine_named(engine)
+    device = resolve_device(request.device or "auto")
     budget = _budget(request, device)
+    if study is not None:
+        _enough_or_error(study, budget, request.storage)
     ready = runnable(task, request.fixed, weights_dir=request.weights_dir, download=request.download)
     data = open_data(
         request.data,
@@ -93,7 +107,6 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
         progress=progress,
     )
     measured = measure_numerics(device)
-    storage = open_storage(request.storage)
     name = request.study or _free_name(task.name, storage)
     settings = Settings(
         task=task.name,
@@ -105,14 +118,14 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
         skip_unreadable=request.skip_unreadable,
         weights_dir=None if request.weights_dir is None else str(request.weights_dir.resolve()),
         download=ready.download,
-        device=request.device,
+        device=request.device or "auto",
         numerics=asdict(measured.numerics),
-        seed=request.seed,
+        seed=seed,
         trials=budget.trials,
         epochs=budget.epochs,
         timeout=budget.timeout,
-        pruner=request.pruner,
-        engine=request.engine,
+        pruner=pruner,
+        engine=engine,
         lanes=_lanes(request, budget),
         metric=task.metric,
         direction=task.direction,
@@ -122,15 +135,15 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
         environment=environment(device),
         task_file=None if file is None else str(file),
     )
-    if name in study_names(storage):
-        study = Study.open(name, request.storage, to_run=True)
+    if study is not None:
         _same_or_error(study.settings, settings, name)
-        notify(f"study {name}: going on, {study.ended} of {budget.trials} trials are done")
+        notify(_going_on(study, budget, request.storage))
     else:
         study = Study.create(name, request.storage, settings, ready.task.recipe)
         notify(f"study {name}: new, in {request.storage or DEFAULT_STORAGE}")
     _say(notify, ready, data, device, measured, budget, settings.lanes)
-    return Search(study, _plan(ready, data, device, study, budget, request.weights_dir), request.engine)
+    plan = _plan(ready, data, device, study, budget, request.weights_dir)
+    return Search(study, plan, engine, request.command)
 
 
 def prepare_resume(
@@ -141,14 +154,23 @@ def prepare_resume(
     *,
     trials: int | None = None,
     timeout: float | None = None,
+    command: str = "",
 ) -> Search:
     """A study that was interrupted, with the settings it was started with; `trials` and `timeout` may be changed.
 
     Raises:
-        InputError: there is no such study, or its data, its weights or its space are not what they were.
+        InputError: there is no such study, its data, its weights or its space are not what they were, or it has more
+            trials than are asked for.
     """
     study = Study.open(name, storage_url, to_run=True)
     settings = study.settings
+    budget = Budget(
+        trials=settings.trials if trials is None else trials,
+        epochs=settings.epochs,
+        timeout=settings.timeout if timeout is None else timeout,
+    )
+    _positive(budget)
+    _enough_or_error(study, budget, storage_url)
     task = task_named(settings.task_argument)
     device = resolve_device(settings.device)
     weights_dir = Path(settings.weights_dir) if settings.weights_dir else None
@@ -163,10 +185,9 @@ def prepare_resume(
         fingerprint=data.fingerprint,
     )
     _same_or_error(settings, now, name)
-    budget = Budget(trials or settings.trials, settings.epochs, timeout or settings.timeout)
-    _positive(budget)
-    notify(f"study {name}: going on, {study.ended} of {budget.trials} trials are done")
-    return Search(study, _plan(ready, data, device, study, budget, weights_dir), settings.engine)
+    notify(_going_on(study, budget, storage_url))
+    notify(f"budget: {budget}, {settings.lanes} side by side (--trials and --timeout change it)")
+    return Search(study, _plan(ready, data, device, study, budget, weights_dir), settings.engine, command)
 
 
 def _plan(
@@ -214,6 +235,51 @@ def _positive(budget: Budget) -> None:
         raise InputError("--timeout must be longer than nothing")
 
 
+def _following(request: SearchRequest, settings: Settings) -> SearchRequest:
+    """The request with what it does not say taken from a study that is there."""
+    said_trials = request.trials is not None
+    weights_dir = None if settings.weights_dir is None else Path(settings.weights_dir)
+    return replace(
+        request,
+        data=settings.data if request.data is None else request.data,
+        weights_dir=weights_dir if request.weights_dir is None else request.weights_dir,
+        trials=request.trials if said_trials else settings.trials,
+        epochs=settings.epochs if request.epochs is None else request.epochs,
+        timeout=settings.timeout if request.timeout is None and not said_trials else request.timeout,
+        seed=settings.seed if request.seed is None else request.seed,
+        engine=request.engine or settings.engine,
+        lanes=settings.lanes if request.lanes is None else request.lanes,
+        device=request.device or settings.device,
+        pruner=request.pruner or settings.pruner,
+        fixed=request.fixed or settings.fixed,
+        skip_unreadable=request.skip_unreadable or settings.skip_unreadable,
+        download=request.download or settings.download,
+    )
+
+
+def _enough_or_error(study: Study, budget: Budget, storage: str | None) -> None:
+    """Raises where a study has more trials than are asked for: perhaps so many more were meant."""
+    if (ended := study.ended) > budget.trials:
+        more = _resume_command(study, ended + budget.trials, storage)
+        raise InputError(
+            f"study {study.name!r} has {ended} trials already, and --trials counts all of them: "
+            f"for {budget.trials} more, {more}"
+        )
+
+
+def _going_on(study: Study, budget: Budget, storage: str | None) -> str:
+    ended = study.ended
+    if ended < budget.trials:
+        return f"study {study.name}: going on, {ended} of {budget.trials} trials are done"
+    more = _resume_command(study, 2 * budget.trials, storage)
+    return f"study {study.name}: done, all of its {budget.trials} trials have ended; go on with: {more}"
+
+
+def _resume_command(study: Study, trials: int, storage: str | None) -> str:
+    where = "" if storage is None else f" --storage {shlex.quote(storage)}"
+    return f"pomona resume {shlex.quote(study.name)}{where} --trials {trials}"
+
+
 def _same_or_error(old: Settings, new: Settings, name: str) -> None:
     """A study is one task, one space, one data set, one seed and one length of training."""
     for part, what in (
@@ -230,8 +296,9 @@ def _same_or_error(old: Settings, new: Settings, name: str) -> None:
     ):
         before, after = getattr(old, part), getattr(new, part)
         if before != after:
+            leave = f"leave {what} out, or " if what.startswith("--") else ""
             raise InputError(
-                f"study {name!r} was made with another {what} ({before}, not {after}): choose another --study"
+                f"study {name!r} was made with another {what} ({before}, not {after}): {leave}choose another --study"
             )
 
 

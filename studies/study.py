@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,49 +16,17 @@ from optuna.trial import TrialState
 from search_spaces import Config, InputError, SearchSpace
 from training.files import atomic_write_bytes
 from training.precision import Numerics
-from training.results import FitResult, State
+from training.results import FitResult
 
-from .attempts import Attempts, Verdicts, under_way
-from .edges.optuna import suggest
+from .attempts import Attempts, Verdicts
 from .history import History
 from .names import check_name
-from .records import (
-    ENDED,
-    FEASIBLE,
-    GROUP,
-    SEPARATE,
-    START,
-    STATE_ORDER,
-    TrialRecord,
-    attributes_of,
-    final_state,
-    record_of,
-)
-from .sampling import Draft, experimental, make_pruner, make_sampler, sampler_seed
+from .plan import Budget
+from .proposals import HELD, Proposal, Proposer
+from .records import ENDED, SEPARATE, STATE_ORDER, TrialRecord, record_of
+from .sampling import experimental, make_pruner
 from .settings import ATTRIBUTE, Settings
 from .storage import open_storage, output_folder, storage_exists, study_names, together
-
-# Where Optuna keeps the values that a trial was enqueued with.
-_HELD = "fixed_params"
-# What may come of values that others have put into the storage.
-_UNFIT = (InputError, ValueError, TypeError, KeyError)
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A trial to be run: its config was suggested, or belongs to a trial that was interrupted.
-
-    `group` is the number of the trial that its lanes began with, `start` the group epoch at which it joined them.
-    `separate` says that it has left them, `lost` how often a process died while it trained.
-    """
-
-    number: int
-    config: Config
-    seed: int
-    group: int
-    start: int
-    separate: bool = False
-    lost: int = field(default=0, compare=False)
 
 
 class Study:
@@ -67,9 +34,10 @@ class Study:
 
     def __init__(self, study: optuna.Study, settings: Settings, storage_url: str | None) -> None:
         self._study = study
-        self._open: dict[int, optuna.Trial] = {}
         self._attempts = Attempts(study._storage, study._study_id)
         self._history = History(study)
+        self._proposer = Proposer(study, self._history, self._attempts, settings)
+        self._open = self._proposer.open
         self._study.pruner = make_pruner(settings.pruner, settings.epochs)
         self.settings = settings
         self.storage_url = storage_url
@@ -88,6 +56,11 @@ class Study:
     def numerics(self) -> Numerics:
         """One choice for all trials of the study, so that they can be compared."""
         return Numerics(**self.settings.numerics)
+
+    @property
+    def budget(self) -> Budget:
+        """That of the latest run."""
+        return Budget(self.settings.trials, self.settings.epochs, self.settings.timeout)
 
     @staticmethod
     def create(name: str, storage_url: str | None, settings: Settings, recipe: Config) -> Study:
@@ -188,7 +161,7 @@ class Study:
         """
         with self.together():
             self._history.refresh()
-            resumed = (self._resumed(trial, space, trials) for trial in self._history.running)
+            resumed = (self._proposer.resumed(trial, space, trials) for trial in self._history.running)
             return [proposal for proposal in resumed if proposal is not None]
 
     def ask(
@@ -219,12 +192,12 @@ class Study:
                 if self._history.ended + len(self._history.running) >= trials:
                     return None
                 if waiting := self._history.waiting:
-                    values = waiting[0].system_attrs.get(_HELD, {})
+                    values = waiting[0].system_attrs.get(HELD, {})
                     if any(name not in values or values[name] != value for name, value in structure.items()):
                         return None
-                    proposal = self._claimed(space, trials, group, start)
+                    proposal = self._proposer.claimed(space, trials, group, start)
                 else:
-                    proposal = self._drawn(space, trials, structure, group, start)
+                    proposal = self._proposer.drawn(space, trials, structure, group, start)
                 if proposal is not None:
                     return proposal
 
@@ -272,7 +245,7 @@ class Study:
         record = self._history.numbered(earlier)
         assert record is not None
         with self.together():
-            self._answer(self._open.pop(number), record)
+            self._proposer.answer(self._open.pop(number), record)
 
     def ended_members(self, group: int) -> list[TrialRecord]:
         """The trials of a group that have ended."""
@@ -314,15 +287,7 @@ class Study:
         """Records how a trial ended."""
         trial = self._open.pop(number)
         with self.together():
-            if "seed" not in trial.user_attrs:
-                trial.set_user_attr("seed", self.settings.seed)
-            for key, value in attributes_of(result, self.settings.engine).items():
-                trial.set_user_attr(key, value)
-            if result.state == State.INFEASIBLE and FEASIBLE not in trial.constraints:
-                trial.set_constraint(FEASIBLE, 1.0)
-            state = final_state(result)
-            value = result.value if state == TrialState.COMPLETE else None
-            self._study.tell(number, value, state=state)
+            self._proposer.end(trial, result)
 
     def trial_folder(self, number: int) -> Path:
         """Where a trial, and the trials that train in lanes with it, keep their state while they are under way."""
@@ -369,6 +334,8 @@ class Study:
             "running": self.is_running(),
             "trials": settings.trials,
             "epochs": settings.epochs,
+            "budget": str(self.budget),
+            "commands": [settings.command, *settings.later_commands],
             "ended": self.ended,
             "states": self.counts(),
             "seconds": round(sum(record.seconds for record in self.records()), 1),
@@ -389,114 +356,8 @@ class Study:
         self._history.refresh()
         return self._history.ended
 
-    def _claimed(self, space: SearchSpace, trials: int, group: int | None, start: int) -> Proposal | None:
-        """The next trial that waits; None where it ended at once."""
-        trial = self._opened(self._study.ask()._trial_id, space, trials)
-        if (config := self._suggested(trial, space)) is None:
-            return None
-        if self._answered(trial, config):
-            return None
-        trial.set_user_attr(GROUP, trial.number if group is None else group)
-        trial.set_user_attr(START, start)
-        proposal = self._proposal(trial, config)
-        self._attempts.begin(self._stored([trial.number]))
-        return proposal
-
-    def _drawn(
-        self, space: SearchSpace, trials: int, structure: Config, group: int | None, start: int
-    ) -> Proposal | None:
-        """A trial that was not there; None where it ended at once. It is written in one record."""
-        number = self._history.size
-        seed = sampler_seed(self.settings.seed, number)
-        draft = Draft(self._study, self._history, space, number, seed=seed, trials=trials, held=structure)
-        config = suggest(draft, space)
-        attributes: dict[str, Any] = {"seed": self.settings.seed}
-        if self._history.first_of(config) is None:
-            attributes |= {GROUP: number if group is None else group, START: start}
-        template = draft.template(attributes, {_HELD: structure, **under_way()} if structure else under_way())
-        trial = optuna.Trial(self._study, self._study._storage.create_new_trial(self.id, template_trial=template))
-        return None if self._answered(trial, config) else self._proposal(trial, config)
-
-    def _opened(self, trial_id: int, space: SearchSpace, trials: int) -> optuna.Trial:
-        """The trial with a sampler of its own."""
-        stored = self._study._storage.get_trial(trial_id)
-        self._study.sampler = make_sampler(
-            self._study,
-            self._history,
-            space,
-            seed=sampler_seed(self.settings.seed, stored.number),
-            trials=trials,
-            held=stored.system_attrs.get(_HELD, {}),
-        )
-        return optuna.Trial(self._study, trial_id)
-
-    def _resumed(self, stored: optuna.trial.FrozenTrial, space: SearchSpace, trials: int) -> Proposal | None:
-        # Killed between two parameters, it lacks some: those that it has are kept.
-        trial = self._opened(stored._trial_id, space, trials)
-        if (config := self._suggested(trial, space)) is None:
-            return None
-        if self._answered(trial, config):
-            return None
-        return replace(self._proposal(trial, config), lost=self._attempts.lost(stored))
-
-    def _suggested(self, trial: optuna.Trial, space: SearchSpace) -> Config | None:
-        """The config of a trial that is in the storage. Where others gave it values that can't be, it fails: None."""
-        try:
-            for name in self._held(trial):
-                if name not in space.dimensions:
-                    raise InputError(f"unknown dimension {name!r}; the space has {', '.join(space.dimensions)}")
-            with warnings.catch_warnings():
-                # Said again, and better, by what is raised.
-                warnings.filterwarnings("ignore", "Fixed parameter")
-                return suggest(trial, space)
-        except _UNFIT as problem:
-            self._open[trial.number] = trial
-            reason = f"not a config of the space: {problem}".partition("\n")[0]
-            self.finish(trial.number, FitResult(State.FAILED, reason, None, (), 0.0, self.settings.seed))
-            return None
-
-    def _held(self, trial: optuna.Trial) -> Config:
-        held: Config = self._study._storage.get_trial(trial._trial_id).system_attrs.get(_HELD, {})
-        return held
-
-    def _answered(self, trial: optuna.Trial, config: Config) -> bool:
-        """Ends a trial of a config that ended earlier with its record."""
-        earlier = self._history.first_of(config)
-        if earlier is None or earlier.number > trial.number:
-            return False
-        self._answer(trial, earlier)
-        return True
-
     def _stored(self, numbers: Iterable[int]) -> list[optuna.trial.FrozenTrial]:
         return [self._study._storage.get_trial(self._open[number]._trial_id) for number in numbers]
-
-    def _proposal(self, trial: optuna.Trial, config: Config) -> Proposal:
-        self._open[trial.number] = trial
-        if "seed" not in trial.user_attrs:
-            trial.set_user_attr("seed", self.settings.seed)
-        kept = trial.user_attrs
-        return Proposal(
-            trial.number,
-            config,
-            self.settings.seed,
-            group=int(kept.get(GROUP, trial.number)),
-            start=int(kept.get(START, 1)),
-            separate=bool(kept.get(SEPARATE, False)),
-        )
-
-    def _answer(self, trial: optuna.Trial, earlier: optuna.trial.FrozenTrial) -> None:
-        there = self._study._storage.get_trial(trial._trial_id).intermediate_values
-        for epoch, value in earlier.intermediate_values.items():
-            if epoch not in there:
-                trial.report(value, epoch)
-        for key, kept in earlier.user_attrs.items():
-            if key not in ("recipe", "note", GROUP, SEPARATE):
-                trial.set_user_attr(key, kept)
-        trial.set_user_attr("seconds", 0.0)
-        trial.set_user_attr("note", f"same config as trial {earlier.number}, answered from its record")
-        for key, violation in earlier.constraints.items():
-            trial.set_constraint(key, violation)
-        self._study.tell(trial.number, earlier.value, state=earlier.state)
 
 
 def open_study(name: str, storage_url: str | None) -> Study:
@@ -511,7 +372,8 @@ def _shown(settings: Settings) -> dict[str, object]:
         "data": settings.source,
         "data fingerprint": settings.fingerprint,
         "target": settings.target,
-        "budget": f"{settings.trials} trials of {settings.epochs} epochs",
+        "budget": str(Budget(settings.trials, settings.epochs, settings.timeout)),
+        "commands": [settings.command, *settings.later_commands],
         "versions": settings.environment.get("versions", {}),
         "commit": settings.environment.get("commit", ""),
     }

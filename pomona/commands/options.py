@@ -44,6 +44,14 @@ Set = Annotated[
 Device = Annotated[
     str, typer.Option(metavar="auto|cpu|cuda", help="What computes; auto is the GPU where there is one.")
 ]
+SearchDevice = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="auto|cpu|cuda",
+        help="What computes; auto is the GPU where there is one. [default: auto, or the study's]",
+    ),
+]
 Download = Annotated[bool, typer.Option("--download-weights", help="Fetch weights that are not available locally.")]
 SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="Leave out files that are not images.")]
 TrustSplit = Annotated[

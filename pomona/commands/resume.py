@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from typing import Annotated
 
 import typer
@@ -26,10 +28,11 @@ def resume(
     Example: pomona resume fruit-1 --trials 32
     """
     limit = seconds_of(timeout)
+    command = shlex.join(["pomona", *sys.argv[1:]])
     from studies import prepare_resume
 
     from .search import run_and_show
 
     with counting("reading the data") as progress:
-        prepared = prepare_resume(study, storage, note, progress, trials=trials, timeout=limit)
+        prepared = prepare_resume(study, storage, note, progress, trials=trials, timeout=limit, command=command)
     run_and_show(prepared, as_json=as_json, storage=storage)

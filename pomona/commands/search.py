@@ -17,8 +17,8 @@ from ..streams import AnswerLost
 from .options import (
     AsJson,
     Data,
-    Device,
     Download,
+    SearchDevice,
     Set,
     SkipUnreadable,
     Storage,
@@ -52,15 +52,22 @@ def search(
             help="For the trials, without reading the data. [default: what suits the machine; none with --trials]",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Of all that is random; one seed, one result.")] = 0,
-    engine: Annotated[str, typer.Option(metavar="inline", help="What runs the trials.")] = "inline",
+    seed: Annotated[
+        int | None, typer.Option(metavar="S", min=0, help="Of all that is random; one seed, one result. [default: 0]")
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option(metavar="inline", help="What runs the trials. [default: inline]")
+    ] = None,
     lanes: Annotated[
         int | None, typer.Option(metavar="N", help="Trials that train side by side. [default: by the trials]")
     ] = None,
-    device: Device = "auto",
+    device: SearchDevice = None,
     pruner: Annotated[
-        str, typer.Option(metavar="hyperband|median|none", help="How trials that lead nowhere are given up.")
-    ] = "hyperband",
+        str | None,
+        typer.Option(
+            metavar="hyperband|median|none", help="How trials that lead nowhere are given up. [default: hyperband]"
+        ),
+    ] = None,
     set_: Set = None,
     skip_unreadable: SkipUnreadable = False,
     trust_split: TrustSplit = False,
@@ -69,7 +76,8 @@ def search(
 ) -> None:
     """Search the hyperparameters of a task. Ctrl-C stops cleanly; `pomona resume` goes on.
 
-    Without --data the task's own data is used. A study of the same name goes on where it was.
+    Without --data the task's own data is used. A study of the same name goes on where it was, with its own options
+    where none are given.
 
     Example: pomona search fruit --data photos --set resolution=128 --timeout 10m
     """

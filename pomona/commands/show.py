@@ -94,11 +94,12 @@ def _provenance(study: Study, top: int | None) -> list[tuple[str, Any]]:
     versions = ", ".join(f"{name} {version}" for name, version in environment.get("versions", {}).items())
     return [
         ("command of the search", f"`{settings.command}`"),
+        *(("gone on with", f"`{command}`") for command in settings.later_commands),
         ("command of this table", f"`{table}`"),
         ("data", f"{settings.source}, fingerprint {settings.fingerprint}"),
         (
             "budget",
-            f"{settings.trials} trials of {settings.epochs} epochs, seed {settings.seed}, {settings.pruner} pruner",
+            f"{study.budget}, seed {settings.seed}, {settings.pruner} pruner, {settings.lanes} side by side",
         ),
         ("versions", f"Python {environment.get('python')}, {versions}"),
         ("commit", environment.get("commit") or "none"),

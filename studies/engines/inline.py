@@ -35,8 +35,9 @@ from training import (
 
 from ..attempts import MOST_LOSSES
 from ..plan import Interrupted, Outcome, Plan, Progress, Watch
+from ..proposals import Proposal
 from ..records import config_key
-from ..study import Proposal, Study
+from ..study import Study
 from .engine import AbstractEngine
 from .recovery import Restart, SavedGroups, usable
 

@@ -19,8 +19,9 @@ from typing import Any, Self
 from training import EpochResult, LaneGroup, LaneState, State, load_lane, save_lane
 
 from ..plan import Plan
+from ..proposals import Proposal
 from ..records import TrialRecord, config_key
-from ..study import Proposal, Study
+from ..study import Study
 
 _UNFINISHED = "unfinished-"
 

@@ -77,6 +77,9 @@ def test_a_trial_that_ends_later_is_taken_then(tmp_path: object) -> None:
     trials = [study.ask(DISTRIBUTIONS) for _ in range(3)]
     history.refresh()
     assert (history.ended, len(history.running)) == (0, 3)
+    for trial in trials:
+        trial.set_user_attr("state", "complete")
+        trial.set_user_attr("seed", 0)
     study.tell(trials[2], 0.5)
     study.tell(trials[0], 0.25)
     history.refresh()
@@ -92,11 +95,18 @@ def test_a_trial_that_ends_later_is_taken_then(tmp_path: object) -> None:
 
 
 def test_the_first_of_equal_configs_is_found_whichever_ended_first() -> None:
-    study = study_of([trial_of("running", 0.0, 1), trial_of("complete", 0.5, 1), trial_of("failed", 0.0, 1, x=0.25)])
+    study = study_of(
+        [
+            trial_of("running", 0.0, 1),
+            trial_of("complete", 0.5, 1),
+            trial_of("failed", 0.0, 1, x=0.25),
+        ]
+    )
     history = History(study)
     history.refresh()
     assert history.first_of({"x": 0.5}) == study.trials[1]
     assert history.first_of({"x": 0.25}) is None
+    study._storage.set_trial_user_attr(study.trials[0]._trial_id, "state", "complete")
     study.tell(0, 0.1)
     history.refresh()
     assert history.first_of({"x": 0.5}) == study.trials[0]
@@ -134,3 +144,24 @@ def test_beyond_it_tpe_finds_the_same_good_trials_among_an_even_choice(seed: int
     places = [with_result.index(trial) for trial in chosen]
     gaps = [after - before for before, after in itertools.pairwise(places)]
     assert max(gaps, default=0) <= 2 + len(with_result) / (limit - GOOD - LATEST) * 2
+
+
+def test_trials_of_others_are_seen_where_they_fit_and_are_never_the_best() -> None:
+    study = study_of([trial_of("complete", 0.5, 1)])
+    for distribution, value in ((FloatDistribution(0.0, 1.0), 0.25), (FloatDistribution(0.0, 9.0), 7.0)):
+        # Such names are theirs as well.
+        theirs = {"group": "A", "state": "good"}
+        study.add_trial(
+            create_trial(params={"x": value}, distributions={"x": distribution}, value=9, user_attrs=theirs)
+        )
+    study.add_trial(create_trial(params={"y": 1.0}, distributions={"y": FloatDistribution(0.0, 1.0)}, value=9))
+    history = History(study)
+    history.refresh()
+    best = history.best()
+    assert best is not None
+    assert best.number == 0
+    assert history.counts() == {"complete": 1, "foreign": 3}
+    assert history.ended == 1
+    assert [trial.number for trial in history.telling(60, DISTRIBUTIONS)] == [0, 1]
+    assert [trial.number for trial in history.kinds()] == [0]
+    assert history.first_of({"x": 0.25}) is None

@@ -4,29 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from search_spaces import Choice
-from studies import Plan, Study
+from search_spaces import Choice, Task
+from studies import Plan, Progress, Study
 from studies.engines import InlineEngine, inline
 from studies.engines.recovery import SavedGroups
 from studies.journal import Journal
 from training import Numerics
+from training.heads import HeadStack
 
 from ..toys import TOY, ToyData, toy_backbone
 from .settings import settings_for
 
 EPOCHS = 4
-# Heads, and lanes that begin to train stages half way, on two batch sizes: several groups, and lanes that move.
-TASK = replace(
+# Trials that train a stage half way on: they follow each other in their group. On two batch sizes, for several groups.
+STAGES = replace(
     TOY,
     recipe=TOY.recipe | {"batch_size": 16},
     space=TOY.space.replace(batch_size=Choice(16, 24), head_width=Choice(0), unfrozen_stages=Choice(0, 1)),
+)
+# Heads only: they train side by side.
+HEADS = replace(
+    STAGES,
+    recipe=STAGES.space.activate(STAGES.recipe | {"unfrozen_stages": 0}),
+    space=STAGES.space.replace(unfrozen_stages=Choice(0)),
 )
 
 
@@ -35,9 +42,9 @@ def _toy_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inline, "load_backbone", lambda name, **_options: toy_backbone(name))
 
 
-def plan(lanes: int, trials: int) -> Plan:
+def plan(task: Task, lanes: int, trials: int) -> Plan:
     return Plan(
-        task=TASK,
+        task=task,
         data=ToyData(),
         trials=trials,
         epochs=EPOCHS,
@@ -65,31 +72,37 @@ def run(url: str, what: Plan) -> None:
 class Moments:
     """Copies of a study's files as they are at moments of its run: what a kill would leave."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, every: int = 1) -> None:
+        """Of `every` so many moments, one is kept."""
         self.folder = folder
+        self.every = every
         self.count = 0
         (folder / "run").mkdir(parents=True)
         self.url = str(folder / "run" / "journal.log")
 
     def keep(self, *_: object) -> None:
-        shutil.copytree(self.folder / "run", self.folder / f"moment-{self.count}")
+        if self.count % self.every == 0:
+            shutil.copytree(self.folder / "run", self.folder / f"moment-{self.count}")
         self.count += 1
 
     def urls(self) -> Iterator[str]:
-        for number in range(self.count):
+        for number in range(0, self.count, self.every):
             yield str(self.folder / f"moment-{number}" / "journal.log")
 
 
-@pytest.mark.parametrize(
-    ("lanes", "trials", "pruner", "saves"),
-    [(1, 5, "median", 1), (3, 9, "hyperband", 2), (3, 9, "median", 0)],
-)
-def test_a_kill_at_any_moment_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lanes: int, trials: int, pruner: str, saves: int
-) -> None:
-    """`saves`: after every so many epochs the lanes are saved, 0 is never."""
-    moments = Moments(tmp_path)
-    study = Study.create("s", moments.url, settings_for(TASK, epochs=EPOCHS, pruner=pruner), TASK.recipe)
+RUNS = [
+    (STAGES, 1, 4, "median", 1),
+    (HEADS, 3, 9, "hyperband", 2),
+    (HEADS, 3, 8, "median", 0),
+    (STAGES, 3, 6, "none", 3),
+]
+"""Task, lanes, trials, pruner, and after how many epochs the lanes are saved; 0 is never."""
+
+
+def killed_at(moments: Moments, monkeypatch: pytest.MonkeyPatch, run_of: tuple[Task, int, int, str, int]) -> Study:
+    """An undisturbed study, of which every batch and every write is a moment."""
+    task, lanes, trials, pruner, saves = run_of
+    study = Study.create("s", moments.url, settings_for(task, epochs=EPOCHS, pruner=pruner), task.recipe)
     append, save, epochs = Journal._append, SavedGroups.save, 0
 
     def keep_and_append(self: Journal, records: bytes) -> int:
@@ -106,14 +119,90 @@ def test_a_kill_at_any_moment_changes_nothing(
     with monkeypatch.context() as patched:
         patched.setattr(Journal, "_append", keep_and_append)
         patched.setattr(SavedGroups, "save", save_sometimes)
-        list(InlineEngine().run(study, plan(lanes, trials), moments.keep))
-    expected = everything(study)
+        list(InlineEngine().run(study, plan(task, lanes, trials), moments.keep))
     assert len({record.group for record in study.records()}) > 1
     if lanes > 1:
         assert any(record.start > 1 for record in study.records())
+    return study
+
+
+def same_after(study: Study, url: str, what: Plan) -> None:
+    run(url, what)
+    assert everything(Study.open("s", url)) == everything(study)
+    assert not list(Study.open("s", url).folder.glob("trials/*"))
+
+
+@pytest.mark.parametrize("run_of", RUNS[:2], ids=["stages", "heads"])
+def test_a_kill_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_of: tuple[Task, int, int, str, int]
+) -> None:
+    moments = Moments(tmp_path, every=31)
+    study = killed_at(moments, monkeypatch, run_of)
     for url in moments.urls():
-        run(url, plan(lanes, trials))
-        found = everything(Study.open("s", url))
-        assert {key: (found.get(key), value) for key, value in expected.items() if found.get(key) != value} == {}, url
-        assert found == expected
-        assert not list(study.folder.glob("trials/*"))
+        same_after(study, url, plan(*run_of[:3]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("run_of", RUNS)
+def test_a_kill_at_any_moment_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_of: tuple[Task, int, int, str, int]
+) -> None:
+    moments = Moments(tmp_path)
+    study = killed_at(moments, monkeypatch, run_of)
+    for url in moments.urls():
+        same_after(study, url, plan(*run_of[:3]))
+
+
+class Died(BaseException):
+    """Nothing is written after it, as after a kill."""
+
+
+def die_in(study: Study, what: Plan, monkeypatch: pytest.MonkeyPatch, guilty: int) -> bool:
+    """Runs until a process would have died of the guilty trial; whether it did."""
+    begin = HeadStack.begin
+
+    def dies(self: HeadStack, tick: int, order: Sequence[torch.Tensor]) -> None:
+        if guilty in self.keys:
+            raise Died
+        begin(self, tick, order)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(HeadStack, "begin", dies)
+        patched.setattr(Study, "release", lambda _self: None)
+        try:
+            list(InlineEngine().run(study, what, lambda _progress: None))
+        except Died:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_a_trial_that_kills_the_process_is_given_up_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lanes: int
+) -> None:
+    url = str(tmp_path / "journal.log")
+    Study.create("s", url, settings_for(HEADS, epochs=EPOCHS), HEADS.recipe)
+    deaths = 0
+    while die_in(Study.open("s", url, to_run=True), plan(HEADS, lanes, 5), monkeypatch, guilty=2):
+        deaths += 1
+        assert deaths < 9
+    records = Study.open("s", url).records()
+    assert [record.state for record in records] == ["complete"] * 2 + ["infeasible"] + ["complete"] * 2
+    assert records[2].reason == "lost twice: the process died while it trained"
+    # Twice in its lanes, to see that it was no accident, and once alone, to see which of them it was.
+    assert deaths == (2 if lanes == 1 else 3)
+
+
+def test_a_run_that_ends_by_itself_loses_no_trial(tmp_path: Path) -> None:
+    url = str(tmp_path / "journal.log")
+    Study.create("s", url, settings_for(HEADS, epochs=EPOCHS), HEADS.recipe)
+
+    def stop(progress: Progress) -> None:
+        if progress.running:
+            raise KeyboardInterrupt
+
+    for _ in range(4):
+        with pytest.raises(KeyboardInterrupt):
+            list(InlineEngine().run(Study.open("s", url, to_run=True), plan(HEADS, 1, 2), stop))
+    run(url, plan(HEADS, 1, 2))
+    assert [record.state for record in Study.open("s", url).records()] == ["complete"] * 2

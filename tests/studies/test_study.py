@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -169,9 +170,11 @@ def test_a_structure_is_held_and_the_rest_is_the_same_every_time(tmp_path: Path)
     configs = []
     for folder in ("one", "other"):
         study = a_study(str(tmp_path / folder / "journal.log"), trials=12)
-        first = study.ask(TOY.space, 12, structure=STRUCTURE)
+        # The recipe waits, and is of another structure: whoever wants this one has to wait as well.
+        assert study.ask(TOY.space, 12, structure=STRUCTURE) is None
+        first = study.ask(TOY.space, 12)
         assert first is not None
-        assert first.config == TOY.recipe  # whatever the structure: it is trial 0
+        assert first.config == TOY.recipe
         study.finish(0, result())
         for number in range(1, 12):
             proposal = study.ask(TOY.space, 12, structure=STRUCTURE)
@@ -235,3 +238,66 @@ def test_counts_and_best_agree_with_the_records(url: str) -> None:
         best = seen.best()
         assert best is not None
         assert best == seen.trial(4)
+
+
+# --- trials that others put into the study
+
+
+def enqueued(url: str, values: dict[str, object]) -> Study:
+    """A study in which the recipe is done and `values` wait."""
+    study = a_study(url)
+    assert study.ask(TOY.space, 5) is not None
+    study.finish(0, result())
+    optuna.load_study(study_name="s", storage=open_storage(url)).enqueue_trial(values)
+    return Study.open("s", url, to_run=True)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"learning_rate": 1e12}, "learning_rate"),
+        ({"learning_rate": "fast"}, "learning_rate|fast"),
+        ({"learning_rate": float("nan")}, "learning_rate|nan"),
+        ({"batch_size": 48}, "48"),
+        ({"augmentation": 1.5}, "augmentation"),
+        ({"optimizer": None}, "None"),
+        ({"size": 3}, "unknown dimension 'size'"),
+    ],
+)
+def test_a_value_that_the_space_has_not_fails_its_trial_alone(url: str, values: dict[str, object], reason: str) -> None:
+    study = enqueued(url, values)
+    proposal = study.ask(TOY.space, 3)
+    assert proposal is not None
+    assert proposal.number == 2
+    failed = study.trial(1)
+    assert failed.state == "failed"
+    assert re.search(reason, failed.reason)
+    assert failed.reason.startswith("not a config of the space: ")
+    # So does one of which a kill left a part.
+    assert [again.number for again in Study.open("s", url, to_run=True).left(TOY.space, 3)] == [2]
+
+
+def test_what_an_enqueued_trial_leaves_open_is_drawn(url: str) -> None:
+    proposal = enqueued(url, {"batch_size": 16}).ask(TOY.space, 3)
+    assert proposal is not None
+    assert proposal.config["batch_size"] == 16
+    assert TOY.space.validate(proposal.config) == proposal.config
+
+
+def test_a_trial_with_other_choices_added_by_others_does_not_end_the_study(url: str) -> None:
+    choices = {"batch_size": optuna.distributions.CategoricalDistribution([48, 96])}
+    theirs = optuna.trial.create_trial(params={"batch_size": 48}, distributions=choices, value=0.99)
+    study = a_study(url, trials=20)
+    optuna.load_study(study_name="s", storage=open_storage(url)).add_trial(theirs)
+    study = Study.open("s", url, to_run=True)
+    for _ in range(8):  # the sampler's model included
+        proposal = study.ask(TOY.space, 20)
+        assert proposal is not None
+        study.finish(proposal.number, result(right=proposal.number % 5))
+    assert study.trial(1).state == "foreign"
+    assert study.status()["states"]["foreign"] == 1
+    assert study.ended == 8 + ("failed" in study.status()["states"])
+    best = study.best()
+    assert best is not None
+    assert best.state == "complete"

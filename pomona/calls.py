@@ -1,0 +1,24 @@
+"""Calls from Python as text: a study keeps what made it, so that its table can be made again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+
+
+def call_text(function: str, *arguments: object, **named: object) -> str:
+    """`pomona.FUNCTION(...)` as it would be typed; arguments by name that are None were not given."""
+    parts = [_literal(argument) for argument in arguments]
+    parts += [f"{name}={_literal(value)}" for name, value in named.items() if value is not None]
+    return f"pomona.{function}({', '.join(parts)})"
+
+
+def _literal(value: object) -> str:
+    if isinstance(value, PurePath):
+        return repr(str(value))
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_literal(key)}: {_literal(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "[" + ", ".join(map(_literal, value)) + "]"
+    # NumPy's numbers print with their type.
+    return repr(value.item() if hasattr(value, "item") else value)

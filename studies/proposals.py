@@ -1,0 +1,175 @@
+"""Which trial is next: one that a kill left, one that waits in the storage, or one that the sampler draws."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from search_spaces import Config, InputError, SearchSpace
+from training import FitResult, State
+
+from .attempts import Attempts, under_way
+from .edges.optuna import suggest
+from .history import History
+from .records import FEASIBLE, GROUP, SEPARATE, START, attributes_of, final_state
+from .sampling import Draft, make_sampler, sampler_seed
+from .settings import Settings
+
+# Where Optuna keeps the values that a trial was enqueued with.
+HELD = "fixed_params"
+# What may come of values that others have put into the storage.
+_UNFIT = (InputError, ValueError, TypeError, KeyError)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A trial to be run: its config was suggested, or belongs to a trial that was interrupted.
+
+    `group` is the number of the trial that its lanes began with, `start` the group epoch at which it joined them.
+    `separate` says that it has left them, `lost` how often a process died while it trained.
+    """
+
+    number: int
+    config: Config
+    seed: int
+    group: int
+    start: int
+    separate: bool = False
+    lost: int = field(default=0, compare=False)
+
+
+class Proposer:
+    """Gives the trials of a study; those that it gave and that have not ended are in `open`."""
+
+    def __init__(self, study: optuna.Study, history: History, attempts: Attempts, settings: Settings) -> None:
+        self.open: dict[int, optuna.Trial] = {}
+        self._study = study
+        self._history = history
+        self._attempts = attempts
+        self._settings = settings
+
+    def claimed(self, space: SearchSpace, trials: int, group: int | None, start: int) -> Proposal | None:
+        """The next trial that waits; None where it ended at once."""
+        trial = self._opened(self._study.ask()._trial_id, space, trials)
+        if (config := self._suggested(trial, space)) is None:
+            return None
+        if self._answered(trial, config):
+            return None
+        trial.set_user_attr(GROUP, trial.number if group is None else group)
+        trial.set_user_attr(START, start)
+        proposal = self._proposal(trial, config)
+        self._attempts.begin([self._study._storage.get_trial(trial._trial_id)])
+        return proposal
+
+    def drawn(
+        self, space: SearchSpace, trials: int, structure: Config, group: int | None, start: int
+    ) -> Proposal | None:
+        """A trial that was not there; None where it ended at once. It is written in one record."""
+        number = self._history.size
+        seed = sampler_seed(self._settings.seed, number)
+        draft = Draft(self._study, self._history, space, number, seed=seed, trials=trials, held=structure)
+        config = suggest(draft, space)
+        attributes: dict[str, Any] = {"seed": self._settings.seed}
+        if self._history.first_of(config) is None:
+            attributes |= {GROUP: number if group is None else group, START: start}
+        template = draft.template(attributes, {HELD: structure, **under_way()} if structure else under_way())
+        trial = optuna.Trial(
+            self._study, self._study._storage.create_new_trial(self._study._study_id, template_trial=template)
+        )
+        return None if self._answered(trial, config) else self._proposal(trial, config)
+
+    def _opened(self, trial_id: int, space: SearchSpace, trials: int) -> optuna.Trial:
+        """The trial with a sampler of its own."""
+        stored = self._study._storage.get_trial(trial_id)
+        self._study.sampler = make_sampler(
+            self._study,
+            self._history,
+            space,
+            seed=sampler_seed(self._settings.seed, stored.number),
+            trials=trials,
+            held=stored.system_attrs.get(HELD, {}),
+        )
+        return optuna.Trial(self._study, trial_id)
+
+    def resumed(self, stored: FrozenTrial, space: SearchSpace, trials: int) -> Proposal | None:
+        # Killed between two parameters, it lacks some: those that it has are kept.
+        trial = self._opened(stored._trial_id, space, trials)
+        if (config := self._suggested(trial, space)) is None:
+            return None
+        if self._answered(trial, config):
+            return None
+        return replace(self._proposal(trial, config), lost=self._attempts.lost(stored))
+
+    def _suggested(self, trial: optuna.Trial, space: SearchSpace) -> Config | None:
+        """The config of a trial that is in the storage. Where others gave it values that can't be, it fails: None."""
+        try:
+            for name, value in self._held(trial).items():
+                if name not in space.dimensions:
+                    raise InputError(f"unknown dimension {name!r}; the space has {', '.join(space.dimensions)}")
+                # Optuna would round it, and keep what it was before.
+                if (problem := space.dimensions[name].problem(value)) is not None:
+                    raise InputError(f"{name} {problem}")
+            with warnings.catch_warnings():
+                # Said again, and better, by what is raised.
+                warnings.filterwarnings("ignore", "Fixed parameter")
+                return suggest(trial, space)
+        except _UNFIT as error:
+            reason = f"not a config of the space: {error}".partition("\n")[0]
+            self.end(trial, FitResult(State.FAILED, reason, None, (), 0.0, self._settings.seed))
+            return None
+
+    def _held(self, trial: optuna.Trial) -> Config:
+        held: Config = self._study._storage.get_trial(trial._trial_id).system_attrs.get(HELD, {})
+        return held
+
+    def _answered(self, trial: optuna.Trial, config: Config) -> bool:
+        """Ends a trial of a config that ended earlier with its record."""
+        earlier = self._history.first_of(config)
+        if earlier is None or earlier.number > trial.number:
+            return False
+        self.answer(trial, earlier)
+        return True
+
+    def _proposal(self, trial: optuna.Trial, config: Config) -> Proposal:
+        self.open[trial.number] = trial
+        if "seed" not in trial.user_attrs:
+            trial.set_user_attr("seed", self._settings.seed)
+        kept = trial.user_attrs
+        return Proposal(
+            trial.number,
+            config,
+            self._settings.seed,
+            group=int(kept.get(GROUP, trial.number)),
+            start=int(kept.get(START, 1)),
+            separate=bool(kept.get(SEPARATE, False)),
+        )
+
+    def answer(self, trial: optuna.Trial, earlier: FrozenTrial) -> None:
+        there = self._study._storage.get_trial(trial._trial_id).intermediate_values
+        for epoch, value in earlier.intermediate_values.items():
+            if epoch not in there:
+                trial.report(value, epoch)
+        for key, kept in earlier.user_attrs.items():
+            if key not in ("recipe", "note", GROUP, SEPARATE):
+                trial.set_user_attr(key, kept)
+        trial.set_user_attr("seconds", 0.0)
+        trial.set_user_attr("note", f"same config as trial {earlier.number}, answered from its record")
+        for key, violation in earlier.constraints.items():
+            trial.set_constraint(key, violation)
+        self._study.tell(trial.number, earlier.value, state=earlier.state)
+
+    def end(self, trial: optuna.Trial, result: FitResult) -> None:
+        """Records how a trial ended."""
+        if "seed" not in trial.user_attrs:
+            trial.set_user_attr("seed", self._settings.seed)
+        for key, value in attributes_of(result, self._settings.engine).items():
+            trial.set_user_attr(key, value)
+        if result.state == State.INFEASIBLE and FEASIBLE not in trial.constraints:
+            trial.set_constraint(FEASIBLE, 1.0)
+        state = final_state(result)
+        value = result.value if state == TrialState.COMPLETE else None
+        self._study.tell(trial.number, value, state=state)
