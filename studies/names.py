@@ -8,6 +8,8 @@ from search_spaces import InputError
 
 # What file systems take is 255 bytes; some that encrypt names take fewer, and files beside a folder add an ending.
 _MOST_BYTES = 200
+# The default storage lies in the folder in which its studies have theirs.
+_TAKEN = "journal.log"
 _ADVICE = "use letters, digits, - and _"
 
 
@@ -28,6 +30,8 @@ def check_name(name: str) -> str:
         raise InputError(f"a study's name can't be {shown(name)}, parts of it can't be printed: {_ADVICE}")
     if (length := len(name.encode())) > _MOST_BYTES:
         raise InputError(f"a study's name can't have {length} bytes, at most {_MOST_BYTES}: {_ADVICE}")
+    if name.casefold().startswith(_TAKEN):
+        raise InputError(f"a study's name can't begin with {_TAKEN}, the storage's own files do: {_ADVICE}")
     return name
 
 

@@ -14,6 +14,7 @@ _NOTE_AFTER_SECONDS = 5.0
 _NOTE_AGAIN_SECONDS = 60.0
 # So long at most between two looks at whether to go on.
 _CHECK_SECONDS = 0.5
+_LIMIT_SECONDS = 60.0
 
 
 def _go_on() -> None:
@@ -24,15 +25,22 @@ def _go_on() -> None:
 class Patience:
     """`check` is called all the while and ends the waiting by raising; `limit` ends it after so many seconds.
 
-    `recovered` is called after a wait for a database that came back. The rest are what tests replace.
+    `keep_alive` is called after a wait for a database that came back, and every minute in which one is used. The rest
+    are what tests replace.
     """
 
     check: Callable[[], None] = _go_on
-    limit: float | None = 60.0
-    recovered: Callable[[], None] = _go_on
+    limit: float | None = _LIMIT_SECONDS
+    keep_alive: Callable[[], None] = _go_on
     note: Callable[[str], None] = _log.warning
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
+    is_checking: bool = False
+    """While `check` is called. The storage waits then: whatever `check` shows must do without it."""
+
+    def reset(self) -> None:
+        """As it was before a run."""
+        self.check, self.keep_alive, self.limit = _go_on, _go_on, _LIMIT_SECONDS
 
     def pauses(
         self,
@@ -63,7 +71,11 @@ class Patience:
     def _pause(self, seconds: float) -> None:
         end = self.clock() + seconds
         while True:
-            self.check()
+            self.is_checking = True
+            try:
+                self.check()
+            finally:
+                self.is_checking = False
             left = end - self.clock()
             if left <= 0:
                 return

@@ -22,10 +22,13 @@ from training import (
     runnable,
 )
 
+from .creation import is_whole
 from .engines import engine_named
+from .location import shown_storage
+from .names import check_new_name
 from .plan import Budget, Outcome, Plan, Watch, default_budget
 from .settings import PRUNERS, Settings
-from .storage import DEFAULT_STORAGE, open_storage, study_names
+from .storage import is_in_memory, open_storage, study_names
 from .study import Study
 
 _MOST_LANES = 32
@@ -79,6 +82,7 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
         InputError: whatever is wrong with the request; nothing was written to the storage then.
     """
     task, file = task_named(request.task), task_file(request.task)
+    check_new_name(f"{task.name}-1" if request.study is None else request.study)
     if request.pruner not in PRUNERS:
         raise InputError(f"unknown pruner {request.pruner!r}: {', '.join(PRUNERS)}")
     engine_named(request.engine)
@@ -94,7 +98,7 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
     )
     measured = measure_numerics(device)
     storage = open_storage(request.storage)
-    name = request.study or _free_name(task.name, storage)
+    name = _free_name(task.name, storage) if request.study is None else request.study
     settings = Settings(
         task=task.name,
         space=ready.task.space.digest,
@@ -122,13 +126,15 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
         environment=environment(device),
         task_file=None if file is None else str(file),
     )
-    if name in study_names(storage):
+    if is_whole(name, storage):
         study = Study.open(name, request.storage, to_run=True)
         _same_or_error(study.settings, settings, name)
         notify(f"study {name}: going on, {study.ended} of {budget.trials} trials are done")
     else:
         study = Study.create(name, request.storage, settings, ready.task.recipe)
-        notify(f"study {name}: new, in {request.storage or DEFAULT_STORAGE}")
+        notify(f"study {name}: new, in {shown_storage(request.storage)}")
+        if is_in_memory(request.storage):
+            notify(f"{shown_storage(request.storage)}: in memory, so the study is gone when this process ends")
     _say(notify, ready, data, device, measured, budget, settings.lanes)
     return Search(study, _plan(ready, data, device, study, budget, request.weights_dir), request.engine)
 

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import filelock
 import optuna
-from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from search_spaces import Config, InputError, SearchSpace
 from training import FitResult, Numerics, State, atomic_write_bytes
 
+from .creation import create_study
+from .database import database_of
 from .edges.optuna import suggest
 from .history import History
+from .names import check_name, check_new_name, shown
+from .patience import Patience
 from .records import FEASIBLE, GROUP, START, STATE_ORDER, TrialRecord, attributes_of, final_state, record_of
-from .sampling import experimental, make_pruner, make_sampler, sampler_seed
+from .run_lock import FileRunLock, ServerRunLock, refuse_links
+from .sampling import make_pruner, make_sampler, sampler_seed
 from .settings import ATTRIBUTE, Settings
-from .storage import open_storage, output_folder, storage_exists, study_names, together
+from .storage import is_on_server, open_storage, output_folder, storage_exists, study_names, together
 
+# So many names of studies at most in one message.
+_MOST_NAMED = 10
 # Where Optuna keeps the values that a trial was enqueued with.
 _HELD = "fixed_params"
 
@@ -44,8 +49,9 @@ class Proposal:
 class Study:
     """One study in a storage. Whoever runs it holds `running()` meanwhile."""
 
-    def __init__(self, study: optuna.Study, settings: Settings, storage_url: str | None) -> None:
+    def __init__(self, study: optuna.Study, settings: Settings, storage_url: str | None, patience: Patience) -> None:
         self._study = study
+        self._patience = patience
         self._open: dict[int, optuna.Trial] = {}
         self._history = History(study)
         self._study.pruner = make_pruner(settings.pruner, settings.epochs)
@@ -74,36 +80,31 @@ class Study:
         Raises:
             InputError: the name is taken or can't be one.
         """
-        if not name or name != Path(name).name or name.startswith("."):
-            raise InputError(f"a study's name can't be {name!r}: use letters, digits, - and _")
-        storage = open_storage(storage_url)
-        if name in study_names(storage):
-            raise InputError(f"there is a study {name!r} already: resume it, or choose another --study")
-        study = optuna.create_study(
-            study_name=name, storage=storage, direction=StudyDirection[settings.direction.upper()]
-        )
-        with experimental():
-            study.set_metric_names([settings.metric])
-        for key, value in _shown(settings).items():
-            study.set_user_attr(key, value)
-        study.enqueue_trial(recipe, user_attrs={"recipe": True, "note": settings.recipe_note})
-        # Written last: a study without settings was torn while it was made, and counts as none.
-        study.set_user_attr(ATTRIBUTE, settings.to_json())
-        return Study(study, settings, storage_url)
+        check_new_name(name)
+        patience = Patience()
+        storage = open_storage(storage_url, patience=patience)
+        return Study(create_study(name, storage, settings, recipe), settings, storage_url, patience)
 
     @staticmethod
     def open(name: str, storage_url: str | None, *, to_run: bool = False) -> Study:
         """Raises InputError where the storage has no study of that name, or one that is not pomona's."""
-        storage = open_storage(storage_url, require_existing=not (to_run and storage_exists(storage_url)))
+        check_name(name)
+        patience = Patience()
+        storage = open_storage(
+            storage_url, require_existing=not (to_run and storage_exists(storage_url)), patience=patience
+        )
         names = study_names(storage)
         if name not in names:
-            known = f"there is {', '.join(names)}" if names else "the storage has none yet"
-            raise InputError(f"unknown study {name!r}; {known}")
+            some = ", ".join(shown(known) for known in names[:_MOST_NAMED])
+            more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+            raise InputError(
+                f"unknown study {shown(name)}; " + (f"there is {some}{more}" if names else "the storage has none yet")
+            )
         study = optuna.load_study(study_name=name, storage=storage)
         text = study.user_attrs.get(ATTRIBUTE)
         if text is None:
             raise InputError(f"study {name!r} was not made by pomona: it has no settings")
-        return Study(study, Settings.from_json(text, name), storage_url)
+        return Study(study, Settings.from_json(text, name), storage_url, patience)
 
     def extend(self, trials: int, timeout: float | None) -> None:
         """Keeps a new number of trials and time limit for later runs."""
@@ -113,28 +114,48 @@ class Study:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Held by the one process that runs the study; the operating system lets go of it when that process dies.
+        """Held by the one process that runs the study; a lock lets go of it when that process dies.
 
         Raises:
-            InputError: another process runs it.
+            InputError: another process runs it, here or, where the storage is a server, anywhere. Also where another
+                program deletes the study meanwhile, or ends a trial that is under way.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(self.folder / "run.lock", blocking=False)
-        try:
-            with lock:
+        refuse_links(self.folder)
+        lock = self._run_lock()
+        with lock.held():
+            if isinstance(lock, ServerRunLock):
+                self._patience.keep_alive = lock.renew
+            try:
                 yield
-        except filelock.Timeout:
-            raise InputError(f"study {self.name!r} is being run by another process: wait for it, or stop it") from None
+            except optuna.exceptions.UpdateFinishedTrialError:
+                raise InputError(
+                    f"another program ended a trial of study {self.name!r} that was under way: resume the study"
+                ) from None
+            except KeyError:
+                if self.name in study_names(self._study._storage):
+                    raise
+                raise InputError(f"study {self.name!r} was deleted while it ran") from None
+            finally:
+                self._patience.reset()
 
     def is_running(self) -> bool:
-        path = self.folder / "run.lock"
-        if not path.exists():
-            return False
-        try:
-            with filelock.FileLock(path, blocking=False):
-                return False
-        except filelock.Timeout:
-            return True
+        """Whether some process holds `running()`."""
+        return self._run_lock().is_held()
+
+    def _run_lock(self) -> FileRunLock | ServerRunLock:
+        if not is_on_server(self.storage_url):
+            return FileRunLock(self.folder, self.name)
+        database = database_of(self._study._storage)
+        return ServerRunLock(
+            database.engine, self.id, self.name, dialect=database.engine.dialect.name, patience=self._patience
+        )
+
+    def wait_with(self, check: Callable[[], None]) -> None:
+        """From now on the storage waits without a limit for a lost connection or a lock, calling `check` meanwhile.
+
+        `check` ends the wait by raising. What it reads of the study may be as it was when the wait began.
+        """
+        self._patience.check, self._patience.limit = check, None
 
     def together(self) -> contextlib.AbstractContextManager[None]:
         """All that is recorded inside reaches the disk at once, at its end: one wait instead of dozens.
@@ -253,13 +274,13 @@ class Study:
 
     def counts(self) -> dict[str, int]:
         """How many trials are in each state, those that ran to their end first."""
-        self._history.refresh()
+        self._refresh()
         counts = self._history.counts()
         return {state: counts[state] for state in STATE_ORDER if counts[state]}
 
     def best(self) -> TrialRecord | None:
         """The first row of the leaderboard, if any trial ran to its end."""
-        self._history.refresh()
+        self._refresh()
         trial = self._history.best()
         return None if trial is None else record_of(trial, self.name, self.settings.source)
 
@@ -301,8 +322,13 @@ class Study:
     @property
     def ended(self) -> int:
         """How many trials have ended, however they did."""
-        self._history.refresh()
+        self._refresh()
         return self._history.ended
+
+    def _refresh(self) -> None:
+        """For what is shown meanwhile: a storage that waits can't be read."""
+        if not self._patience.is_checking:
+            self._history.refresh()
 
     def _claimed(self, structure: Config) -> int:
         """Optuna's id of the trial that is next: one that waits, else a new one."""
@@ -354,16 +380,3 @@ class Study:
         for key, violation in earlier.constraints.items():
             trial.set_constraint(key, violation)
         self._study.tell(trial.number, earlier.value, state=earlier.state)
-
-
-def _shown(settings: Settings) -> dict[str, object]:
-    """The settings that are worth a line on the study's page in optuna-dashboard."""
-    return {
-        "task": settings.task,
-        "data": settings.source,
-        "data fingerprint": settings.fingerprint,
-        "target": settings.target,
-        "budget": f"{settings.trials} trials of {settings.epochs} epochs",
-        "versions": settings.environment.get("versions", {}),
-        "commit": settings.environment.get("commit", ""),
-    }

@@ -81,6 +81,8 @@ class _Run:
         )
         # Trials that wait for a lane of an equal config to end, by that lane.
         self.twins: dict[int, list[int]] = {}
+        # A database that is away, or a journal that another program has locked, must not outlast a stop or a deadline.
+        study.wait_with(functools.partial(self._check, 0))
 
     def group(self, proposals: Sequence[Proposal]) -> Iterator[Outcome]:
         """Runs trials of one structure to their ends, and others that the sampler puts beside them."""
