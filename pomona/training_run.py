@@ -27,6 +27,8 @@ from training import (
     splits_for,
 )
 
+from .hints import command_line
+
 DEFAULT_EPOCHS = 8
 OnEpoch = Callable[[EpochResult], None]
 OnBatch = Callable[[int, int], None]
@@ -87,7 +89,8 @@ def prepare_training(
             raise InputError(f"study {study.name!r} is one of task {settings.task}, not of {task.name}")
         best = study.best() if request.trial is None else study.trial(request.trial)
         if best is None:
-            raise InputError(f"study {study.name!r} has no trial that ran to its end: go on with pomona resume")
+            resume = command_line("resume", study.name, storage=request.storage)
+            raise InputError(f"study {study.name!r} has no trial that ran to its end: go on with {resume}")
         config, epochs = dict(best.config), request.epochs or settings.epochs
         data = settings.data if data is None else data
         weights_dir = Path(settings.weights_dir) if weights_dir is None and settings.weights_dir else weights_dir

@@ -12,7 +12,11 @@ from search_spaces import InputError
 
 Storage = Annotated[
     str | None,
-    typer.Option(metavar="URL", help="Journal file, or a database URL. [default: results/studies/journal.log]"),
+    typer.Option(
+        metavar="URL",
+        envvar="POMONA_STORAGE",
+        help="Journal file, SQLite file (.db, .sqlite), or a database URL. \\[default: results/studies/journal.log]",
+    ),
 ]
 Data = Annotated[
     str | None,

@@ -12,6 +12,7 @@ import typer
 from search_spaces import task_named
 
 from ..console import counting, notes, print_answer
+from ..hints import command_line
 from .options import (
     AsJson,
     Data,
@@ -26,7 +27,9 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from studies import Search
+    from studies import Search, Study
+
+_IN_MEMORY = "the study was in memory only and is gone now"
 
 
 def search(
@@ -90,6 +93,8 @@ def search(
 
 def run_and_show(prepared: Search, *, as_json: bool, storage: str | None) -> None:
     """Runs a prepared search under a progress bar and ends with the leaderboard."""
+    from studies.storage import is_in_memory
+
     from ..progress import STOPPED_BY_USER, run_until_stopped
     from .show import print_leaderboard
 
@@ -99,12 +104,21 @@ def run_and_show(prepared: Search, *, as_json: bool, storage: str | None) -> Non
         print_answer(json.dumps(study.status(), indent=2))
     else:
         print_leaderboard(study, top=None)
-    where = f" --storage {shlex.quote(storage)}" if storage else ""
     if stopped:
-        notes().print(f"stopped: {stopped}; go on with: pomona resume {study.name}{where}")
+        notes().print(f"stopped: {stopped}; {_how_to_go_on(study, storage)}", markup=False)
         if stopped == STOPPED_BY_USER:
             raise typer.Exit(130)
-    else:
-        notes().print(
-            f"use it: pomona train {shlex.quote(study.settings.task_argument)} --from-study {study.name}{where}"
-        )
+    elif is_in_memory(storage):
+        notes().print(f"{_IN_MEMORY}; name a file with --storage to keep a study", markup=False)
+    elif study.best() is not None:
+        options = {"--from-study": study.name}
+        train = command_line("train", study.settings.task_argument, storage=storage, options=options)
+        notes().print(f"use it: {train}", markup=False)
+
+
+def _how_to_go_on(study: Study, storage: str | None) -> str:
+    from studies.storage import is_in_memory
+
+    if is_in_memory(storage):
+        return _IN_MEMORY
+    return f"go on with: {command_line('resume', study.name, storage=storage)}"

@@ -10,6 +10,7 @@ import typer
 from search_spaces import interval_text, value_text
 
 from ..console import print_answer
+from ..hints import command_line
 from .options import AsJson, Storage
 
 
@@ -39,5 +40,5 @@ def status(
         interval = f" ({interval_text(metric, best['ci95'])})" if best["ci95"] else ""
         lines.append(f"  best: trial {best['number']}, {metric} {value_text(metric, best['value'])}{interval}")
     if state == "stopped":
-        lines.append(f"  go on: pomona resume {told['study']}")
+        lines.append(f"  go on: {command_line('resume', told['study'], storage=storage)}")
     print_answer("\n".join(lines))
