@@ -202,7 +202,7 @@ def open_journal(path: Path, *, for_reading: bool = False, patience: Patience | 
         InputError: the file is no journal, is damaged before its end, or may not be used. It is left as it is.
     """
     try:
-        _refuse_foreign(path)
+        refuse_foreign(path)
         # Readers leave a torn line out, so nothing needs repair for them; the first record they write cuts it off.
         if not for_reading:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -214,8 +214,8 @@ def open_journal(path: Path, *, for_reading: bool = False, patience: Patience | 
         raise InputError(f"cannot use {path} as storage: {problem.strerror}") from None
 
 
-def _refuse_foreign(path: Path) -> None:
-    """Raises where `path` holds something that no run of ours can have left there."""
+def refuse_foreign(path: Path) -> None:
+    """Raises InputError where `path` holds something that no run of ours can have left there."""
     if not path.exists():
         return
     if not path.is_file():

@@ -28,7 +28,7 @@ from .location import shown_storage
 from .names import check_new_name
 from .plan import Budget, Outcome, Plan, Watch, default_budget
 from .settings import PRUNERS, Settings
-from .storage import is_in_memory, open_storage, study_names
+from .storage import is_in_memory, open_storage, refuse_unusable, study_names
 from .study import Study
 
 _MOST_LANES = 32
@@ -83,6 +83,7 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
     """
     task, file = task_named(request.task), task_file(request.task)
     check_new_name(f"{task.name}-1" if request.study is None else request.study)
+    refuse_unusable(request.storage)
     if request.pruner not in PRUNERS:
         raise InputError(f"unknown pruner {request.pruner!r}: {', '.join(PRUNERS)}")
     engine_named(request.engine)

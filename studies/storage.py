@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL
 from search_spaces import InputError
 
 from .database import open_database
-from .journal import Journal, open_journal
+from .journal import Journal, open_journal, refuse_foreign
 from .location import DEFAULT_STORAGE, JournalFile, location_of, shown_storage
 from .patience import Patience
 
@@ -46,6 +46,27 @@ def open_storage(
     if isinstance(location, JournalFile):
         return open_journal(location.path, for_reading=require_existing, patience=patience)
     return open_database(location, writable=not require_existing, patience=patience or Patience())
+
+
+def refuse_unusable(url: str | None = None) -> None:
+    """Says at once, before anything slow, what opening the storage for writing would say; nothing is left behind.
+
+    Raises:
+        InputError: no file can be written there, or the file is none that holds studies.
+    """
+    location = location_of(url)
+    path = _file(url)
+    if path is None:
+        return
+    try:
+        if isinstance(location, JournalFile):
+            refuse_foreign(path)
+        folder = next((above for above in path.absolute().parents if above.exists()), path.parent)
+        # Asking for permissions is not enough: nobody may make files below /proc, root included.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as problem:
+        raise InputError(f"cannot use {path} as storage: {problem.strerror}") from None
 
 
 def storage_exists(url: str | None = None) -> bool:
