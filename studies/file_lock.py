@@ -101,7 +101,9 @@ class JournalLock:
         raise TimeoutError(errno.ETIMEDOUT, f"{self._other_holder()} does not let go of it")
 
     def _make_marker(self) -> None:
-        # Absolute, and of a file that is there: Optuna looks at what the link points to when it waits for it.
+        # Optuna looks at what the link points to when it waits, and takes a lock for abandoned where that stays as it
+        # is for half a minute: a waiter that comes too late each time would rob us in the end.
+        os.utime(self._flock)
         try:
             os.symlink(os.path.abspath(self._flock), self._marker)
         except OSError as problem:

@@ -227,9 +227,12 @@ class Study:
 
     def report(self, number: int, epoch: int, value: float) -> None:
         """Keeps the validation value after `epoch`; a second report of one epoch changes nothing."""
-        trial = self._open[number]
-        if epoch not in self._study._storage.get_trial(trial._trial_id).intermediate_values:
-            trial.report(value, epoch)
+        if not self.has_value(number, epoch):
+            self._open[number].report(value, epoch)
+
+    def has_value(self, number: int, epoch: int) -> bool:
+        """Whether a trial under way has its validation value after `epoch` in the storage."""
+        return epoch in self._study._storage.get_trial(self._open[number]._trial_id).intermediate_values
 
     def report_many(self, values: Mapping[int, tuple[int, float]]) -> None:
         """Keeps (epoch, value) of several trials; see `report`."""

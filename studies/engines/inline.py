@@ -128,10 +128,16 @@ class _Run:
         saved = time.monotonic()
         while True:
             yield from self._join(group, waiting)
+            if waiting and (unrecorded := self._unrecorded(group)):
+                yield from self._judge(group, unrecorded)
             if fills:
-                for proposal in self._fill(group, first, together):
-                    members[proposal.number] = proposal
-                    yield from self._join(group, [proposal])
+                try:
+                    for proposal in self._fill(group, first, together):
+                        members[proposal.number] = proposal
+                        yield from self._join(group, [proposal])
+                except (InputError, Interrupted):
+                    self._save(group, members)
+                    raise
             waiting = []
             if not len(group):
                 return
@@ -146,7 +152,12 @@ class _Run:
             except Exception as problem:
                 yield from self._apart(group, members, problem)
                 return
-            yield from self._judge(group, results)
+            try:
+                yield from self._judge(group, results)
+            except (InputError, Interrupted):
+                # The storage failed, or was waited for until the end. The epoch is recorded when the lanes go on.
+                self._save(group, members)
+                raise
             if time.monotonic() - saved > _SAVE_AFTER_SECONDS:
                 self._save(group, members)
                 saved = time.monotonic()
@@ -184,6 +195,11 @@ class _Run:
                 raise
             except Exception as problem:
                 yield self._failed(proposal, problem)
+
+    def _unrecorded(self, group: LaneGroup) -> dict[int, EpochResult]:
+        """The last epochs of lanes that were saved when the storage did not take them."""
+        last = {lane.key: lane.curve[-1] for lane in group.lanes if lane.curve}
+        return {key: epoch for key, epoch in last.items() if not self.study.has_value(key, epoch.epoch)}
 
     def _judge(self, group: LaneGroup, results: dict[int, EpochResult]) -> Iterator[Outcome]:
         """Records an epoch: which lanes are at their end, and which the pruner gives up."""
