@@ -276,8 +276,7 @@ def test_what_a_driver_says_is_one_line_without_the_password() -> None:
 # --- making a study
 
 
-@pytest.mark.parametrize("ending", ["db", "log"])
-@pytest.mark.parametrize("after", [1, 2, 8, 9, 10, 11])
+@pytest.mark.parametrize(("ending", "after"), [("db", 1), ("db", 2), ("db", 9), ("db", 10), ("log", 1), ("log", 10)])
 def test_a_study_torn_while_it_was_made_does_not_block_its_name(tmp_path: Path, ending: str, after: int) -> None:
     url = str(tmp_path / f"studies.{ending}")
     storage = open_storage(url)
@@ -306,8 +305,7 @@ def test_a_study_torn_while_it_was_made_does_not_block_its_name(tmp_path: Path, 
         else StudyClass.create("s", url, settings_for(TOY), TOY.recipe)
     )
     assert is_whole("s", open_storage(url))
-    proposals = [proposal.config for proposal, _ in zip(study.proposals(TOY.space, 2), range(1), strict=False)]
-    assert proposals == [TOY.recipe]
+    assert next(study.proposals(TOY.space, 2)).config == TOY.recipe
     assert len(study._study.trials) == 1
 
 
