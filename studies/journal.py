@@ -1,14 +1,13 @@
-"""The journal file that keeps studies: locked by the operating system, and whole again after a killed writer.
+"""The journal file that keeps studies: locked for us and for plain Optuna, and whole again after a killed writer.
 
 Optuna 5.0.0 appends one JSON line an operation. Three things of its own file backend are replaced here. Its locks are
-files whose presence is the lock, so a killed holder stops everyone for half a minute, and a slow one is robbed. A line
-torn by a kill is left in place: the next record is written behind it, and from then on nobody can read either. And
-every operation waits for the disk on its own, where a trial has dozens.
+files whose presence is the lock, so a killed holder stops everyone for half a minute; see `file_lock`. A line torn by
+a kill is left in place: the next record is written behind it, and from then on nobody can read either. And every
+operation waits for the disk on its own, where a trial has dozens.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
@@ -19,31 +18,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import filelock
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 
 from search_spaces import InputError
 from training import uninterrupted
 
+from .file_lock import JournalLock
+from .patience import Patience
+
 _log = logging.getLogger("pomona")
 
+# Nobody reads gigabytes of a file without lines to find that it is no journal; a study's name has a limit.
+_LONGEST_FIRST_LINE = 1 << 20
 # How Optuna begins every record.
 _START = b'{"op_code":'
-_MAY_NOT_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS)
-_POLL_SECONDS = 0.005
-
-
-@contextmanager
-def locked(journal: Path) -> Iterator[None]:
-    """Holds a lock that one thread of one process holds at a time; when that one dies, the operating system lets go.
-
-    It lies in a file of its own beside the journal, which stays there: its presence means nothing.
-    """
-    # Not ".lock": that name is Optuna's own lock, for a program that opens the journal without us. A new object each
-    # time, as one made before a fork may not be used after it.
-    with filelock.FileLock(journal.with_name(journal.name + ".flock")).acquire(poll_interval=_POLL_SECONDS):
-        yield
 
 
 @dataclass
@@ -51,8 +40,9 @@ class _Batch:
     """Records that wait for the end of a transaction, as the lines that they will be."""
 
     lines: list[bytes] = field(default_factory=list)
-    # Number of the first one, known once the file before it has been read to its end.
+    # Number of the first one, and where in the file it will begin: known once the file has been read to its end.
     start: int | None = None
+    offset: int | None = None
 
 
 class Journal(BaseJournalBackend):
@@ -61,8 +51,10 @@ class Journal(BaseJournalBackend):
     All methods raise `InputError` where the file cannot be used any more: removed, damaged, not permitted, disk full.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, patience: Patience | None = None) -> None:
         self._path = path
+        self._lock = JournalLock(path, patience)
+        self._is_tail_checked = False
         # How many records this object has read, and where in the file they end.
         self._read = (0, 0)
         self._batch: _Batch | None = None
@@ -79,7 +71,7 @@ class Journal(BaseJournalBackend):
                 records = []
                 if batch.start is None or log_number_from < batch.start:
                     records = list(self._read_file(log_number_from))
-                    batch.start = log_number_from + len(records)
+                    batch.start, batch.offset = log_number_from + len(records), self._read[1]
                 # Read back from text, so that nobody gets to see what a later reader of the file will not.
                 lines = batch.lines[max(log_number_from - batch.start, 0) :]
                 return records + [json.loads(line) for line in lines]
@@ -127,7 +119,7 @@ class Journal(BaseJournalBackend):
     @contextmanager
     def _locked(self) -> Iterator[None]:
         try:
-            with locked(self._path):
+            with self._lock.held():
                 yield
         except OSError as problem:
             raise InputError(f"cannot write the study to {self._path}: {problem.strerror}") from None
@@ -138,20 +130,30 @@ class Journal(BaseJournalBackend):
         if not batch.lines:
             return
         try:
-            end = self._append(b"".join(batch.lines))
+            end = self._append(b"".join(batch.lines), at=batch.offset)
         except BaseException:
             self._lost_batch = True
             raise
         if batch.start is not None:
             self._read = (batch.start + len(batch.lines), end)
 
-    def _append(self, records: bytes) -> int:
-        """Appends whole lines, to be called under the lock; returns where the file ends then."""
+    def _append(self, records: bytes, *, at: int | None = None) -> int:
+        """Appends whole lines, to be called under the lock; returns where the file ends then.
+
+        `at` is where the file has to end before: trials get their numbers by their place, and what somebody appended
+        in between would shift those that were given since.
+        """
         # "r+b", not "ab": a journal removed under a running study must not come back without its beginning.
         with self._path.open("r+b", buffering=0) as file:
-            if not _ends_in_whole_line(file.fileno()):
+            if not self._is_tail_checked or not _ends_in_whole_line(file.fileno()):
                 _cut_torn_tail(self._path)
+                self._is_tail_checked = True
             end = file.seek(0, os.SEEK_END)
+            if not self._lock.is_still_held() or at not in (None, end):
+                raise InputError(
+                    f"another program wrote to {self._path} while this one had locked it: "
+                    "nothing was written over it; go on with `pomona resume`"
+                )
             try:
                 _write_all(file.fileno(), records)
             except BaseException:
@@ -192,39 +194,36 @@ class Journal(BaseJournalBackend):
             raise InputError(f"the last records could not be written to {self._path}: open the study again")
 
 
-def open_journal(path: Path, *, for_reading: bool = False) -> JournalStorage:
+def open_journal(path: Path, *, for_reading: bool = False, patience: Patience | None = None) -> JournalStorage:
     """The journal at `path`, made with its folders where it is missing, without a line torn by a kill.
 
-    `for_reading` also opens a journal that this user may read but not write. Every process opens its own: Optuna tells
-    writers apart by an identity that a fork would copy.
+    `for_reading` waits for nobody, and also opens a journal that this user may read but not write. Every process opens
+    its own: Optuna tells writers apart by an identity that a fork would copy.
 
     Raises:
         InputError: the file is no journal, is damaged before its end, or may not be used. It is left as it is.
     """
     try:
-        _refuse_foreign(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with locked(path):
+        refuse_foreign(path)
+        # Readers leave a torn line out, so nothing needs repair for them; the first record they write cuts it off.
+        if not for_reading:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with JournalLock(path, patience).held():
                 path.open("ab").close()
                 _cut_torn_tail(path)
-        except OSError as problem:
-            # Readers leave a torn line out, so nothing needs mending for them.
-            if not (for_reading and problem.errno in _MAY_NOT_WRITE):
-                raise
-        return JournalStorage(Journal(path))
+        return JournalStorage(Journal(path, patience))
     except OSError as problem:
         raise InputError(f"cannot use {path} as storage: {problem.strerror}") from None
 
 
-def _refuse_foreign(path: Path) -> None:
-    """Raises where `path` holds something that no run of ours can have left there."""
+def refuse_foreign(path: Path) -> None:
+    """Raises InputError where `path` holds something that no run of ours can have left there."""
     if not path.exists():
         return
     if not path.is_file():
         raise InputError(f"cannot use {path} as storage: it is not a file")
     with path.open("rb") as file:
-        first = file.readline()
+        first = file.readline(_LONGEST_FIRST_LINE)
     if first.startswith(b"SQLite format 3"):
         raise InputError(f"{path} is an SQLite file, not a journal: name it as sqlite:///{path}")
     # A writer killed within its first record leaves the beginning of one.

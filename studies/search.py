@@ -23,10 +23,13 @@ from training import (
     runnable,
 )
 
+from .creation import is_whole
 from .engines import engine_named
+from .location import shown_storage
+from .names import check_new_name
 from .plan import Budget, Outcome, Plan, Watch, default_budget
 from .settings import PRUNERS, Settings
-from .storage import DEFAULT_STORAGE, open_storage, study_names
+from .storage import is_in_memory, open_storage, refuse_unusable, storage_exists, study_names
 from .study import Study
 
 _MOST_LANES = 32
@@ -85,10 +88,9 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
         InputError: whatever is wrong with the request; nothing was written to the storage then.
     """
     task, file = task_named(request.task), task_file(request.task)
-    storage = open_storage(request.storage)
-    study = None
-    if request.study is not None and request.study in study_names(storage):
-        study = Study.open(request.study, request.storage, to_run=True)
+    check_new_name(f"{task.name}-1" if request.study is None else request.study)
+    refuse_unusable(request.storage)
+    if (study := _existing(request)) is not None:
         request = _following(request, study.settings)
     engine, pruner, seed = request.engine or "inline", request.pruner or PRUNERS[0], request.seed or 0
     if pruner not in PRUNERS:
@@ -107,7 +109,8 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
         progress=progress,
     )
     measured = measure_numerics(device)
-    name = request.study or _free_name(task.name, storage)
+    storage = open_storage(request.storage)
+    name = _free_name(task.name, storage) if request.study is None else request.study
     settings = Settings(
         task=task.name,
         space=ready.task.space.digest,
@@ -140,10 +143,20 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
         notify(_going_on(study, budget, request.storage))
     else:
         study = Study.create(name, request.storage, settings, ready.task.recipe)
-        notify(f"study {name}: new, in {request.storage or DEFAULT_STORAGE}")
+        notify(f"study {name}: new, in {shown_storage(request.storage)}")
+        if is_in_memory(request.storage):
+            notify(f"{shown_storage(request.storage)}: in memory, so the study is gone when this process ends")
     _say(notify, ready, data, device, measured, budget, settings.lanes)
     plan = _plan(ready, data, device, study, budget, request.weights_dir)
     return Search(study, plan, engine, request.command)
+
+
+def _existing(request: SearchRequest) -> Study | None:
+    """The study that the request names, where it is there already. Nothing is created."""
+    if request.study is None or not storage_exists(request.storage):
+        return None
+    storage = open_storage(request.storage, require_existing=True)
+    return Study.open(request.study, request.storage, to_run=True) if is_whole(request.study, storage) else None
 
 
 def prepare_resume(

@@ -2,65 +2,104 @@
 
 from __future__ import annotations
 
-import os
+import functools
+import re
+import tempfile
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import optuna
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from optuna.storages import BaseStorage, JournalStorage
+from sqlalchemy.engine import URL
 
 from search_spaces import InputError
 
-from .journal import Journal, open_journal
-
-# Below the current folder.
-DEFAULT_STORAGE = Path("results/studies/journal.log")
-
-_JOURNAL = "journal://"
-_SQLITE_PATIENCE_SECONDS = 60
+from .database import open_database
+from .journal import Journal, open_journal, refuse_foreign
+from .location import DEFAULT_STORAGE, JournalFile, location_of, shown_storage
+from .patience import Patience
 
 
-def open_storage(url: str | None = None, *, require_existing: bool = False) -> BaseStorage:
+def open_storage(
+    url: str | None = None, *, require_existing: bool = False, patience: Patience | None = None
+) -> BaseStorage:
     """The storage at `url`: a journal file for a path or `journal://PATH`, else a database as SQLAlchemy names it.
 
-    Without a `url` it is `DEFAULT_STORAGE`. `require_existing` is for commands that only look: nothing is created where
-    nothing is, and a storage that may be read but not written will do.
+    A path that ends in `.db`, `.sqlite` or `.sqlite3` is SQLite's file, unless a journal lies there. Without a `url` it
+    is what `$POMONA_STORAGE` says, or `DEFAULT_STORAGE`. `require_existing` is for commands that only look: nothing is
+    created where nothing is, and a storage that may be read but not written will do. `patience` is how it waits for
+    others that write.
 
     Raises:
         InputError: the storage is missing though required, is of another kind, or can't be reached or written.
     """
     # Progress and results are ours to print; Optuna's lines about every trial would come between.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    location = location_of(url)
     if require_existing and not storage_exists(url):
+        if is_in_memory(url):
+            raise InputError(
+                f"no studies at {shown_storage(url)}: a database in memory begins empty and is gone with its process; "
+                "name a file with --storage"
+            )
         raise InputError(f"no studies at {_file(url)}: run `pomona search` first, or name them with --storage")
-    if (path := _journal_file(url)) is not None:
-        return open_journal(path, for_reading=require_existing)
-    assert url is not None
-    return _open_database(_parsed(url), writable=not require_existing)
+    if isinstance(location, JournalFile):
+        return open_journal(location.path, for_reading=require_existing, patience=patience)
+    return open_database(location, writable=not require_existing, patience=patience or Patience())
+
+
+def refuse_unusable(url: str | None = None) -> None:
+    """Says at once, before anything slow, what opening the storage for writing would say; nothing is left behind.
+
+    Raises:
+        InputError: no file can be written there, or the file is none that holds studies.
+    """
+    location = location_of(url)
+    path = _file(url)
+    if path is None:
+        return
+    try:
+        if isinstance(location, JournalFile):
+            refuse_foreign(path)
+        folder = next((above for above in path.absolute().parents if above.exists()), path.parent)
+        # Asking for permissions is not enough: nobody may make files below /proc, root included.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as problem:
+        raise InputError(f"cannot use {path} as storage: {problem.strerror}") from None
 
 
 def storage_exists(url: str | None = None) -> bool:
     """Whether there is a file at `url`; of a database server, which only opening can tell, this says yes."""
     path = _file(url)
-    return path is None or path.exists()
+    return not is_in_memory(url) if path is None else path.exists()
+
+
+def is_in_memory(url: str | None = None) -> bool:
+    """Whether the storage is gone with the process that made it."""
+    location = location_of(url)
+    return not isinstance(location, JournalFile) and location.is_in_memory
+
+
+def is_on_server(url: str | None = None) -> bool:
+    """Whether processes on other machines may use the storage too."""
+    return _file(url) is None and not is_in_memory(url)
 
 
 def output_folder(url: str | None = None) -> Path:
     """Where the studies of a storage keep their files, in a folder each: apart for every storage.
 
-    Beside the storage's file, or below the default one's folder where the storage is a server.
+    Beside the storage's file, or below the default one's folder where the storage is a server. What belongs to a
+    database in memory goes with the process too.
     """
+    location = location_of(url)
     path = _file(url)
     if path == DEFAULT_STORAGE:
         return path.parent
     if path is not None:
         return path.with_name(path.name + ".studies")
-    server = _parsed(url or "")
-    return (
-        DEFAULT_STORAGE.parent / f"{server.get_backend_name()}-{server.host or 'local'}-{server.database or 'studies'}"
-    )
+    assert not isinstance(location, JournalFile)
+    return _temporary_folder() if location.is_in_memory else DEFAULT_STORAGE.parent / _server_folder(location.url)
 
 
 def together(storage: BaseStorage) -> AbstractContextManager[None]:
@@ -76,50 +115,20 @@ def study_names(storage: BaseStorage) -> list[str]:
 
 
 def _file(url: str | None) -> Path | None:
-    """The file that a storage consists of; None for a server."""
-    if (path := _journal_file(url)) is not None:
-        return path
-    parsed = _parsed(url or "")
-    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
-        return None
-    return Path(str(parsed.database))
+    """The file that a storage consists of; None for a server and for a database in memory."""
+    location = location_of(url)
+    return location.path if isinstance(location, JournalFile) else location.file
 
 
-def _journal_file(url: str | None) -> Path | None:
-    if url is None:
-        return DEFAULT_STORAGE
-    if url.startswith(_JOURNAL):
-        return Path(url.removeprefix(_JOURNAL)).expanduser()
-    return None if "://" in url else Path(url).expanduser()
+def _server_folder(url: URL) -> str:
+    host = (url.host or "local") + (f"-{url.port}" if url.port else "")
+    return re.sub(r"[^\w.-]", "_", f"{url.get_backend_name()}-{host}-{url.database or 'studies'}")
 
 
-def _parsed(url: str) -> URL:
-    try:
-        return make_url(url)
-    except (ArgumentError, ValueError):
-        # The text may hold a password, so it is not repeated.
-        raise InputError("cannot read the storage URL: expected a path or dialect://user:password@host/name") from None
+@functools.cache
+def _temporary() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="pomona-")
 
 
-def _open_database(url: URL, *, writable: bool) -> RDBStorage:
-    shown = url.render_as_string(hide_password=True)
-    options = {}
-    if url.get_backend_name() == "sqlite":
-        file = url.database or ""
-        if writable and os.path.exists(file) and not os.access(file, os.W_OK):
-            raise InputError(f"cannot use {shown} as storage: {file} may not be written")
-        # Several workers may write at once; SQLite by itself gives up after 5 seconds.
-        options = {"connect_args": {"timeout": _SQLITE_PATIENCE_SECONDS}}
-    try:
-        return RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=options)
-    except ImportError as problem:
-        raise InputError(
-            f"{shown} needs a database driver that is not installed: {_first_line(problem.__cause__ or problem)}"
-        ) from None
-    except (SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError, ValueError) as problem:
-        raise InputError(f"cannot use {shown} as storage: {_first_line(problem)}") from None
-
-
-def _first_line(problem: BaseException) -> str:
-    cause = problem.orig if isinstance(problem, DBAPIError) and problem.orig is not None else problem
-    return str(cause).strip().partition("\n")[0]
+def _temporary_folder() -> Path:
+    return Path(_temporary().name)

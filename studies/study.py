@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import filelock
 import optuna
-from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from search_spaces import Config, InputError, SearchSpace
@@ -19,21 +17,29 @@ from training.precision import Numerics
 from training.results import FitResult
 
 from .attempts import Attempts, Verdicts
+from .creation import create_study, shown_settings
+from .database import database_of
 from .history import History
-from .names import check_name
+from .names import check_name, check_new_name, shown
+from .patience import Patience
 from .plan import Budget
 from .proposals import HELD, Proposal, Proposer
 from .records import ENDED, SEPARATE, STATE_ORDER, TrialRecord, record_of
-from .sampling import experimental, make_pruner
+from .run_lock import FileRunLock, ServerRunLock, refuse_links
+from .sampling import make_pruner
 from .settings import ATTRIBUTE, Settings
-from .storage import open_storage, output_folder, storage_exists, study_names, together
+from .storage import is_on_server, open_storage, output_folder, storage_exists, study_names, together
+
+# So many names of studies at most in one message.
+_MOST_NAMED = 10
 
 
 class Study:
     """One study in a storage. Whoever runs it holds `running()` meanwhile."""
 
-    def __init__(self, study: optuna.Study, settings: Settings, storage_url: str | None) -> None:
+    def __init__(self, study: optuna.Study, settings: Settings, storage_url: str | None, patience: Patience) -> None:
         self._study = study
+        self._patience = patience
         self._attempts = Attempts(study._storage, study._study_id)
         self._history = History(study)
         self._proposer = Proposer(study, self._history, self._attempts, settings)
@@ -69,35 +75,31 @@ class Study:
         Raises:
             InputError: the name is taken or can't be one.
         """
-        check_name(name)
-        storage = open_storage(storage_url)
-        if name in study_names(storage):
-            raise InputError(f"there is a study {name!r} already: resume it, or choose another --study")
-        study = optuna.create_study(
-            study_name=name, storage=storage, direction=StudyDirection[settings.direction.upper()]
-        )
-        with experimental():
-            study.set_metric_names([settings.metric])
-        for key, value in _shown(settings).items():
-            study.set_user_attr(key, value)
-        study.enqueue_trial(recipe, user_attrs={"recipe": True, "note": settings.recipe_note})
-        # Written last: a study without settings was torn while it was made, and counts as none.
-        study.set_user_attr(ATTRIBUTE, settings.to_json())
-        return Study(study, settings, storage_url)
+        check_new_name(name)
+        patience = Patience()
+        storage = open_storage(storage_url, patience=patience)
+        return Study(create_study(name, storage, settings, recipe), settings, storage_url, patience)
 
     @staticmethod
     def open(name: str, storage_url: str | None, *, to_run: bool = False) -> Study:
         """Raises InputError where the storage has no study of that name, or one that is not pomona's."""
-        storage = open_storage(storage_url, require_existing=not (to_run and storage_exists(storage_url)))
+        check_name(name)
+        patience = Patience()
+        storage = open_storage(
+            storage_url, require_existing=not (to_run and storage_exists(storage_url)), patience=patience
+        )
         names = study_names(storage)
         if name not in names:
-            known = f"there is {', '.join(names)}" if names else "the storage has none yet"
-            raise InputError(f"unknown study {name!r}; {known}")
+            some = ", ".join(shown(known) for known in names[:_MOST_NAMED])
+            more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+            raise InputError(
+                f"unknown study {shown(name)}; " + (f"there is {some}{more}" if names else "the storage has none yet")
+            )
         study = optuna.load_study(study_name=name, storage=storage)
         text = study.user_attrs.get(ATTRIBUTE)
         if text is None:
             raise InputError(f"study {name!r} was not made by pomona: it has no settings")
-        return Study(study, Settings.from_json(text, name), storage_url)
+        return Study(study, Settings.from_json(text, name), storage_url, patience)
 
     def extend(self, trials: int, timeout: float | None, command: str = "") -> None:
         """Keeps a new number of trials and time limit for later runs, and the command that asked for them."""
@@ -109,35 +111,55 @@ class Study:
             return
         self.settings = new
         with self.together():
-            for key, value in _shown(new).items():
-                if value != _shown(old).get(key):
+            for key, value in shown_settings(new).items():
+                if value != shown_settings(old).get(key):
                     self._study.set_user_attr(key, value)
             self._study.set_user_attr(ATTRIBUTE, new.to_json())
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Held by the one process that runs the study; the operating system lets go of it when that process dies.
+        """Held by the one process that runs the study; a lock lets go of it when that process dies.
 
         Raises:
-            InputError: another process runs it.
+            InputError: another process runs it, here or, where the storage is a server, anywhere. Also where another
+                program deletes the study meanwhile, or ends a trial that is under way.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(self.folder / "run.lock", blocking=False)
-        try:
-            with lock:
+        refuse_links(self.folder)
+        lock = self._run_lock()
+        with lock.held():
+            if isinstance(lock, ServerRunLock):
+                self._patience.keep_alive = lock.renew
+            try:
                 yield
-        except filelock.Timeout:
-            raise InputError(f"study {self.name!r} is being run by another process: wait for it, or stop it") from None
+            except optuna.exceptions.UpdateFinishedTrialError:
+                raise InputError(
+                    f"another program ended a trial of study {self.name!r} that was under way: resume the study"
+                ) from None
+            except KeyError:
+                if self.name in study_names(self._study._storage):
+                    raise
+                raise InputError(f"study {self.name!r} was deleted while it ran") from None
+            finally:
+                self._patience.reset()
 
     def is_running(self) -> bool:
-        path = self.folder / "run.lock"
-        if not path.exists():
-            return False
-        try:
-            with filelock.FileLock(path, blocking=False):
-                return False
-        except filelock.Timeout:
-            return True
+        """Whether some process holds `running()`."""
+        return self._run_lock().is_held()
+
+    def _run_lock(self) -> FileRunLock | ServerRunLock:
+        if not is_on_server(self.storage_url):
+            return FileRunLock(self.folder, self.name)
+        database = database_of(self._study._storage)
+        return ServerRunLock(
+            database.engine, self.id, self.name, dialect=database.engine.dialect.name, patience=self._patience
+        )
+
+    def wait_with(self, check: Callable[[], None]) -> None:
+        """From now on the storage waits without a limit for a lost connection or a lock, calling `check` meanwhile.
+
+        `check` ends the wait by raising. What it reads of the study may be as it was when the wait began.
+        """
+        self._patience.check, self._patience.limit = check, None
 
     def together(self) -> contextlib.AbstractContextManager[None]:
         """All that is recorded inside reaches the disk at once, at its end: one wait instead of dozens.
@@ -258,9 +280,12 @@ class Study:
 
     def report(self, number: int, epoch: int, value: float) -> None:
         """Keeps the validation value after `epoch`; a second report of one epoch changes nothing."""
-        trial = self._open[number]
-        if epoch not in self._study._storage.get_trial(trial._trial_id).intermediate_values:
-            trial.report(value, epoch)
+        if not self.has_value(number, epoch):
+            self._open[number].report(value, epoch)
+
+    def has_value(self, number: int, epoch: int) -> bool:
+        """Whether a trial under way has its validation value after `epoch` in the storage."""
+        return epoch in self._study._storage.get_trial(self._open[number]._trial_id).intermediate_values
 
     def report_many(self, values: Mapping[int, tuple[int, float]]) -> None:
         """Keeps (epoch, value) of several trials; see `report`."""
@@ -303,19 +328,19 @@ class Study:
 
     def counts(self) -> dict[str, int]:
         """How many trials are in each state, those that ran to their end first."""
-        self._history.refresh()
+        self._refresh()
         counts = self._history.counts()
         return {state: counts[state] for state in STATE_ORDER if counts[state]}
 
     def best(self) -> TrialRecord | None:
         """The first row of the leaderboard, if any trial ran to its end."""
-        self._history.refresh()
+        self._refresh()
         trial = self._history.best()
         return None if trial is None else record_of(trial, self.name, self.settings.source)
 
     def trial(self, number: int) -> TrialRecord:
         """Raises InputError where the study has no such trial."""
-        self._history.refresh()
+        self._refresh()
         trial = self._history.numbered(number)
         if trial is None or trial.state == TrialState.WAITING:
             raise InputError(f"study {self.name!r} has no trial {number}")
@@ -353,8 +378,13 @@ class Study:
     @property
     def ended(self) -> int:
         """How many trials have ended, however they did."""
-        self._history.refresh()
+        self._refresh()
         return self._history.ended
+
+    def _refresh(self) -> None:
+        """For what is shown meanwhile: a storage that waits can't be read."""
+        if not self._patience.is_checking:
+            self._history.refresh()
 
     def _stored(self, numbers: Iterable[int]) -> list[optuna.trial.FrozenTrial]:
         return [self._study._storage.get_trial(self._open[number]._trial_id) for number in numbers]
@@ -363,17 +393,3 @@ class Study:
 def open_study(name: str, storage_url: str | None) -> Study:
     """A study to be read."""
     return Study.open(name, storage_url)
-
-
-def _shown(settings: Settings) -> dict[str, object]:
-    """The settings that are worth a line on the study's page in optuna-dashboard."""
-    return {
-        "task": settings.task,
-        "data": settings.source,
-        "data fingerprint": settings.fingerprint,
-        "target": settings.target,
-        "budget": str(Budget(settings.trials, settings.epochs, settings.timeout)),
-        "commands": [settings.command, *settings.later_commands],
-        "versions": settings.environment.get("versions", {}),
-        "commit": settings.environment.get("commit", ""),
-    }

@@ -11,7 +11,11 @@ from search_spaces import TASKS
 
 Storage = Annotated[
     str | None,
-    typer.Option(metavar="URL", help="Journal file, or a database URL. [default: results/studies/journal.log]"),
+    typer.Option(
+        metavar="URL",
+        envvar="POMONA_STORAGE",
+        help="Journal file, SQLite file (.db, .sqlite), or a database URL. \\[default: results/studies/journal.log]",
+    ),
 ]
 Study = Annotated[str, typer.Argument(metavar="STUDY", help="The name of a study, as `pomona search` printed it.")]
 

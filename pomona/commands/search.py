@@ -12,7 +12,7 @@ from search_spaces import task_named
 
 from ..arguments import seconds_of
 from ..console import counting, note, print_json
-from ..hints import in_memory, pomona_command
+from ..hints import pomona_command
 from ..streams import AnswerLost
 from .options import (
     AsJson,
@@ -29,6 +29,8 @@ from .options import (
 
 if TYPE_CHECKING:
     from studies import Search
+
+_IN_MEMORY = "the study was in memory only and is gone now"
 
 
 def search(
@@ -83,8 +85,6 @@ def search(
     """
     fixed = task_named(task).space.parse(set_ or [])
     limit = seconds_of(timeout)
-    if in_memory(storage):
-        note(f"{storage} is in memory: the study is gone when this command ends; name a file with --storage to keep it")
     from studies import SearchRequest, prepare_search
 
     request = SearchRequest(
@@ -114,11 +114,13 @@ def search(
 
 def run_and_show(prepared: Search, *, as_json: bool, storage: str | None) -> None:
     """Runs a prepared search under a progress bar and ends with the leaderboard."""
+    from studies.storage import is_in_memory
+
     from ..progress import STOPPED_BY_USER, run_until_stopped
     from .show import print_leaderboard
 
     stopped = run_until_stopped(prepared)
-    study, gone = prepared.study, in_memory(storage)
+    study, gone = prepared.study, is_in_memory(storage)
     try:
         if as_json:
             print_json(study.status())

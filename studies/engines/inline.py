@@ -108,6 +108,8 @@ class _Run:
         self.recorded = 0
         # Trials that wait for a lane of an equal config to end, by that lane.
         self.duplicates: dict[int, list[int]] = {}
+        # A database that is away, or a journal that another program has locked, must not outlast a stop or a deadline.
+        study.wait_with(lambda: self._check(self.progress))
 
     def lanes(self, restart: Restart) -> Iterator[Outcome]:
         """Runs a group to its end, with the trials that the sampler puts in its lanes."""

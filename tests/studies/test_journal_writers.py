@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from studies.journal import locked, open_journal
+from studies.file_lock import JournalLock
+from studies.journal import open_journal
 
 from .journals import FORK, add_trial, answer, assert_in_order, can_be_locked, forks, new_journal, write_at_once
 
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("quiet")
 
 
 def hold(path: Path, line: Connection) -> None:
-    with locked(path):
+    with JournalLock(path).held():
         line.send("held")
         line.recv()
 
@@ -49,7 +50,7 @@ def test_a_killed_holder_lets_go_of_the_lock(tmp_path: Path) -> None:
 
 def test_a_lock_is_free_after_an_error_under_it(tmp_path: Path) -> None:
     path = tmp_path / "journal.log"
-    with pytest.raises(ZeroDivisionError), locked(path):
+    with pytest.raises(ZeroDivisionError), JournalLock(path).held():
         1 / 0  # noqa: B018 - only its error is wanted
     assert can_be_locked(path)
 

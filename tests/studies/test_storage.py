@@ -120,7 +120,7 @@ def test_a_journal_may_be_named_by_path_home_or_url(tmp_path: Path, monkeypatch:
         pytest.param("sqlite:///{}/missing/studies.db", "unable to open database file", id="no such folder"),
         pytest.param("sqlite:///{}/text", "file is not a database", id="not a database"),
         pytest.param("{}/text", "is not a journal", id="not a journal"),
-        pytest.param("{}/studies.db", "name it as sqlite:///", id="an SQLite file named as a path"),
+        pytest.param("{}/studies", "name it as sqlite:///", id="an SQLite file named as a path"),
         pytest.param("{}", "is not a file", id="a folder"),
         pytest.param("nosuch://host/name", "nosuch", id="an unknown kind of database"),
         pytest.param("://", "cannot read the storage URL", id="not a URL"),
@@ -129,7 +129,7 @@ def test_a_journal_may_be_named_by_path_home_or_url(tmp_path: Path, monkeypatch:
 )
 def test_what_cannot_be_opened_is_refused_in_one_line_and_left_alone(tmp_path: Path, url: str, message: str) -> None:
     (tmp_path / "text").write_text("a shopping list\n" * 100)
-    open_storage(f"sqlite:///{tmp_path}/studies.db")
+    open_storage(f"sqlite:///{tmp_path}/studies")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     for require_existing in (False, True):
         with pytest.raises(InputError) as raised:

@@ -1,0 +1,82 @@
+"""How a study comes into a storage: as a whole, or so that what a kill left of it can be told and completed."""
+
+from __future__ import annotations
+
+import optuna
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+
+from search_spaces import Config, InputError
+
+from .names import shown
+from .plan import Budget
+from .sampling import experimental
+from .settings import ATTRIBUTE, Settings
+from .storage import study_names, together
+
+
+def create_study(name: str, storage: BaseStorage, settings: Settings, recipe: Config) -> optuna.Study:
+    """A new study with the recipe enqueued as trial 0: in one transaction where the storage is a journal.
+
+    A database takes the parts one by one, the settings last: a study without them counts as none, and is completed
+    here if it is empty or holds nothing but such parts.
+
+    Raises:
+        InputError: the name is taken.
+    """
+    with together(storage):
+        study = _begun(name, storage, StudyDirection[settings.direction.upper()])
+        with experimental():
+            study.set_metric_names([settings.metric])
+        for key, value in shown_settings(settings).items():
+            study.set_user_attr(key, value)
+        if not study.get_trials(deepcopy=False):
+            study.enqueue_trial(recipe, user_attrs={"recipe": True, "note": settings.recipe_note})
+        study.set_user_attr(ATTRIBUTE, settings.to_json())
+    return study
+
+
+def is_whole(name: str, storage: BaseStorage) -> bool:
+    """Whether the storage has a study of that name, pomona's or another's, and not just the beginning of one."""
+    return name in study_names(storage) and not _is_torn(optuna.load_study(study_name=name, storage=storage))
+
+
+def _begun(name: str, storage: BaseStorage, direction: StudyDirection) -> optuna.Study:
+    taken = InputError(f"there is a study {shown(name)} already: resume it, or choose another --study")
+    if name not in study_names(storage):
+        try:
+            return optuna.create_study(study_name=name, storage=storage, direction=direction)
+        except optuna.exceptions.DuplicatedStudyError:  # made since
+            raise taken from None
+    study = optuna.load_study(study_name=name, storage=storage)
+    if not _is_torn(study) or study.directions != [direction]:
+        raise taken
+    return study
+
+
+def _is_torn(study: optuna.Study) -> bool:
+    attributes = study.user_attrs
+    if ATTRIBUTE in attributes or not attributes.keys() <= set(_SHOWN):
+        return False
+    return all(
+        trial.state == TrialState.WAITING and trial.user_attrs.get("recipe") for trial in study.get_trials(False)
+    )
+
+
+_SHOWN = ("task", "data", "data fingerprint", "target", "budget", "commands", "versions", "commit")
+
+
+def shown_settings(settings: Settings) -> dict[str, object]:
+    """The settings that are worth a line on the study's page in optuna-dashboard."""
+    values = (
+        settings.task,
+        settings.source,
+        settings.fingerprint,
+        settings.target,
+        str(Budget(settings.trials, settings.epochs, settings.timeout)),
+        [settings.command, *settings.later_commands],
+        settings.environment.get("versions", {}),
+        settings.environment.get("commit", ""),
+    )
+    return dict(zip(_SHOWN, values, strict=True))

@@ -1,0 +1,187 @@
+"""One process runs a study: a lock that dies with its holder, on this machine or, for a server's study, anywhere."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import filelock
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from search_spaces import InputError
+
+from .database import one_line
+from .patience import Patience
+
+# Somebody who asks whether the lock is held holds it for a moment.
+_MOMENT_SECONDS = 0.5
+
+
+class RunLock(Protocol):
+    def held(self) -> AbstractContextManager[None]:
+        """Raises InputError where another process holds it, or where it can't be made."""
+
+    def is_held(self) -> bool:
+        """Whether some process holds it, this one included."""
+
+
+class FileRunLock:
+    """A lock of the operating system on a file in the study's folder."""
+
+    def __init__(self, folder: Path, study: str) -> None:
+        self._folder = folder
+        self._path = folder / "run.lock"
+        self._study = study
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        try:
+            refuse_links(self._folder)
+            self._folder.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666))
+            lock = filelock.FileLock(self._path)
+            lock.acquire(timeout=_MOMENT_SECONDS, poll_interval=0.02)
+        except filelock.Timeout:
+            raise busy(self._study) from None
+        except (OSError, NotImplementedError) as problem:
+            raise InputError(f"cannot lock {self._path}: {_reason(problem)}; name another --storage") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def is_held(self) -> bool:
+        try:
+            # For reading: one who may only look can ask too.
+            with self._path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return False
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+
+class ServerRunLock:
+    """A lock that the database's server keeps for one connection, and lets go of when that ends.
+
+    `dialect` is SQLAlchemy's name of the server's kind, `study_id` the study's number in the database.
+    """
+
+    def __init__(self, engine: Engine, study_id: int, study: str, *, dialect: str, patience: Patience) -> None:
+        digest = hashlib.blake2b(f"pomona {engine.url.database} {study_id}".encode(), digest_size=8).digest()
+        self._key: int | str = int.from_bytes(digest, "big", signed=True)
+        self._engine = engine
+        self._study = study
+        self._patience = patience
+        self._connection: Connection | None = None
+        self._checked = 0.0
+        if dialect == "postgresql":
+            self._take, self._free = "SELECT pg_try_advisory_lock(:key)", "SELECT pg_advisory_unlock(:key)"
+        elif dialect in ("mysql", "mariadb"):
+            self._key = f"pomona {digest.hex()}"
+            self._take, self._free = "SELECT GET_LOCK(:key, 0)", "SELECT RELEASE_LOCK(:key)"
+        else:
+            raise InputError(
+                f"cannot run study {study!r} in a database of kind {dialect}: only PostgreSQL's and MySQL's locks are "
+                "known here; use one of them, or a file"
+            )
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        for _ in Patience(limit=_MOMENT_SECONDS, clock=self._patience.clock, sleep=self._patience.sleep).pauses(
+            str, shortest=0.1, longest=0.1
+        ):
+            if self._taken_or_error():
+                break
+        else:
+            raise busy(self._study)
+        try:
+            yield
+        finally:
+            self._let_go()
+
+    def is_held(self) -> bool:
+        if self._connection is not None:
+            return True
+        if not self._taken_or_error():
+            return True
+        self._let_go()
+        return False
+
+    def renew(self) -> None:
+        """Asks whether the lock's own connection still lives, and takes the lock again where it does not.
+
+        Raises:
+            InputError: another process has it by now.
+        """
+        if self._connection is None:
+            return
+        with contextlib.suppress(SQLAlchemyError):
+            self._connection.execute(text("SELECT 1"))
+            return
+        self._drop()
+        # The server may not have noticed yet that our old connection, which has the lock, is gone.
+        for _ in Patience(clock=self._patience.clock, sleep=self._patience.sleep, check=self._patience.check).pauses(
+            lambda: f"study {self._study}: waiting for the database to let go of its lock", shortest=0.2, longest=5.0
+        ):
+            with contextlib.suppress(SQLAlchemyError):
+                if self._taken():
+                    return
+        raise busy(self._study)
+
+    def _taken_or_error(self) -> bool:
+        try:
+            return self._taken()
+        except SQLAlchemyError as problem:
+            raise InputError(f"cannot lock study {self._study!r}: {one_line(problem, self._engine.url)}") from None
+
+    def _taken(self) -> bool:
+        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        try:
+            if connection.execute(text(self._take), {"key": self._key}).scalar():
+                self._connection = connection
+                return True
+        finally:
+            if self._connection is not connection:
+                connection.close()
+        return False
+
+    def _let_go(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(SQLAlchemyError):
+                self._connection.execute(text(self._free), {"key": self._key})
+        self._drop()
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(SQLAlchemyError):
+                # Ended, not given back to the pool: with it goes the lock, whatever became of the call before.
+                connection.invalidate()
+                connection.close()
+
+
+def refuse_links(folder: Path) -> None:
+    """Raises InputError where a study's folder leads elsewhere: what is deleted in it would be deleted there."""
+    for part in (folder, folder / "trials"):
+        if part.is_symlink():
+            raise InputError(f"{part} is a symbolic link: pomona deletes in it, so it has to be a folder of its own")
+
+
+def busy(study: str) -> InputError:
+    return InputError(f"study {study!r} is being run by another process: wait for it, or stop it")
+
+
+def _reason(problem: Exception) -> str:
+    if isinstance(problem, OSError) and problem.errno not in (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP):
+        return str(problem.strerror)
+    return "this file system has no locks"
