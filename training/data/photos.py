@@ -160,8 +160,8 @@ def labelled_photos(
     Raises:
         InputError: as from `scan`, or the folder has a class that is not in `classes`, or not that split.
     """
-    root = folder.resolve()
     arranged = arrange_photos(folder, trust_split=trust_split)
+    root = folder.resolve()
     present = [name for name in SPLITS if any(photo.split == name for photo in arranged.photos)]
     wanted = split or "valid"
     undivided = "valid" not in present and wanted != "test"

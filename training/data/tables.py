@@ -30,8 +30,7 @@ class TableSet:
     """Features (n, f) with a target (n,) each: floats, or int64 where the target is one of `classes`.
 
     Floats are of 32 bits where those hold what the file says. `rows` are those of each split; rows of equal features
-    are in one of them. `note` says what has to be known of the columns.
-    `rows` are those of each split; rows of equal features are in one of them. `identities` are as in `Split`.
+    are in one of them. `identities` are as in `Split`. `note` says what has to be known of the columns.
     """
 
     features: Floats
@@ -159,7 +158,7 @@ def read_labelled_rows(path: Path, columns: Sequence[str], classes: Sequence[str
     *names, target = columns
     targets: Floats | NDArray[np.int64]
     if numeric:
-        targets = numbers_of(file, cells.columns(len(names), len(columns)), [target])[:, 0]
+        targets = _targets(numbers_of(file, cells.columns(len(names), len(columns)), [target])[:, 0])
     else:
         labels = _labels(file, cells, target)
         if unknown := sorted({*labels} - {*classes}):
