@@ -12,6 +12,7 @@ from .checkpoint import Checkpoint
 from .data import open_again, open_labelled
 from .data.splits import Split
 from .data.threads import Progress
+from .display import display_name
 
 _COMPARED = 5
 """Of data that has no split, one example in so many is compared on, the others calibrate."""
@@ -113,7 +114,8 @@ def _found(checkpoint: Checkpoint, source: LabelledSource, split: str | None) ->
             if (chosen := splits.named(name)) is None:
                 raise InputError(f"{splits.source} has no split {name!r}: leave the split out")
             return _Found(chosen, name, splits.source, splits.train.identities, ())
-        notes = (f"{record.data} is not what it was when the checkpoint was trained on it (another fingerprint)",)
+        changed = f"{display_name(record.data)} is not what it was when the checkpoint was trained on it"
+        notes = (f"{changed} (another fingerprint)",)
     location = record.data if source.data is None else source.data
     labelled = open_labelled(
         location,
@@ -126,7 +128,7 @@ def _found(checkpoint: Checkpoint, source: LabelledSource, split: str | None) ->
         progress=source.progress,
     )
     notes += (labelled.note,) if labelled.note else ()
-    return _Found(labelled.examples, labelled.split, location, checkpoint.trained_on, notes)
+    return _Found(labelled.examples, labelled.split, display_name(location), checkpoint.trained_on, notes)
 
 
 def _split_of_its_own(found: _Found) -> Scored:
