@@ -336,7 +336,7 @@ def test_another_table_is_scored_whole(trained: dict[str, Model], tmp_path: Path
 @pytest.mark.parametrize(
     ("name", "rows", "saying"),
     [
-        ("bonus", ["1,2,3,50", "2,2,3,50"], "r2 is not defined on these 2 examples: it is 50 in all of them"),
+        ("bonus", ["1,2,30,50", "2,2,30,50"], "r2 is not defined on these 2 examples: it is 50 in all of them"),
         (
             "texts",
             ["ham\tsee you", "ham\tlater"],
