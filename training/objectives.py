@@ -215,6 +215,8 @@ class R2(_OfNumbers):
     """The share of the target's variance that the answers explain; negative where its mean would explain more."""
 
     def undefined(self, labels: Tensor) -> str:
+        if len(labels) == 0:
+            return "there are none"
         return f"it is {float(labels[0]):.15g} in all of them" if bool((labels == labels[0]).all()) else ""
 
     def _of(self, answers: Tensor, labels: Tensor) -> float:

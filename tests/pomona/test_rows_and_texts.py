@@ -354,7 +354,7 @@ def test_another_table_is_scored_whole_but_for_what_was_trained_on(
 @pytest.mark.parametrize(
     ("name", "rows", "saying"),
     [
-        ("bonus", ["1,2,3,50", "2,2,3,50"], "r2 is not defined on these 2 examples: it is 50 in all of them"),
+        ("bonus", ["1,2,30,50", "2,2,30,50"], "r2 is not defined on these 2 examples: it is 50 in all of them"),
         (
             "texts",
             ["ham\tsee you", "ham\tlater"],
