@@ -5,11 +5,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import typer
 
-from pomona import stopping
+from pomona import progress, stopping
+from pomona.commands import show
+from pomona.commands.search import run_and_show
+from pomona.progress import STOPPED_BY_USER
 from pomona.stopping import StopRequests, interruptible, stop_requests
+from pomona.streams import AnswerLost
 from studies import journal
 from studies.journal import Journal
 
@@ -126,3 +132,21 @@ def test_a_second_request_does_not_tear_the_journal(
     assert list(Journal(tmp_path / "journal.log").read_logs(0)) == records
     with kept.transaction():  # nothing is locked, and nothing lost
         pass
+
+
+@pytest.mark.parametrize(("stopped", "ends"), [(STOPPED_BY_USER, typer.Exit), ("the time is up", AnswerLost)])
+def test_a_stop_whose_answer_nobody_can_read_still_ends_as_one(
+    monkeypatch: pytest.MonkeyPatch, stopped: str, ends: type[Exception]
+) -> None:
+    """A terminal that was closed takes no leaderboard."""
+
+    def nowhere(*_arguments: object, **_options: object) -> None:
+        raise AnswerLost("gone")
+
+    monkeypatch.setattr(progress, "run_until_stopped", lambda _search: stopped)
+    monkeypatch.setattr(show, "print_leaderboard", nowhere)
+    prepared = SimpleNamespace(study=SimpleNamespace(name="s"))
+    with pytest.raises(ends) as raised:
+        run_and_show(prepared, as_json=False, storage=None)  # type: ignore[arg-type]
+    if isinstance(raised.value, typer.Exit):
+        assert raised.value.exit_code == 130

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from search_spaces import Config
 from training import EpochResult, FitResult, Prefixes, PrefixStore, State, fit, load_checkpoint
+from training.data import scan, splits_for
 from training.interrupts import never_stop
 
 from ..toys import TOY, toy_backbone, toy_splits
+from .data.folders import TWO_SPLITS, write_folder
 
 HEAD = TOY.space.activate(TOY.recipe | {"unfrozen_stages": 0, "views": 2})
 TUNED = TOY.space.activate(TOY.recipe | {"unfrozen_stages": 1, "views": 2})
@@ -139,3 +141,24 @@ def test_many_short_epochs_are_not_each_saved_but_the_last_one_is(
         fit(TOY, HEAD, toy_splits(), epochs=9, backbones=toy_backbone, checkpoint_to=tmp_path, on_epoch=stop)
     assert saved == [1, 5]
     assert load_checkpoint(tmp_path).record.epoch == 5
+
+
+def test_decoding_is_stopped_between_photos_and_leaves_nothing_half_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POMONA_CACHE", str(tmp_path / "cache"))
+    photos = scan(write_folder(tmp_path / "photos", TWO_SPLITS))
+    checks = 0
+
+    def stop() -> None:
+        nonlocal checks
+        checks += 1
+        if checks == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        splits_for(photos, {"backbone": "toy", "resolution": 8}, stop)
+    assert not [path for path in (tmp_path / "cache" / "decoded").iterdir() if path.suffix == ".npy"]
+    checks = 3
+    splits_for(photos, {"backbone": "toy", "resolution": 8}, stop)
+    assert checks == 3 + 11  # a check for each photo
