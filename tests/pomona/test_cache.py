@@ -47,6 +47,7 @@ def test_an_empty_cache(run: Run, folder: Path) -> None:
     code, out, _ = run("cache", "--json")
     assert code == 0
     assert json.loads(out) == {
+        "schema_version": 1,
         "folder": str(folder),
         "bytes": 0,
         "kinds": [],

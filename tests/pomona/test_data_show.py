@@ -287,7 +287,7 @@ def test_what_is_told_of_tables_and_texts(run: Run, tmp_path: Path) -> None:
     code, out, err = run("data", "show", "sms_spam", "--data", "texts.tsv", "--split", "valid", "--json")
     assert code == 0, err
     told = json.loads(out)
-    assert set(told) == {"file", "source", "classes", "counts", "fingerprint"}
+    assert set(told) == {"schema_version", "file", "source", "classes", "counts", "fingerprint"}
     assert sum(told["counts"]["train"].values()) + sum(told["counts"]["valid"].values()) == 91
     code, out, err = run("data", "show", "sms_spam", "--data", "texts.tsv")
     assert code == 0, err
