@@ -145,11 +145,11 @@ class PrefixStore:
         found = []
         # Without inference mode, as what is read outlives the caller's.
         with torch.inference_mode(False):
-            for path in sorted(folder.glob(f"*{blocks.SEGMENT_SUFFIX}")):
+            for path in blocks.segments(folder):
                 segment = read_segment(path, check_rows=check_rows)
                 if segment is not None:
                     found.append(segment)
-                elif tidy and blocks.is_segment(path):
+                elif tidy:
                     note(f"{path} is damaged: its activations are computed again")
                     path.unlink(missing_ok=True)
         return found
