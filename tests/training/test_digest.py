@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,11 @@ def test_what_was_whole_is_not_read_again(tmp_path: Path, monkeypatch: pytest.Mo
     assert not checked_once(file, lambda: False)
     with pytest.raises(FileNotFoundError):
         checked_once(tmp_path / "gone", lambda: True)
+
+
+def test_without_the_library_there_is_another_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_library = bytes_digest(b"content")
+    monkeypatch.setitem(sys.modules, "xxhash", None)
+    assert bytes_digest(b"content") == bytes_digest(b"content") != bytes_digest(b"contents")
+    assert bytes_digest(b"content") != with_library
+    assert len(bytes_digest(b"").partition(":")[2]) == len(with_library.partition(":")[2]) == 32
