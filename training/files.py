@@ -31,6 +31,8 @@ def write_error(path: Path, problem: OSError) -> WriteError:
     """What to tell the user of a file or folder that can't be written."""
     if problem.errno in _NO_ROOM:
         return WriteError(f"no room left to write {path}: free some space; what stood there is unchanged")
+    if isinstance(problem, FileExistsError) and problem.filename is not None:
+        return WriteError(f"cannot write {path}: {problem.filename} is in the way and is not a folder")
     return WriteError(f"cannot write {path}: {problem.strerror or problem}")
 
 

@@ -147,7 +147,7 @@ def _read(path: Path) -> dict[str, Any]:
         return dict(told[_CHOICES])
     # Before there were digests, the choices themselves were the file.
     if isinstance(told, dict) and _CHOICES not in told and DIGEST not in told:
-        return told
+        return {key: entry for key, entry in told.items() if _measured_in(entry) is not None}
     note(f"{path} is damaged: what it held is measured again")
     return {}
 

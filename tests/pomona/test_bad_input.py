@@ -181,7 +181,7 @@ def test_checkpoints(run: Run, small: list[object], photos: Path, own: Path, tmp
     refused(run, "predict", "c", "nothing.jpg", saying="nothing.jpg", folder=tmp_path)
     tensors = next((tmp_path / "c").glob("*.safetensors"))
     tensors.write_bytes(tensors.read_bytes()[:5000])
-    refused(run, "predict", "c", photos / "valid" / "freshapples" / "0.png", saying="can't be read", folder=tmp_path)
+    refused(run, "predict", "c", photos / "valid" / "freshapples" / "0.png", saying="is damaged", folder=tmp_path)
 
 
 def test_a_full_disk_leaves_the_previous_checkpoint_whole(run: Run, small: list[object], tmp_path: Path) -> None:

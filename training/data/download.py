@@ -189,9 +189,7 @@ def _named_problems(folder: Path) -> Iterator[None]:
     except OSError as problem:
         if problem.errno in _NO_ROOM:
             raise InputError(f"no room left in {folder}: free some space; what has come so far is kept") from None
-        if isinstance(problem, PermissionError) or problem.errno == errno.EROFS:
-            raise InputError(f"cannot write {problem.filename}: {problem.strerror}") from None
-        raise
+        raise InputError(f"cannot write {problem.filename or folder}: {problem.strerror or problem}") from None
 
 
 def _ways_out(folder: Path) -> str:

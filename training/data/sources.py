@@ -191,9 +191,7 @@ def _write(folder: Path, fill: Callable[[Path], None]) -> None:
     except OSError as problem:
         if problem.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InputError(f"no room left to unpack in {folder.parent}: free some space") from None
-        if problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY):
-            raise InputError(f"cannot write {folder}: {problem.strerror}") from None
-        raise
+        raise InputError(f"cannot write {folder}: {problem.strerror or problem}") from None
 
 
 def _from_torchvision(source: Idx, progress: StageProgress | None) -> list[Path]:

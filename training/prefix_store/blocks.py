@@ -107,14 +107,14 @@ def is_block(path: Path) -> bool:
     return _BLOCK.fullmatch(path.name) is not None and path.is_dir() and not path.is_symlink()
 
 
-def is_segment(path: Path) -> bool:
-    """Whether a file in a block has the name of a segment."""
-    return _SEGMENT.fullmatch(path.name) is not None
+def segments(block: Path) -> list[Path]:
+    """The files of rows in a block; none where it is not there or can't be read."""
+    return [file for file in _listed(block) if _SEGMENT.fullmatch(file.name)]
 
 
 def is_ours(file: Path) -> bool:
     """Whether a file in a block has a name that we give. Nothing else is ever removed."""
-    return file.name == KEY_FILE or is_segment(file) or _LEFTOVER.fullmatch(file.name) is not None
+    return file.name == KEY_FILE or any(name.fullmatch(file.name) for name in (_SEGMENT, _LEFTOVER))
 
 
 def sweep(block: Path) -> None:

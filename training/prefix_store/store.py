@@ -138,7 +138,7 @@ class PrefixStore:
         What has come is also written now and then, and when computing ends early: nobody has to compute it again.
         """
         folder = self.folder / block.digest
-        before = set(_segment_files(folder))
+        before = set(blocks.segments(folder))
         done: list[Tensor] = []
         kept = written = 0  # pieces and rows in the portions on disk
         last = time.monotonic()
@@ -164,7 +164,7 @@ class PrefixStore:
             raise ValueError(f"{len(images)} rows were asked for, {len(fresh.rows)} were given")
         if not to_disk:
             return fresh
-        portions = set(_segment_files(folder)) - before
+        portions = set(blocks.segments(folder)) - before
         if portions and blocks.bytes_in(folder) + segment_bytes(fresh) > self.disk_limit:
             # There is room for the rows once, and most of them are there.
             if len(done) > kept:
@@ -196,11 +196,11 @@ class PrefixStore:
         found = []
         # Without inference mode, as what is read outlives the caller's.
         with torch.inference_mode(False):
-            for path in _segment_files(folder):
+            for path in blocks.segments(folder):
                 segment = read_segment(path, check_rows=check_rows)
                 if segment is not None:
                     found.append(segment)
-                elif tidy and blocks.is_segment(path):
+                elif tidy:
                     note(f"{path} is damaged: its activations are computed again")
                     path.unlink(missing_ok=True)
         return found
@@ -296,10 +296,6 @@ class _Lists:
                 if len(self._known) > _LISTS:
                     self._known.popitem(last=False)
         return digest
-
-
-def _segment_files(folder: Path) -> list[Path]:
-    return sorted(folder.glob(f"*{blocks.SEGMENT_SUFFIX}"))
 
 
 def _pieces(computed: Tensor | Iterable[Tensor]) -> Iterable[Tensor]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from training.data import contents
 from training.data.contents import Content, ContentIndex
+from training.digest import note
 
 from .folders import files_below, write_photo
 
@@ -67,6 +69,21 @@ def test_a_broken_or_foreign_index_is_as_good_as_none(root: Path, cache: Path, d
     index.write_bytes(damage)
     assert _examine(root) == (first, ["a.png", "b.txt"])
     assert _examine(root) == (first, [])
+
+
+def test_a_flipped_digit_of_the_index_is_found_and_said(
+    root: Path, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, _ = _examine(root)
+    (index,) = (cache / "contents").glob("*.json")
+    digest = first[0].digest
+    index.write_text(index.read_text().replace(digest, digest[:-1] + ("0" if digest[-1] != "0" else "1")))
+    note.cache_clear()
+    with caplog.at_level(logging.WARNING, "pomona"):
+        assert _examine(root) == (first, ["a.png", "b.txt"])
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{index} is damaged: the files it describes are read again"
+    ]
 
 
 def test_looking_at_a_part_does_not_forget_the_rest(root: Path) -> None:

@@ -19,6 +19,7 @@ from PIL import Image
 from search_spaces import InputError
 from training.data import decode
 from training.data.decode import decoded, read_rgb, square, why_unreadable
+from training.digest import note
 
 from .folders import files_below, write_photo
 
@@ -110,6 +111,26 @@ def test_a_torn_cache_file_is_made_again(tmp_path: Path, cache: Path, damage: st
         os.truncate(file, kept)
     assert torch.equal(decoded(photos, 8), expected)
     assert np.load(file).shape == (3, 8, 8, 3)
+
+
+@pytest.mark.parametrize("place", ["the first pixel", "the last pixel", "the footer", "the header"])
+def test_a_flipped_bit_in_the_cache_is_decoded_again_with_a_note(
+    tmp_path: Path, cache: Path, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    photos = _photos(tmp_path, 3)
+    expected = decoded(photos, 8).clone()
+    (file,) = (cache / "decoded").glob("*.npy")
+    whole = file.read_bytes()
+    content, first = bytearray(whole), whole.index(expected.numpy().tobytes())
+    places = {"the first pixel": first, "the last pixel": first + expected.numel() - 1, "the footer": -1}
+    content[places.get(place, 20)] ^= 1
+    file.write_bytes(content)
+    note.cache_clear()
+    assert torch.equal(decoded(photos, 8), expected)
+    assert [record.getMessage() for record in caplog.records if record.name == "pomona"] == [
+        f"{file} is damaged or of an earlier version: its photos are decoded again"
+    ]
+    assert file.read_bytes() == whole
 
 
 def test_a_photo_that_changed_in_the_meantime_is_an_error_that_leaves_no_array(tmp_path: Path, cache: Path) -> None:
