@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from search_spaces import InputError as InputError
     from search_spaces import PomonaError as PomonaError
-    from search_spaces import Value
+    from search_spaces import Task, Value
     from studies import Study
     from training import Checkpoint, Evaluation, FitResult, Prediction
 
@@ -87,7 +87,7 @@ def _public(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
 @_public
 def search(
-    task: PathLike,
+    task: PathLike | Task,
     *,
     data: PathLike | None = None,
     weights_dir: PathLike | None = None,
@@ -105,7 +105,7 @@ def search(
     trust_split: bool = False,
     download_weights: bool = False,
 ) -> Study:
-    """Searches the hyperparameters of `task` and returns the study.
+    """Searches the hyperparameters of `task` (a name, a file, or a `search_spaces.Task`) and returns the study.
 
     What is left out suits the machine, or is as it was where there is such a study. `timeout` is in seconds, or a text
     such as "10m". Ctrl-C ends the call cleanly and returns what there is; `resume` goes on.
@@ -137,13 +137,13 @@ def search(
         trust_split=to.flag("trust_split", trust_split) or None,
         download_weights=to.flag("download_weights", download_weights) or None,
     )
-    name = to.path("task", task)
-    command = call_text("search", name, **given)
+    chosen = to.task(task)
+    command = call_text("search", chosen, **given)
     download = given.pop("download_weights") is True
     for flag in ("skip_unreadable", "trust_split"):
         given[flag] = given[flag] is True
     given["fixed"] = given["fixed"] or {}
-    request = SearchRequest(task=name, **given, download=download, command=command)
+    request = SearchRequest(task=chosen, **given, download=download, command=command)
     with counting("reading the data") as progress:
         prepared = prepare_search(request, note, progress)
     run_until_stopped(prepared)
@@ -157,8 +157,13 @@ def resume(
     storage: PathLike | None = None,
     trials: Whole | None = None,
     timeout: Duration | None = None,
+    task: Task | None = None,
+    trust_task_file: bool = False,
 ) -> Study:
     """Goes on with a study that was stopped or killed, and returns it. `trials` are in all; `timeout` as in `search`.
+
+    `task` is that of a study that was made with a `Task` object, which no storage keeps. A task file that a storage
+    other than the default one names is only run with `trust_task_file`.
 
     Raises:
         InputError: there is no such study, or its data or weights are not what they were.
@@ -173,8 +178,12 @@ def resume(
     name, url = to.study(study, storage)
     trials, timeout = to.optional(to.count, "trials", trials), to.optional(to.seconds, "timeout", timeout)
     with counting("reading the data") as progress:
-        command = call_text("resume", name, storage=url, trials=trials, timeout=timeout)
-        prepared = prepare_resume(name, url, note, progress, trials=trials, timeout=timeout, command=command)
+        given: dict[str, Any] = {"trials": trials, "timeout": timeout}
+        given["task"] = to.optional(to.task_object, "task", task)
+        given["trust_task_file"] = to.flag("trust_task_file", trust_task_file)
+        shown = given | {"trust_task_file": trust_task_file or None}
+        command = call_text("resume", name, storage=url, **shown)
+        prepared = prepare_resume(name, url, note, progress, command=command, **given)
     run_until_stopped(prepared)
     return prepared.study
 
@@ -202,7 +211,7 @@ def curves(study: str | Study, *, storage: PathLike | None = None) -> pd.DataFra
 
 @_public
 def train(
-    task: PathLike,
+    task: PathLike | Task,
     *,
     config: Mapping[str, Value] | None = None,
     from_study: str | Study | None = None,
@@ -232,7 +241,7 @@ def train(
     if from_study is not None:
         name, url = to.study(from_study, storage)
     request = TrainRequest(
-        task=to.path("task", task),
+        task=to.task(task),
         config=to.optional(to.values, "config", config),
         from_study=name,
         storage=url,

@@ -92,10 +92,14 @@ def _with_verbosity(command: Callable[..., None]) -> Callable[..., None]:
 for _command in COMMANDS:
     app.command()(_command)
 data.command()(get)
-for _commands in (app, data):
+for _commands in (app, data, studies):
     for _registered in _commands.registered_commands:
         assert _registered.callback is not None
         _registered.callback = _with_verbosity(_registered.callback)
+# Without a command of its own it lists, and so is a command itself.
+assert studies.registered_callback is not None
+assert studies.registered_callback.callback is not None
+studies.registered_callback.callback = _with_verbosity(studies.registered_callback.callback)
 app.add_typer(data)
 app.add_typer(studies)
 app.add_typer(bench)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex, TypeVar, cast
 
-from search_spaces import Config, InputError, Value
+from search_spaces import Config, InputError, Task, Value
 
 if TYPE_CHECKING:
     from studies import Study
@@ -167,6 +167,17 @@ def _as_printed(value: float) -> float:
         shorter = float(f"{value:.{digits}g}")
         if abs(shorter) <= _LARGEST_FLOAT32 and struct.unpack("f", struct.pack("f", shorter))[0] == value:
             return shorter
+    return value
+
+
+def task(value: object) -> str | Task:
+    """A task, or its name or file as text."""
+    return value if isinstance(value, Task) else path("task", value)
+
+
+def task_object(name: str, value: object) -> Task:
+    if not isinstance(value, Task):
+        raise InputError(f"{name} must be a search_spaces.Task, not {_shown(value)}")
     return value
 
 

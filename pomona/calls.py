@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
+from search_spaces import Task
+
 
 def call_text(function: str, *arguments: object, **named: object) -> str:
     """`pomona.FUNCTION(...)` as it would be typed; arguments by name that are None were not given."""
@@ -14,6 +16,9 @@ def call_text(function: str, *arguments: object, **named: object) -> str:
 
 
 def _literal(value: object) -> str:
+    if isinstance(value, Task):
+        # As a variable would be called that holds it.
+        return value.name.replace("-", "_")
     if isinstance(value, PurePath):
         return repr(str(value))
     if isinstance(value, Mapping):

@@ -42,7 +42,7 @@ OnBatch = Callable[[int, int], None]
 class TrainRequest:
     """What `pomona train` takes. Of `config` and `from_study` at most one; neither is the recipe."""
 
-    task: str
+    task: str | Task
     config: Config | None = None
     from_study: str | None = None
     trial: int | None = None
@@ -80,7 +80,7 @@ def prepare_training(
         InputError: whatever is wrong with the request, a finished checkpoint in its folder included, or another process
             that trains into it.
     """
-    task = task_named(request.task)
+    task = request.task if isinstance(request.task, Task) else task_named(request.task)
     config, epochs = dict(task.recipe), request.epochs or DEFAULT_EPOCHS
     data, weights_dir, download, skip = request.data, request.weights_dir, request.download, request.skip_unreadable
     numerics: Numerics | None = None

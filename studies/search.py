@@ -11,7 +11,7 @@ from pathlib import Path
 import optuna
 import torch
 
-from search_spaces import Config, InputError, task_file, task_named
+from search_spaces import TASKS, Config, InputError, Task, task_file, task_named
 from training import (
     Data,
     Measured,
@@ -25,7 +25,7 @@ from training import (
 
 from .creation import is_whole
 from .engines import engine_named
-from .location import shown_storage
+from .location import location_of, shown_storage
 from .names import check_new_name
 from .plan import Budget, Outcome, Plan, Watch, default_budget
 from .settings import PRUNERS, Settings
@@ -41,11 +41,12 @@ CountProgress = Callable[[int, int], None]
 class SearchRequest:
     """What `pomona search` takes; `timeout` is in seconds.
 
+    `task` is the name of one, the file that holds one, or a task itself; a study of the latter is resumed with it.
     What is None, empty or False was not said: a study that is there is followed, a new one gets the default, which may
     depend on the machine.
     """
 
-    task: str
+    task: str | Task
     data: str | None = None
     weights_dir: Path | None = None
     study: str | None = None
@@ -87,7 +88,10 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
     Raises:
         InputError: whatever is wrong with the request; nothing was written to the storage then.
     """
-    task, file = task_named(request.task), task_file(request.task)
+    if isinstance(request.task, Task):
+        task, file = request.task, None
+    else:
+        task, file = task_named(request.task), task_file(request.task)
     check_new_name(f"{task.name}-1" if request.study is None else request.study)
     refuse_unusable(request.storage)
     if (study := _existing(request)) is not None:
@@ -168,8 +172,14 @@ def prepare_resume(
     trials: int | None = None,
     timeout: float | None = None,
     command: str = "",
+    task: Task | None = None,
+    trust_task_file: bool = False,
 ) -> Search:
     """A study that was interrupted, with the settings it was started with; `trials` and `timeout` may be changed.
+
+    Args:
+        task: that of a study that was made with a `Task` object, which no storage keeps.
+        trust_task_file: run the task file that the storage names, though the storage is not the user's own.
 
     Raises:
         InputError: there is no such study, its data, its weights or its space are not what they were, or it has more
@@ -184,7 +194,7 @@ def prepare_resume(
     )
     _positive(budget)
     _enough_or_error(study, budget, storage_url)
-    task = task_named(settings.task_argument)
+    task = task or _task_to_resume(study, storage_url, notify, trusted=trust_task_file)
     device = resolve_device(settings.device)
     weights_dir = Path(settings.weights_dir) if settings.weights_dir else None
     ready = runnable(task, settings.fixed, weights_dir=weights_dir, download=settings.download)
@@ -201,6 +211,24 @@ def prepare_resume(
     notify(_going_on(study, budget, storage_url))
     notify(f"budget: {budget}, {settings.lanes} side by side (--trials and --timeout change it)")
     return Search(study, _plan(ready, data, device, study, budget, weights_dir), settings.engine, command)
+
+
+def _task_to_resume(study: Study, storage_url: str | None, notify: Notify, *, trusted: bool) -> Task:
+    """The task that a study's settings name. Its file is run, so one that a foreign storage names has to be trusted."""
+    settings = study.settings
+    if settings.task_file is None:
+        if all(task.name != settings.task for task in TASKS):
+            raise InputError(
+                f"study {study.name!r} was made with a Task object: pass it again, as pomona.resume(..., task=TASK)"
+            )
+        return task_named(settings.task)
+    if not trusted and location_of(storage_url) != location_of(None):
+        raise InputError(
+            f"study {study.name!r} would run the task file {settings.task_file}, which its storage names: "
+            "look at the file, then add --trust-task-file"
+        )
+    notify(f"task file: {settings.task_file} (run as the study's storage names it)")
+    return task_named(settings.task_file)
 
 
 def _plan(

@@ -21,6 +21,10 @@ def resume(
         str | None,
         typer.Option(metavar="10m", help="For the trials of this run, without reading the data. [default: as before]"),
     ] = None,
+    trust_task_file: Annotated[
+        bool,
+        typer.Option("--trust-task-file", help="Run the task file that the study names, from a storage of others too."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Go on with a study that was stopped or killed, at the last whole epoch of the trial under way.
@@ -34,5 +38,14 @@ def resume(
     from .search import run_and_show
 
     with counting("reading the data") as progress:
-        prepared = prepare_resume(study, storage, note, progress, trials=trials, timeout=limit, command=command)
+        prepared = prepare_resume(
+            study,
+            storage,
+            note,
+            progress,
+            trials=trials,
+            timeout=limit,
+            command=command,
+            trust_task_file=trust_task_file,
+        )
     run_and_show(prepared, as_json=as_json, storage=storage)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import pomona
+from search_spaces import InputError
+
 from .conftest import Run
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "task_files.md").read_text()
-FILES = dict(zip(re.findall(r"This is `(\w+\.py)`", PAGE), re.findall(r"```python\n(.*?)```", PAGE, re.S), strict=True))
+FILES = dict(re.findall(r"This is `(\w+\.py)`:\n\n```python\n(.*?)```", PAGE, re.S))
+(NOTEBOOK,) = re.findall(r"In a notebook.*?```python\n(.*?)```", PAGE, re.S)
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.S) for line in block.strip().splitlines()]
 
 
@@ -48,3 +53,20 @@ def test_every_block_runs(run: Run, folder: Path, weights: Path) -> None:
         code, out, err = run(*arguments)
         assert code == 0, f"{command}\n{err}"
         assert out.strip(), command
+
+
+def test_the_notebook_runs(folder: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, "birds", raising=False)
+    # The only weights that a test has at hand; a user has some already.
+    names = {"weights": str(weights)}
+    with_weights = NOTEBOOK.replace("pomona.search(BIRDS,", "pomona.search(BIRDS, weights_dir=weights,")
+    exec(with_weights, names)
+    study = names["study"]
+    assert study.ended == 2
+    assert study.settings.command.startswith("pomona.search(birds, data='photos'")
+    with pytest.raises(InputError, match="task=TASK"):
+        pomona.resume(study, trials=3)
+    with pytest.raises(InputError, match="Task"):
+        pomona.resume(study, trials=3, task="birds")  # type: ignore[arg-type]
+    assert (folder / "from-notebook").is_dir()

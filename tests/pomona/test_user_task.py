@@ -33,12 +33,16 @@ def test_the_whole_job(
 
     # From another folder, by the study's name alone.
     monkeypatch.chdir(tmp_path)
-    code, out, err = run("resume", "birds-1", "--trials", 2, "--json", *storage)
+    code, _, err = run("resume", "birds-1", "--trials", 2, *storage)
+    assert (code, "--trust-task-file" in err) == (1, True)
+    code, out, err = run("resume", "birds-1", "--trials", 2, "--json", *storage, "--trust-task-file")
     assert code == 0, err
+    assert f"task file: {own}/birds.py" in err
     assert (json.loads(out)["ended"], json.loads(out)["task"]) == (2, "birds")
     code, out, _ = run("leaderboard", "birds-1", "--format", "json", *storage)
     assert len(json.loads(out)) == 2
 
+    resume = ["resume", "birds-1", "--trials", 3, *storage, "--trust-task-file"]
     train = ["--from-study", "birds-1", "--out", "best", *storage]
     code, out, err = run("train", own / "birds.py", *train, "--json")
     assert code == 0, err
@@ -48,11 +52,11 @@ def test_the_whole_job(
 
     # The file changed, moved and gone.
     (own / "birds.py").write_text(BIRDS.replace("resolution=Choice(96)", "resolution=Choice(96, 128)"))
-    assert "another search space" in run("resume", "birds-1", "--trials", 3, *storage)[2]
+    assert "another search space" in run(*resume)[2]
     (own / "birds.py").write_text(BIRDS.replace('"birds"', '"parrots"'))
-    assert "another task (birds, not parrots)" in run("resume", "birds-1", "--trials", 3, *storage)[2]
+    assert "another task (birds, not parrots)" in run(*resume)[2]
     (own / "birds.py").unlink()
-    code, _, err = run("resume", "birds-1", "--trials", 3, *storage)
+    code, _, err = run(*resume)
     assert (code, err.splitlines()[-1].startswith(f"error: no task file '{own}/birds.py'")) == (1, True)
     Path("moved.py").write_text(BIRDS)
     moved = ["moved.py" if part == "birds.py" else part for part in search]
