@@ -303,7 +303,7 @@ class LaneGroup:
             epochs=self.epochs,
             loss=losses[lane.key],
             valid_loss=valid_loss,
-            value=self.objective.metric.value(lane.answers, self.splits.valid.labels),
+            value=self.objective.metric.value(predictions, self.splits.valid.labels),
             seconds=seconds[lane.key],
             images=len(self.splits.train),
             trained_stages=self._stages - phase.cut,

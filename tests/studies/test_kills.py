@@ -5,56 +5,25 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from search_spaces import Choice, Task
+from search_spaces import Task
 from studies import Plan, Progress, Study
 from studies.engines import InlineEngine, inline
 from studies.engines.recovery import SavedGroups
 from studies.journal import Journal
-from training import Numerics
 from training.heads import HeadStack
 
-from ..toys import TOY, ToyData, toy_backbone
 from .settings import settings_for
-
-EPOCHS = 4
-# Trials that train a stage half way on: they follow each other in their group. On two batch sizes, for several groups.
-STAGES = replace(
-    TOY,
-    recipe=TOY.recipe | {"batch_size": 16},
-    space=TOY.space.replace(batch_size=Choice(16, 24), head_width=Choice(0), unfrozen_stages=Choice(0, 1)),
-)
-# Heads only: they train side by side.
-HEADS = replace(
-    STAGES,
-    recipe=STAGES.space.activate(STAGES.recipe | {"unfrozen_stages": 0}),
-    space=STAGES.space.replace(unfrozen_stages=Choice(0)),
-)
+from .toy_plans import EPOCHS, HEADS, STAGES, plan, use_toy_backbone
 
 
 @pytest.fixture(autouse=True)
 def _toy_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inline, "load_backbone", lambda name, **_options: toy_backbone(name))
-
-
-def plan(task: Task, lanes: int, trials: int) -> Plan:
-    return Plan(
-        task=task,
-        data=ToyData(),
-        trials=trials,
-        epochs=EPOCHS,
-        timeout=None,
-        device=torch.device("cpu"),
-        numerics=Numerics(),
-        weights_dir=None,
-        download=False,
-        lanes=lanes,
-    )
+    use_toy_backbone(monkeypatch)
 
 
 def everything(study: Study) -> dict[tuple[int, str], object]:

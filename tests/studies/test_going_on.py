@@ -1,0 +1,89 @@
+"""Going on with a study: what is not said follows the study, and what can't be is said in one line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from search_spaces import InputError
+from studies import SearchRequest, Study
+from studies.plan import Budget
+from studies.search import _enough_or_error, _following, _going_on
+from training import State
+
+from ..toys import TOY
+from .settings import settings_for
+from .small_studies import a_study, result
+
+SETTINGS = replace(
+    settings_for(TOY, epochs=7, pruner="median", seed=3, trials=4),
+    lanes=2,
+    timeout=90.0,
+    weights_dir="w",
+    fixed={"dropout": 0.1},
+)
+
+
+def test_what_a_request_leaves_out_follows_the_study() -> None:
+    followed = _following(SearchRequest("toy", study="s"), SETTINGS)
+    for name in ("data", "trials", "epochs", "timeout", "seed", "engine", "lanes", "device", "pruner", "fixed"):
+        assert getattr(followed, name) == getattr(SETTINGS, name), name
+    assert followed.weights_dir == Path("w")
+
+
+def test_what_it_says_stands() -> None:
+    said = {"trials": 24, "epochs": 9, "seed": 0, "lanes": 5, "device": "cuda", "pruner": "none", "fixed": {"views": 2}}
+    followed = _following(SearchRequest("toy", study="s", **said), SETTINGS)  # type: ignore[arg-type]
+    assert {name: getattr(followed, name) for name in said} == said
+    # A number of trials without a time has none, as in a new study.
+    assert followed.timeout is None
+
+
+def ten_trials(url: str) -> Study:
+    study = a_study(url)
+    for number in range(10):
+        assert study.ask(TOY.space, 10) is not None
+        study.finish(number, result(State.COMPLETE))
+    return study
+
+
+def test_fewer_trials_than_there_are_is_an_error_that_says_how_to_get_more(url: str) -> None:
+    study = ten_trials(url)
+    with pytest.raises(
+        InputError, match=r"has 10 trials already.* for 5 more, pomona resume s --storage \S+ --trials 15"
+    ):
+        _enough_or_error(study, Budget(5, 3, None), url)
+
+
+def test_a_study_that_is_done_says_so_and_how_to_go_on(url: str) -> None:
+    study = ten_trials(url)
+    _enough_or_error(study, Budget(10, 3, None), None)
+    assert "done, all of its 10 trials have ended; go on with: pomona resume s --trials 20" in _going_on(
+        study, Budget(10, 3, None), None
+    )
+    assert "10 of 12 trials are done" in _going_on(study, Budget(12, 3, None), None)
+
+
+def test_the_budget_and_the_commands_are_the_current_ones(url: str) -> None:
+    study = a_study(url)
+    study.extend(12, 60.0, "pomona resume s --trials 12 --timeout 1m")
+    study.extend(12, 60.0, "pomona resume s --trials 12 --timeout 1m")
+    again = Study.open("s", url)
+    commands = ["pomona search toy", "pomona resume s --trials 12 --timeout 1m"]
+    for seen in (study, again):
+        assert (seen.settings.trials, seen.settings.timeout) == (12, 60.0)
+        assert seen.status()["budget"] == "12 trials of 3 epochs, at most 60 s"
+        assert seen.status()["commands"] == commands
+        assert seen._study.user_attrs["budget"] == seen.status()["budget"]
+        assert seen._study.user_attrs["commands"] == commands
+
+
+@pytest.mark.parametrize(("name", "value"), [("epochs", "8"), ("epochs", 0), ("lanes", -1), ("trials", None)])
+def test_settings_changed_by_hand_are_one_line(url: str, name: str, value: object) -> None:
+    study = a_study(url)
+    text = replace(study.settings, **{name: value}).to_json()  # type: ignore[arg-type]
+    study._study.set_user_attr("settings", text)
+    with pytest.raises(InputError, match=f"settings of study 's' are damaged: {name}"):
+        Study.open("s", url)

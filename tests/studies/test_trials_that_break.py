@@ -1,0 +1,122 @@
+"""Whatever one trial runs into, it ends with a reason that fits, and the study goes on."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+import pytest
+import torch
+
+from search_spaces import InputError
+from studies import Plan, Study, leaderboard, open_storage, to_json
+from studies.engines import InlineEngine
+from training import LaneGroup, lanes
+from training.objectives import Accuracy
+from training.results import EpochResult
+
+from .settings import settings_for
+from .toy_plans import EPOCHS, HEADS, plan, use_toy_backbone
+
+
+@pytest.fixture(autouse=True)
+def _toy_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_toy_backbone(monkeypatch)
+
+
+def study_of(url: str, what: Plan) -> Study:
+    return Study.create("s", url, settings_for(what.task, epochs=EPOCHS), what.task.recipe)
+
+
+def run(url: str, what: Plan) -> Study:
+    study = Study.open("s", url, to_run=True)
+    list(InlineEngine().run(study, what, lambda _progress: None))
+    return study
+
+
+@pytest.mark.parametrize("broken_from", [1, 3])
+def test_a_metric_that_is_no_number_ends_the_trial_and_is_never_recorded(
+    url: str, monkeypatch: pytest.MonkeyPatch, broken_from: int
+) -> None:
+    what = plan(HEADS, 3, 4)
+    record = LaneGroup._record
+
+    def undefined(self: LaneGroup, lane: lanes.Lane, *arguments: object) -> EpochResult:
+        result = record(self, lane, *arguments)  # type: ignore[arg-type]
+        if lane.key == 1 and result.epoch >= broken_from:
+            lane.curve[-1] = result = replace(result, value=math.nan)
+        return result
+
+    monkeypatch.setattr(LaneGroup, "_record", undefined)
+    study_of(url, what)
+    records = run(url, what).records()
+    assert [r.state for r in records] == ["complete", "infeasible", "complete", "complete"]
+    broken = records[1]
+    assert broken.reason == f"accuracy is not defined in epoch {broken_from}"
+    assert (broken.epochs, broken.ci95, broken.n) == (broken_from - 1, None, 0)
+    assert broken.value == (broken.curve[-1][1] if broken.curve else None)
+    json.loads(to_json(leaderboard(records)), parse_constant=lambda name: pytest.fail(name))
+
+
+def test_of_a_trial_that_diverged_all_is_of_the_last_finite_epoch(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    what = plan(HEADS, 1, 1)
+    record = LaneGroup._record
+
+    def diverges(self: LaneGroup, lane: lanes.Lane, losses: dict[int, float], scores: object, *rest: object) -> object:
+        if len(lane.curve) == 2:
+            losses = {lane.key: math.inf}
+            scores = {lane.key: (math.inf, torch.full((24,), 7))}
+        return record(self, lane, losses, scores, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(LaneGroup, "_record", diverges)
+    study_of(url, what)
+    (trial,) = run(url, what).records()
+    assert (trial.state, trial.reason) == ("infeasible", "diverged: the loss is not finite in epoch 3")
+    assert trial.epochs == 2
+    assert trial.value == trial.curve[-1][1]
+    expected = Accuracy().estimate(torch.arange(24) < round(24 * (trial.value or 0)), torch.ones(24))
+    assert (trial.n, trial.ci95) == (24, expected.ci95)
+
+
+@pytest.mark.parametrize(
+    "problem", [ValueError("no"), InputError("no"), RuntimeError("CUDA out of memory"), MemoryError()]
+)
+def test_a_lane_that_cannot_join_leaves_no_trace_in_the_group(
+    url: str, monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
+    what = plan(HEADS, 3, 5)
+    undisturbed = str(Path(url).with_name("undisturbed.log"))
+    study_of(undisturbed, what)
+    expected = run(undisturbed, what).records()
+    place = LaneGroup._place
+
+    def breaks(self: LaneGroup, lane: lanes.Lane, *arguments: object) -> None:
+        place(self, lane, *arguments)  # type: ignore[arg-type]
+        if lane.key == 1:
+            raise problem
+
+    monkeypatch.setattr(LaneGroup, "_place", breaks)
+    study_of(url, what)
+    records = run(url, what).records()
+    assert records[1].state == ("infeasible" if "memory" in repr(problem).lower() else "failed")
+    assert records[1].reason
+    assert {record.state for record in records if record.number != 1} == {"complete"}
+    assert records[0].curve == expected[0].curve
+
+
+def test_an_enqueued_trial_of_another_structure_waits_for_its_own_group(url: str) -> None:
+    """It can't join the lanes of the recipe, and must not end the study."""
+    what = plan(HEADS, 3, 6)
+    study_of(url, what)
+    theirs = optuna.load_study(study_name="s", storage=open_storage(url))
+    theirs.enqueue_trial(HEADS.recipe | {"batch_size": 24})
+    theirs.enqueue_trial(HEADS.recipe | {"batch_size": 24, "dropout": 0.5})
+    theirs.enqueue_trial({"dropout": 0.25})
+    records = run(url, what).records()
+    assert [record.state for record in records] == ["complete"] * 6
+    assert [record.config["batch_size"] for record in records[:3]] == [16, 24, 24]
+    assert [record.group for record in records[:4]] == [0, 1, 1, 3]
+    assert records[3].config["dropout"] == 0.25
