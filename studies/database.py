@@ -221,6 +221,8 @@ def one_line(error: BaseException | None, url: URL) -> str:
     text = " ".join(str(original).split("\n")[:2]) if original is not None else ""
     if type(original).__module__.startswith("sqlite3") and "locked" in text:
         text += " by another program"
+    if text == "disk I/O error":
+        text += " (is the disk full?)"
     for secret in secrets_of(url):
         text = text.replace(secret, "***")
     return " ".join(text.split())

@@ -86,6 +86,7 @@ def search(
     fixed = task_named(task).space.parse(set_ or [])
     limit = seconds_of(timeout)
     from studies import SearchRequest, prepare_search
+    from studies.location import without_password
 
     request = SearchRequest(
         task=task,
@@ -105,7 +106,7 @@ def search(
         skip_unreadable=skip_unreadable,
         trust_split=trust_split,
         download=download_weights,
-        command=shlex.join(["pomona", *sys.argv[1:]]),
+        command=shlex.join(["pomona", *(without_password(argument) for argument in sys.argv[1:])]),
     )
     with counting("reading the data") as progress:
         prepared = prepare_search(request, note, progress)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pomona.hints import pomona_command
+from studies import Study
 from studies.storage import is_in_memory
 
+from ..studies.settings import settings_for
+from ..toys import TOY
 from .conftest import Run
 
 NAMES = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF), min_size=1, max_size=8)
@@ -78,3 +82,31 @@ def test_a_study_in_memory_is_said_to_go(run: Run) -> None:
     assert "the study is gone when this process ends" in err
     assert "use it" not in err
     assert "go on" not in err
+
+
+def test_a_storage_is_repeated_unless_the_environment_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("POMONA_STORAGE", raising=False)
+    assert pomona_command("resume", "s") == "pomona resume s"
+    assert pomona_command("resume", "s", storage="my studies/j.log") == "pomona resume s --storage 'my studies/j.log'"
+    monkeypatch.setenv("POMONA_STORAGE", "my studies/j.log")
+    assert pomona_command("resume", "s", storage="my studies/j.log") == "pomona resume s"
+    assert pomona_command("resume", "s", storage="k.log") == "pomona resume s --storage k.log"
+
+
+def test_a_password_is_not_repeated() -> None:
+    line = pomona_command("resume", "s", storage="postgresql://me:secret@host/name")
+    assert line == "pomona resume s --storage 'postgresql://me:***@host/name'"
+
+
+def test_every_command_takes_the_storage_of_the_environment(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = str(tmp_path / "a b.log")
+    Study.create("my study", storage, settings_for(TOY), TOY.recipe)
+    assert run("status", "my study", "--storage", storage)[1].endswith(
+        f"  go on: pomona resume 'my study' --storage '{storage}'\n"
+    )
+    monkeypatch.setenv("POMONA_STORAGE", storage)
+    assert run("status", "my study")[1].endswith("  go on: pomona resume 'my study'\n")
+    assert run("leaderboard", "my study", "--json")[0] == 0
+    assert run("status", "my study", "--storage", "none.log")[0] == 1

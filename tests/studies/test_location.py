@@ -115,6 +115,7 @@ def test_the_environment_names_the_default(monkeypatch: pytest.MonkeyPatch) -> N
         ("postgresql://me:secret@host/name", "postgresql://me:***@host/name"),
         ("mysql+pymysql://host/name?password=secret&x=1", "mysql+pymysql://host/name?password=***&x=1"),
         ("postgresql://me:secret@host:port/name", "postgresql://***@host:port/name"),
+        ("--storage=postgresql://me:secret@host/name", "--storage=postgresql://***@host/name"),
         ("a/path: with:everything@in it", "a/path: with:everything@in it"),
     ],
 )
