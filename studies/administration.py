@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from pathlib import Path
 from typing import Any
 
 import optuna
 
 from search_spaces import InputError
 
-from .names import check_name
-from .sampling import experimental
+from .leftovers import remove_ours
+from .names import check_new_name, shown
 from .settings import ATTRIBUTE
 from .storage import open_storage, study_names
 from .study import Study
@@ -42,9 +40,10 @@ def delete_study(name: str, storage_url: str | None) -> None:
     study = Study.open(name, storage_url, to_run=True)
     with study.running():
         # A kill in between leaves a study that starts its interrupted trials again, not files without a study.
-        _remove_files(study.folder)
-        optuna.delete_study(study_name=name, storage=open_storage(storage_url))
-    _remove_folders(study.folder)
+        for folder in (study.folder / "trials", study.folder / "failures"):
+            remove_ours(folder)
+        study._study._storage.delete_study(study.id)
+    remove_ours(study.folder)
 
 
 def rename_study(old: str, new: str, storage_url: str | None) -> Study:
@@ -57,10 +56,10 @@ def rename_study(old: str, new: str, storage_url: str | None) -> Study:
     Raises:
         InputError: there is no such study, it is being run, or the new name is taken or can't be one.
     """
-    check_name(new)
+    check_new_name(new)
     study = Study.open(old, storage_url, to_run=True)
     if new in study_names(open_storage(storage_url)):
-        raise InputError(f"there is a study {new!r} already: choose another name, or delete it first")
+        raise InputError(f"there is a study {shown(new)} already: choose another name, or delete it first")
     target = study.folder.with_name(new)
     if target.exists():
         raise InputError(f"{target} exists already: remove it, or choose another name")
@@ -77,8 +76,8 @@ def _copy(study: Study, new: str) -> None:
     storage = source._storage
     with study.together():
         copy = optuna.create_study(study_name=new, storage=storage, direction=source.direction)
-        with experimental():
-            copy.set_metric_names([study.settings.metric])
+        for key, value in storage.get_study_system_attrs(source._study_id).items():
+            storage.set_study_system_attr(copy._study_id, key, value)
         for trial in source.get_trials(deepcopy=False):
             # Not add_trials, which refuses trials that have not ended.
             storage.create_new_trial(copy._study_id, template_trial=trial)
@@ -88,30 +87,3 @@ def _copy(study: Study, new: str) -> None:
             copy.set_user_attr(key, value)
         copy.set_user_attr(ATTRIBUTE, settings)
         storage.delete_study(source._study_id)
-
-
-def _remove_files(folder: Path) -> None:
-    """All that runs left in a study's folder, and nothing else; links are not followed."""
-    for place, pattern in ((folder, "run.lock"), (folder / "failures", "*.txt"), *_trial_folders(folder)):
-        if _is_folder(place):
-            for file in place.glob(pattern):
-                file.unlink(missing_ok=True)
-
-
-def _remove_folders(folder: Path) -> None:
-    """The study's folders, where nothing is left in them."""
-    trials = [place for place, _ in _trial_folders(folder)]
-    for place in (*trials, folder / "trials", folder / "failures", folder):
-        if _is_folder(place):
-            with contextlib.suppress(OSError):
-                place.rmdir()
-
-
-def _trial_folders(folder: Path) -> list[tuple[Path, str]]:
-    """The folders of trials, with what lies in them."""
-    trials = folder / "trials"
-    return [(place, "*.safetensors") for place in sorted(trials.iterdir())] if _is_folder(trials) else []
-
-
-def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()

@@ -160,13 +160,19 @@ class _Run:
                 yield self._failed(proposal, problem)
             return
         waiting = [m for m in restart.members if m.proposal.number in restart.states or m.proposal.start > group.tick]
-        self.recorded = group.tick
+        self.recorded = min(restart.epoch, restart.judged)
+        # A storage that was away took neither the last values of the lanes nor what followed from them.
+        unjudged = restart.epoch >= restart.judged and bool(restart.states)
         saves = SaveClock()
         while True:
             for member in list(waiting):
                 if member.proposal.number in restart.states or member.proposal.start == group.tick + 1:
                     waiting.remove(member)
                     yield from self._join(group, restart, member.proposal)
+            if unjudged:
+                unjudged = False
+                last = {lane.key: lane.curve[-1] for lane in group.lanes if lane.curve}
+                yield from self._judge(group, restart, last)
             if group.tick >= restart.judged and not restart.alone:
                 for proposal in self._fill(group, restart.group, together):
                     if not self._is_duplicate(group, proposal):
@@ -342,13 +348,13 @@ class _Run:
             self._check(self.progress)
 
     def save_under_way(self) -> None:
-        """Saves the lanes as they were after their last whole epoch."""
+        """Saves the lanes as they were after their last whole epoch, though the storage may not have taken that."""
         if self.under_way is None:
             return
         group, restart = self.under_way
         with uninterrupted():
             group.rewind()
-            if group.tick == self.recorded:
+            if group.tick - self.recorded in (0, 1):
                 self.saved.save(group, restart)
 
 

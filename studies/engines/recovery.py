@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import Any, Self
 
 from training import EpochResult, LaneGroup, LaneState, State, load_lane, save_lane
 
+from ..leftovers import remove_ours
 from ..plan import Plan
 from ..proposals import Proposal
 from ..records import TrialRecord, config_key
@@ -62,7 +62,7 @@ class Restart:
     """A group that goes on after `epoch` of its epochs, or a trial that left its group and goes on `alone`.
 
     `members` are in the order in which they joined. Up to the epoch `judged` all has been recorded, but perhaps the
-    ends of the trials that the pruner gave up then, `pruned`.
+    ends of the trials that the pruner gave up then, `pruned`. `epoch` may be one later, if the storage was away.
     """
 
     members: tuple[Member, ...]
@@ -119,7 +119,8 @@ class SavedGroups:
         for epoch, folder in self._saves(first):
             known = {m.proposal.number: self._load(folder, m.proposal) for m in members if m.was_at(epoch)}
             states = {number: state for number, state in known.items() if state is not None}
-            if start <= epoch <= judged and len(states) == len(known):
+            # An epoch more than the storage has is saved where the storage was away when it ended.
+            if start <= epoch <= judged + 1 and len(states) == len(known):
                 return Restart(members, epoch, judged, pruned, states)
         return Restart(members, start - 1, judged, pruned)
 
@@ -151,14 +152,14 @@ class SavedGroups:
             turn = sum(path.name.startswith(f"{group.tick:06d}-") for path in before)
             unfinished.rename(folder / f"{group.tick:06d}-{turn}")
         except BaseException:
-            shutil.rmtree(unfinished, ignore_errors=True)
+            remove_ours(unfinished)
             raise
         for path in before:
-            shutil.rmtree(path, ignore_errors=True)
+            remove_ours(path)
 
     def remove(self, group: int) -> None:
         """To be called when all trials of a group have ended."""
-        shutil.rmtree(self._study.trial_folder(group), ignore_errors=True)
+        remove_ours(self._study.trial_folder(group))
 
     def _ended(self, running: Sequence[Proposal]) -> Iterator[Member]:
         """Members that trained and have ended; of those with equal configs, only the first did."""

@@ -59,7 +59,7 @@ def test_the_search_goes_on_and_the_trial_begins_anew(
     with suppress(Interrupted):
         for outcome in engine.run(study, plan, stop_in_the_second_trial):
             ended.append(outcome)
-    (lane,) = study.folder.glob("trials/*/lane.safetensors")
+    (lane,) = study.folder.glob("trials/*/*/*.safetensors")
     content = bytearray(lane.read_bytes())
     content[-1] ^= 1
     lane.write_bytes(content if damage == "a flipped bit" else b"{}")

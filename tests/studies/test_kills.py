@@ -6,6 +6,7 @@ import dataclasses
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -51,7 +52,7 @@ class Moments:
 
     def keep(self, *_: object) -> None:
         if self.count % self.every == 0:
-            shutil.copytree(self.folder / "run", self.folder / f"moment-{self.count}")
+            shutil.copytree(self.folder / "run", self.folder / f"moment-{self.count}", symlinks=True)
         self.count += 1
 
     def urls(self) -> Iterator[str]:
@@ -74,9 +75,9 @@ def killed_at(moments: Moments, monkeypatch: pytest.MonkeyPatch, run_of: tuple[T
     study = Study.create("s", moments.url, settings_for(task, epochs=EPOCHS, pruner=pruner), task.recipe)
     append, save, epochs = Journal._append, SavedGroups.save, 0
 
-    def keep_and_append(self: Journal, records: bytes) -> int:
+    def keep_and_append(self: Journal, records: bytes, **where: Any) -> int:
         moments.keep()
-        return append(self, records)
+        return append(self, records, **where)
 
     def save_sometimes(*arguments: object) -> None:
         nonlocal epochs

@@ -16,9 +16,10 @@ from studies import Interrupted, Progress, Study
 from studies.engines import InlineEngine, inline
 from training import SaveClock
 
-from ..toys import toy_backbone
 from .settings import settings_for
-from .test_kills import EPOCHS, TASK, everything, plan
+from .test_kills import everything
+from .toy_plans import EPOCHS, plan, use_toy_backbone
+from .toy_plans import STAGES as TASK
 
 LANES, TRIALS = 2, 4
 HOW = [Interrupted("by the user"), KeyboardInterrupt()]
@@ -27,7 +28,7 @@ HOW = [Interrupted("by the user"), KeyboardInterrupt()]
 @pytest.fixture(autouse=True)
 def _checks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every check is one, and nothing is saved but by a stop."""
-    monkeypatch.setattr(inline, "load_backbone", lambda name, **_options: toy_backbone(name))
+    use_toy_backbone(monkeypatch)
     monkeypatch.setattr(inline, "CHECK_SECONDS", 0.0)
     monkeypatch.setattr(SaveClock, "due", lambda _clock: False)
 
@@ -42,7 +43,7 @@ def new(url: Path) -> Study:
 
 
 def run(url: Path, watch: Callable[[Progress], None]) -> None:
-    for _ in InlineEngine().run(Study.open("s", str(url), to_run=True), plan(LANES, TRIALS), watch):
+    for _ in InlineEngine().run(Study.open("s", str(url), to_run=True), plan(TASK, LANES, TRIALS), watch):
         pass
 
 
@@ -87,7 +88,7 @@ def test_whoever_leaves_a_run_finds_everything_saved(tmp_path: Path, expected: d
     url = tmp_path / "cut.log"
     study = new(url)
     opened = Study.open("s", str(url), to_run=True)
-    outcomes = InlineEngine().run(opened, plan(LANES, TRIALS), lambda _progress: None)
+    outcomes = InlineEngine().run(opened, plan(TASK, LANES, TRIALS), lambda _progress: None)
     with closing(cast(SimpleNamespace, outcomes)):
         next(outcomes)
     run(url, lambda _progress: None)
@@ -104,6 +105,6 @@ def test_a_deadline_is_kept_within_a_prefix(
     study = Study.open("s", str(tmp_path / "journal.log"), to_run=True)
     seen: list[Progress] = []
     with pytest.raises(Interrupted, match="time is up"):
-        list(InlineEngine().run(study, replace(plan(LANES, TRIALS), timeout=8.0), seen.append))
+        list(InlineEngine().run(study, replace(plan(TASK, LANES, TRIALS), timeout=8.0), seen.append))
     assert len(seen) < 8
     assert all(progress.done == 0 for progress in seen)  # no batch was trained yet

@@ -58,7 +58,7 @@ def test_a_metric_that_is_no_number_ends_the_trial_and_is_never_recorded(
     assert broken.reason == f"accuracy is not defined in epoch {broken_from}"
     assert (broken.epochs, broken.ci95, broken.n) == (broken_from - 1, None, 0)
     assert broken.value == (broken.curve[-1][1] if broken.curve else None)
-    json.loads(to_json(leaderboard(records)), parse_constant=lambda name: pytest.fail(name))
+    json.loads(to_json(leaderboard_rows(records)), parse_constant=lambda name: pytest.fail(name))
 
 
 def test_of_a_trial_that_diverged_all_is_of_the_last_finite_epoch(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
