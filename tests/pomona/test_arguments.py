@@ -170,7 +170,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("search", {"fixed": {"no_such": 1}}),
     ("search", {"fixed": {3: 1}}),
     ("search", {"device": 0}),
-    ("search", {"pruner": None}),
+    ("search", {"pruner": 3}),
     ("search", {"skip_unreadable": "yes"}),
     ("search", {"weights_dir": 1.5}),
     ("train", {"config": "recipe"}),

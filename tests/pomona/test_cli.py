@@ -44,7 +44,7 @@ def test_the_whole_job(run: Run, small: list[object], photos: Path) -> None:
     # A finished study asked for again has nothing to do, and says what it has.
     code, out, err = run("search", "fruit", *small, "--trials", 4, "--epochs", 2, "--study", "s", "--pruner", "median")
     assert code == 0
-    assert "4 of 4 trials are done" in err
+    assert "study s: done, all of its 4 trials have ended" in err
     code, out, _ = run("resume", "s", "--trials", 5, "--json")
     assert (json.loads(out)["ended"], json.loads(out)["trials"]) == (5, 5)
 

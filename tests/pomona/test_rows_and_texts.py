@@ -24,7 +24,8 @@ from pomona import onnx_predict
 from pomona.cli import main
 from search_spaces import BONUS, InputError, interval_text, value_text
 from training import Split, evaluate, load_checkpoint
-from training.data import Kind, open_again, open_data, unlabelled
+from training.data import Kind, open_data, unlabelled
+from training.data.tables import read_table
 from training.data.texts import BYTES, encode_texts, lines_of, read_texts
 from training.files import json_text
 
@@ -370,7 +371,7 @@ def test_data_on_which_the_metric_has_no_value_is_scored_with_a_note(
     if name == "bonus":
         file = tmp_path / "t.csv"
         file.write_text("\n".join([",".join(BONUS.columns), *(rows * 9)]) + "\n")
-        split = open_again(str(file), (), kind).at(0).whole()
+        split = read_table(file, kind.columns, numeric=True).whole()
     else:
         inputs = encode_texts([row.partition("\t")[2] for row in rows * 9])
         split = Split(inputs, torch.arange(18), torch.zeros(18, dtype=torch.int64), (), ("",) * 18)

@@ -12,7 +12,7 @@ import pomona
 from pomona.checkpoint_folder import HeldFolder
 from pomona.training_run import TrainRequest, describe, prepare_training
 from search_spaces import InputError
-from training import load_checkpoint
+from training import load_checkpoint, never_stop
 
 from .conftest import Run
 
@@ -21,7 +21,7 @@ RATE = ("--set", "learning_rate=0.01")
 
 def test_runs_that_start_together_get_folders_of_their_own() -> None:
     prepared = [prepare_training(TrainRequest("bonus", epochs=1, seed=seed), lambda _: None) for seed in range(3)]
-    told = [describe(run, run.start(None, None)) for run in prepared]
+    told = [describe(run, run.start(None, None, never_stop)) for run in prepared]
     assert [one["checkpoint"] for one in told] == [f"checkpoints/bonus-{number}" for number in (1, 2, 3)]
     assert [load_checkpoint(Path(one["checkpoint"])).record.seed for one in told] == [0, 1, 2]
     assert not list(Path("checkpoints").glob("*/.*"))
@@ -32,7 +32,7 @@ def test_a_folder_that_is_trained_into_is_refused_to_a_second_run(run: Run) -> N
     code, out, err = run("train", "bonus", "--epochs", 1, *RATE, "--out", "best")
     assert (code, out) == (1, "")
     assert err.splitlines()[-1] == ("error: another training writes to best: wait for its end, or choose another --out")
-    result = first.start(None, None)
+    result = first.start(None, None, never_stop)
     assert load_checkpoint(Path("best")).record.value == result.value
     assert [path.name for path in Path("best").iterdir() if path.suffix not in (".json", ".safetensors")] == []
 

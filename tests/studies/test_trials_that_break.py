@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from search_spaces import InputError
-from studies import Plan, Study, leaderboard, open_storage, to_json
+from studies import Plan, Study, leaderboard_rows, open_storage, to_json
 from studies.engines import InlineEngine
 from training import LaneGroup, lanes
 from training.objectives import Accuracy

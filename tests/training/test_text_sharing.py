@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from torch import Tensor
@@ -25,12 +26,13 @@ class Counting(PrefixStore):
         compute: Callable[[Sequence[int]], Tensor],
         *,
         to_disk: Callable[[], bool] = lambda: True,
+        **others: Any,
     ) -> Tensor:
         def counted(absent: Sequence[int]) -> Tensor:
             self.computed += len(absent)
             return compute(absent)
 
-        return super().rows(block, images, counted, to_disk=to_disk)
+        return super().rows(block, images, counted, to_disk=to_disk, **others)
 
 
 @pytest.mark.parametrize(

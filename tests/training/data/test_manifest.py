@@ -145,7 +145,7 @@ def test_labels_of_the_manifest_need_no_class_folders(tmp_path: Path, where: str
     assert photos.counts == {"train": {"apple": 4, "pear": 4}, "valid": {"apple": 1, "pear": 1}}
     assert photos.note == ""
     assert len(photos.at(8).train) == 8
-    assert len(labelled_photos(tmp_path, ("apple", "pear"), None, 8)) == 10
+    assert len(labelled_photos(tmp_path, ("apple", "pear"), None, 8).examples) == 10
 
 
 def test_photos_that_the_manifest_does_not_name_are_counted(tmp_path: Path) -> None:
