@@ -64,7 +64,18 @@ def _is_torn(study: optuna.Study) -> bool:
     )
 
 
-_SHOWN = ("task", "data", "data fingerprint", "target", "budget", "commands", "versions", "commit")
+_SHOWN = (
+    "task",
+    "data",
+    "data fingerprint",
+    "target",
+    "budget",
+    "commands",
+    "versions",
+    "commit",
+    "device",
+    "numerics",
+)
 
 
 def shown_settings(settings: Settings) -> dict[str, object]:
@@ -77,6 +88,6 @@ def shown_settings(settings: Settings) -> dict[str, object]:
         str(Budget(settings.trials, settings.epochs, settings.timeout)),
         [settings.command, *settings.later_commands],
         settings.environment.get("versions", {}),
-        settings.environment.get("commit", ""),
+        *(settings.common[name] for name in ("commit", "device", "numerics")),
     )
     return dict(zip(_SHOWN, values, strict=True))

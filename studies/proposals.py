@@ -167,7 +167,9 @@ class Proposer:
         if "seed" not in trial.user_attrs:
             trial.set_user_attr("seed", self._settings.seed)
         for key, value in attributes_of(result, self._settings.engine).items():
-            trial.set_user_attr(key, value)
+            # What the study says of all its trials is not repeated in each: a page of 10,000 trials has them all.
+            if value != self._settings.common.get(key):
+                trial.set_user_attr(key, value)
         if result.state == State.INFEASIBLE and FEASIBLE not in trial.constraints:
             trial.set_constraint(FEASIBLE, 1.0)
         state = final_state(result)

@@ -7,6 +7,7 @@ from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any
 
 from search_spaces import Config, InputError
+from training.precision import Numerics
 
 ATTRIBUTE = "settings"
 PRUNERS = ("hyperband", "median", "none")
@@ -52,6 +53,13 @@ class Settings:
     def task_argument(self) -> str:
         """What `task_named` takes, from any folder."""
         return self.task_file or self.task
+
+    @property
+    def common(self) -> dict[str, str]:
+        """What trials have in common while nothing changes: the machine, the code, the precision."""
+        environment = self.environment
+        device, commit = str(environment.get("device", "")), str(environment.get("commit", ""))
+        return {"device": device, "commit": commit, "numerics": str(Numerics(**self.numerics))}
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
