@@ -38,6 +38,7 @@ def test_lanes_are_timed_against_one_and_against_torch(
     assert (tmp_path / "lanes.md").read_text() == capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_search_is_timed_by_its_parts(folders: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial_rate, "_STEP", 2)
     # The command empties its cache by naming another one: that name goes again with the test.

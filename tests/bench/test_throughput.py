@@ -219,6 +219,7 @@ def test_a_gpu_that_is_not_there_is_the_callers_mistake() -> None:
         parse(["--device", "cuda"])
 
 
+@pytest.mark.slow
 def test_it_runs_where_there_is_only_torch_and_torchvision(tmp_path: Path) -> None:
     code = f"""
 import sys

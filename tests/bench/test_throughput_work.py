@@ -120,7 +120,9 @@ def test_operations_are_those_that_others_count() -> None:
     assert work_of(case, CPU).flops == pytest.approx(2 * 1.814e9, rel=0.002)
 
 
-@pytest.mark.parametrize("name", ["squeezenet1_1", "mobilenet_v2", "resnet18"])
+@pytest.mark.parametrize(
+    "name", ["squeezenet1_1", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mobilenet_v2", "resnet18"))]
+)
 def test_more_stages_that_train_are_more_work(name: str) -> None:
     case = replace(CASE, backbone=name)
     head, some, everything = (work_of(replace(case, depth=depth), CPU) for depth in ("0", "2", ALL))

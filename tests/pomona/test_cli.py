@@ -145,7 +145,8 @@ def test_train_from_a_config_file(run: Run, small: list[object], tmp_path: Path)
     assert json.loads(out)["config"] == config | {"resolution": 96, "batch_size": 16}
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
+# The engine's own tests stop and kill at every moment; this is the command line's word for it.
+@pytest.mark.parametrize("stop", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL])
 def test_a_stopped_or_killed_search_goes_on_to_the_same_end(
     run: Run, small: list[object], stop: signal.Signals
 ) -> None:

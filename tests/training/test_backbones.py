@@ -32,10 +32,13 @@ TIMM_NAMES = (
     "mambaout_femto",
 )
 SIZE = 64
+# Built as resnet50 is, only deeper.
+_DEEP = ("resnet101", "resnet152")
+_PARAMS = [pytest.param(name, marks=pytest.mark.slow) if name in _DEEP else name for name in BACKBONES]
 
 
 @pytest.fixture(
-    scope="module", params=[*BACKBONES, *(pytest.param(f"timm:{name}", marks=needs_timm) for name in TIMM_NAMES)]
+    scope="module", params=[*_PARAMS, *(pytest.param(f"timm:{name}", marks=needs_timm) for name in TIMM_NAMES)]
 )
 def case(request: pytest.FixtureRequest) -> BackboneCase:
     torch.manual_seed(0)

@@ -26,7 +26,14 @@ def last_stages(backbone: Backbone, count: int) -> tuple[nn.Sequential, nn.Seque
 
 
 @pytest.mark.parametrize("own_statistics", [False, True], ids=["pretrained", "batch"])
-@pytest.mark.parametrize("name", ["toy", *NAMES, "timm:tf_efficientnet_lite0"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "toy",
+        *(pytest.param(n, marks=pytest.mark.slow) if n == "resnet50" else n for n in NAMES),
+        "timm:tf_efficientnet_lite0",
+    ],
+)
 def test_quick_stages_are_the_same_layers(name: str, own_statistics: bool) -> None:
     if name.startswith("timm:"):
         pytest.importorskip("timm")

@@ -20,6 +20,8 @@ from ..toys import TOY, toy_splits
 
 RESOLUTION = 64
 NAMES = [*BACKBONES, "timm:tf_efficientnet_lite0"]
+# Seconds each, and of families of which a smaller one or a simpler one is tested at once.
+LARGE = ("vgg16", "resnet50", "resnet101", "resnet152", "convnext_tiny")
 _SPACE = TOY.space.replace(backbone=Choice("toy", *NAMES), resolution=Choice(16, RESOLUTION))
 TASK = replace(TOY, space=_SPACE)
 SPLITS = toy_splits(12, 6, resolution=RESOLUTION)
@@ -61,7 +63,9 @@ def curve(result: FitResult) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("numerics", TOLERANCES, ids=str)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in NAMES]
+)
 def test_sharing_changes_nothing_of_what_is_learned(tmp_path: Path, name: str, numerics: Numerics) -> None:
     if name.startswith("timm:"):
         pytest.importorskip("timm")
