@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-# The machine that runs the tests may be busy with something else: how long an example takes says nothing.
-settings.register_profile(
-    "pomona", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
-)
-settings.load_profile("pomona")
+# The machine that runs the tests may be busy with something else: how long an example takes says nothing. CI looks at
+# more examples than somebody who waits for an answer wants to.
+for _profile, _examples in (("quick", 25), ("thorough", 75)):
+    settings.register_profile(
+        _profile, max_examples=_examples, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+    )
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 # Contracts are classes that test modules subclass; without this their failing asserts would show no values.
 pytest.register_assert_rewrite("tests.contracts")

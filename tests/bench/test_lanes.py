@@ -24,6 +24,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return ["--data", str(photos), "--weights-dir", str(root / "weights"), "--resolution", "96"]
 
 
+@pytest.mark.slow
 def test_lanes_are_timed_against_one_and_against_torch(
     folders: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -184,6 +184,7 @@ def test_checkpoints(run: Run, small: list[object], photos: Path, own: Path, tmp
     refused(run, "predict", "c", photos / "valid" / "freshapples" / "0.png", saying="is damaged", folder=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_previous_checkpoint_whole(run: Run, small: list[object], tmp_path: Path) -> None:
     """The second checkpoint is larger than files may be: what a full disk does, without one."""
     code = (

@@ -177,6 +177,7 @@ def test_a_stopped_or_killed_search_goes_on_to_the_same_end(
     assert tables[0] == tables[1]
 
 
+@pytest.mark.slow
 def test_killed_training_goes_on_to_the_same_end(run: Run, small: list[object]) -> None:
     options = ["fruit", "--recipe", *small, "--epochs", 5, "--json"]
     whole = json.loads(run("train", *options, "--out", "whole")[1])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from training import files, numerics
+from training import Numerics, files, numerics
 from training.data import rendered
 from training.digest import note
 
@@ -22,8 +22,12 @@ HINT = "POMONA_CACHE can name another folder"
 @pytest.fixture(autouse=True)
 def _in_the_way(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     Path("file").write_text("kept")
-    # How fast the machine is does not matter, and measuring it takes a second.
-    monkeypatch.setattr(numerics, "_steps", lambda candidates, device: {one: lambda: None for one in candidates})
+
+    # How fast the machine is does not matter, and measuring it takes a second. The step must take some time.
+    def steps(candidates: list[Numerics], device: object) -> dict[Numerics, Callable[[], int]]:
+        return {one: lambda: sum(range(1000)) for one in candidates}
+
+    monkeypatch.setattr(numerics, "_steps", steps)
     note.cache_clear()
     yield
     note.cache_clear()
