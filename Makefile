@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 POMONA := $(BIN)/pomona
+# A process a core, at most four: each loads torch. Each computes with one thread, so that they do not wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev search dashboard test test-slow check clean
@@ -22,12 +24,11 @@ search: install ## search the fruit task for under a minute and show the leaderb
 dashboard: install ## look at the studies in a browser
 	$(POMONA) dashboard
 
-# A process a core, at most four: each loads torch. Each computes with one thread, so that they do not wait for each other.
 test: install-dev ## the tests that take seconds
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
+	$(PYTEST)
 
 test-slow: install-dev ## the others, browser included, and each benchmark once
-	$(BIN)/python -m pytest -m "slow or browser"
+	$(PYTEST) -m "slow or browser"
 	$(BIN)/python -m pytest tests/benchmarks -o addopts= --benchmark-disable
 
 check: install-dev ## lint, format, types and tests: what has to pass before a change goes in
