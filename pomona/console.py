@@ -131,15 +131,18 @@ def print_table(
 
 def _plain_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """The table as wide as it is. Ten thousand rows take rich half a minute, and there is nothing to fold here."""
+    from training._memory import collector_paused
+
     lines = [headings, *rows]
     # Most cells are ASCII, of which each letter is one column wide.
     sizes = [[len(cell) if cell.isascii() else cell_len(cell) for cell in line] for line in lines]
     widths = [max(column) for column in zip(*sizes, strict=True)]
-    return "".join(
-        "  ".join(cell + " " * (width - size) for cell, size, width in zip(line, taken, widths, strict=True)).rstrip()
-        + "\n"
-        for line, taken in zip(lines, sizes, strict=True)
-    )
+    with collector_paused():
+        return "".join(
+            "  ".join(c + " " * (width - size) for c, size, width in zip(line, taken, widths, strict=True)).rstrip()
+            + "\n"
+            for line, taken in zip(lines, sizes, strict=True)
+        )
 
 
 def _left_out(widths: dict[str, int], expendable: Sequence[str], room: int) -> list[str]:

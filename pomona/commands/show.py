@@ -27,8 +27,9 @@ def print_leaderboard(study: Study, top: int | None) -> None:
     """Title, table, and what the first row is worth."""
     from studies import to_cells
 
-    print_lines([*_title(study), ""])
-    rows = rows_of(study, top)
+    every = rows_of(study, None)
+    print_lines([*_title(study, every), ""])
+    rows = every[:top]
     trials = len(rows)
     if top is None and sys.stdout.isatty():
         rows = rows[:_ROWS_ON_TERMINAL]
@@ -46,15 +47,17 @@ def markdown_leaderboard(study: Study, top: int | None) -> str:
     """The table with its provenance: command, versions, commit, machine, data fingerprint."""
     from studies import to_cells
 
-    headings, cells = to_cells(rows_of(study, top), study.settings.metric)
-    title, *lines = map(one_line, _title(study))
+    rows = rows_of(study, None)
+    headings, cells = to_cells(rows[:top], study.settings.metric)
+    title, *lines = map(one_line, _title(study, rows))
     cells = [[one_line(cell).replace("|", r"\|") for cell in row] for row in cells]
     table = tabulate(cells, headings, tablefmt="github", disable_numparse=True)
     provenance = "\n".join(one_line(f"- {name}: {value}") for name, value in _provenance(study, top))
     return f"# {title}\n\n" + "\n".join(lines) + f"\n\n{provenance}\n\n{table}\n"
 
 
-def _title(study: Study) -> list[str]:
+def _title(study: Study, rows: list[dict[str, Any]]) -> list[str]:
+    """What stands above the table; `rows` are those of all trials."""
     from studies import same_params
 
     settings = study.settings
@@ -82,7 +85,7 @@ def _title(study: Study) -> list[str]:
         bound = "reached" if best.ci95[0] >= settings.target else "missed"
         target = f"{settings.target:g}" if is_numeric(metric) else f"{100 * settings.target:g} %"
         lines.append(f"Target {target}: {point} by the value, {bound} by its lower bound.")
-    if same := same_params(rows_of(study, None)):
+    if same := same_params(rows):
         lines.append("The same in all trials: " + ", ".join(f"{name} {value}" for name, value in same.items()) + ".")
     return lines
 

@@ -10,9 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
+import optuna.storages.journal._storage
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from search_spaces import InputError
 from studies.journal import open_journal
@@ -205,3 +208,18 @@ def test_a_record_that_does_not_fit_leaves_no_trace(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == before
     assert add_trial(storage) == 1
+
+
+def test_a_journal_replayed_quickly_holds_the_trials_that_optuna_reads(tmp_path: Path) -> None:
+    path = tmp_path / "journal.log"
+    study = optuna.create_study(storage=open_journal(path))
+    for number in range(3):
+        trial = study.ask()
+        trial.suggest_float("rate", 1e-3, 1.0, log=True)
+        trial.suggest_categorical("kind", ["a", "b"])
+        study.tell(trial, float(number))
+    parse = optuna.storages.journal._storage.json_to_distribution  # type: ignore[attr-defined]
+    (ours,) = optuna.get_all_study_summaries(open_journal(path, for_reading=True))
+    assert optuna.storages.journal._storage.json_to_distribution is parse  # type: ignore[attr-defined]
+    plain = JournalStorage(JournalFileBackend(str(path)))
+    assert open_journal(path, for_reading=True).get_all_trials(ours._study_id) == plain.get_all_trials(0)
