@@ -14,7 +14,7 @@ Storage = Annotated[
     typer.Option(
         metavar="URL",
         envvar="POMONA_STORAGE",
-        help="Journal file, SQLite file (.db, .sqlite), or a database URL. \\[default: results/studies/journal.log]",
+        help="Journal file, SQLite file (.db, .sqlite), or a database URL. [default: results/studies/journal.log]",
     ),
 ]
 Study = Annotated[str, typer.Argument(metavar="STUDY", help="The name of a study, as `pomona search` printed it.")]

@@ -31,6 +31,8 @@ def test_help_shows_every_text_as_it_was_written(run: Run, words: str) -> None:
             assert squeezed(bracketed) in shown
     assert squeezed(command.help or "") in shown
     assert "[bold]" not in out
+    # An escape for markup that is not read as markup here.
+    assert "\\[" not in out
     assert "\x1b" not in out
 
 
