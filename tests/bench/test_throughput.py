@@ -183,6 +183,7 @@ def test_a_wrong_option_is_wrong_usage(arguments: str, capsys: pytest.CaptureFix
     assert arguments.split()[0] in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_and_only_with_the_same_settings(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,7 +66,14 @@ def made_small(task: Task, folder: Path, weights: Path) -> Small:
     return Small(task, data, asked, _TRANSFER, weights)
 
 
-@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+# Tasks of one modality and one kind of space go one way: of those, one is tested at once.
+ALIKE = ("cats_dogs", "flowers", "clothing", "images")
+
+
+@pytest.mark.parametrize(
+    "task",
+    [pytest.param(task, id=task.name, marks=[pytest.mark.slow] if task.name in ALIKE else []) for task in TASKS],
+)
 def test_a_task_goes_from_search_to_export(task: Task, tmp_path: Path, weights: Path, run: Run) -> None:
     check_task(made_small(task, tmp_path, weights), run)
 

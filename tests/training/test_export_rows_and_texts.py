@@ -104,7 +104,7 @@ def test_rows_in_batches_of_any_size(bonus: Pair, rows: list[tuple[float, ...]])
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * max(1, np.abs(rows).max()) * 100)
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(texts=st.lists(st.one_of(st.text(), st.text("aZ9 ü£.", min_size=300, max_size=400)), min_size=1, max_size=5))
 @pytest.mark.parametrize("name", ["bag", "encoder"])
 def test_texts_in_batches_of_any_size(name: str, request: pytest.FixtureRequest, texts: list[str]) -> None:

@@ -72,6 +72,7 @@ def test_a_torchvision_that_is_imported_already_is_left_alone(package: Path, mon
     assert sys.modules[DESCRIPTIONS].REGISTERED
 
 
+@pytest.mark.slow
 def test_a_fresh_process_gets_the_real_ones_quickly_and_quietly() -> None:
     """Importing the module imports neither library; asking for them gives working models and says nothing."""
     program = (
