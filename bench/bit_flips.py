@@ -32,7 +32,6 @@ from search_spaces import InputError, task_named
 from training import (
     PrefixStore,
     atomic_write_bytes,
-    atomic_write_json,
     cache_folder,
     environment,
     fit,
@@ -42,6 +41,7 @@ from training import (
     open_data,
     save_lane,
     splits_for,
+    write_versioned_json,
 )
 from training.checkpoint import save_checkpoint
 from training.data import contents, rendered_folder
@@ -294,10 +294,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     text, figures = measured(options, shlex.join(["python", "-m", "bench.bit_flips", *argv]))
     sys.stdout.write(text)
     if options.json is not None:
-        atomic_write_json(options.json, figures)
+        write_versioned_json(options.json, figures)
     if options.out is not None:
         atomic_write_bytes(options.out / "bit_flips.md", text.encode())
-        atomic_write_json(options.out / "bit_flips.json", figures)
+        write_versioned_json(options.out / "bit_flips.json", figures)
     return int(any(outcomes[SILENT] for outcomes in figures["flips"].values()))
 
 

@@ -30,13 +30,13 @@ from training import (
     PrefixStore,
     Splits,
     atomic_write_bytes,
-    atomic_write_json,
     environment,
     fit_lanes,
     load_backbone,
     measure_numerics,
     open_data,
     structure_of,
+    write_versioned_json,
 )
 
 from .search_speed.configs import BACKBONE, draw, fixed_values
@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.stdout.write(text)
     if options.out is not None:
         atomic_write_bytes(options.out / "lanes.md", text.encode())
-        atomic_write_json(options.out / "lanes.json", figures)
+        write_versioned_json(options.out / "lanes.json", figures)
     return 0
 
 

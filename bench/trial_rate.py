@@ -25,7 +25,7 @@ from tabulate import tabulate
 
 from search_spaces import InputError, task_named
 from studies import Search, SearchRequest, Study, prepare_search
-from training import LaneGroup, Prefixes, atomic_write_bytes, atomic_write_json, environment
+from training import LaneGroup, Prefixes, atomic_write_bytes, environment, write_versioned_json
 
 from .search_speed.configs import fixed_values
 
@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.stdout.write(text)
     if options.out is not None:
         atomic_write_bytes(options.out / "trials_per_hour.md", text.encode())
-        atomic_write_json(options.out / "trials_per_hour.json", figures)
+        write_versioned_json(options.out / "trials_per_hour.json", figures)
     return 0
 
 

@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     import torch
 
-    from training import atomic_write_json, environment
+    from training import environment, write_versioned_json
 
     machine = environment(torch.device("cpu"))
     sys.stdout.write(
@@ -133,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             {"work": work, "spin": spin, "busy": busy, "images_per_second": values}
             for (work, spin, busy), values in figures.items()
         ]
-        atomic_write_json(options.results, {"figures": named, "environment": machine})
+        write_versioned_json(options.results, {"figures": named, "environment": machine})
     return 0
 
 

@@ -12,11 +12,10 @@ import numpy as np
 import torch
 
 from search_spaces import InputError, interval_text, is_numeric, value_text
-from training import EpochResult, Evaluation, Split, atomic_write_json, wilson
+from training import EpochResult, Evaluation, Split, wilson, write_versioned_json
 from training.batches import to_floats
 from training.checkpoint import CheckpointRecord
 from training.evaluate import Mistake, Residual, mistakes, residuals
-from training.files import SCHEMA_VERSION
 from training.results import curve_from_json
 
 from .figures import DPI, Grid, Listing, Row, Shown, figure_of, picture_of, save, shortened
@@ -66,7 +65,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation, split: Split, record:
     *pictures, summary = (folder / name for name in evaluation_files(evaluation))
     for figure, path in zip((answers, figure_of(wrong), curves), pictures, strict=True):
         save(figure, path)
-    atomic_write_json(summary, {"schema_version": SCHEMA_VERSION} | evaluation.to_json() | told)
+    write_versioned_json(summary, evaluation.to_json() | told)
 
 
 def _mistakes_shown(found: Sequence[Mistake], split: Split, record: CheckpointRecord, title: str) -> Shown:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .evaluate import evaluate as evaluate
     from .evaluate import predict as predict
     from .files import atomic_write_bytes as atomic_write_bytes
-    from .files import atomic_write_json as atomic_write_json
+    from .files import write_versioned_json as write_versioned_json
     from .fit import diverged as diverged
     from .fit import fit as fit
     from .fit import fit_lanes as fit_lanes
@@ -84,7 +84,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "environment": ("environment",),
     "errors": ("Stop",),
     "evaluate": ("Evaluation", "Prediction", "evaluate", "predict"),
-    "files": ("atomic_write_bytes", "atomic_write_json"),
+    "files": ("atomic_write_bytes", "write_versioned_json"),
     "fit": ("diverged", "fit", "fit_lanes", "free_memory", "is_out_of_memory"),
     "intervals": ("Estimate", "grouped_accuracy", "wilson"),
     "interrupts": ("CheckStop", "SaveClock", "interrupt", "never_stop", "uninterrupted"),

@@ -72,6 +72,11 @@ def atomic_write_json(path: Path, value: Any) -> None:
     atomic_write_bytes(path, (json_text(value, sort_keys=True) + "\n").encode())
 
 
+def write_versioned_json(path: Path, figures: Mapping[str, Any]) -> None:
+    """Writes an object for other programs; it says by which `schema_version` it is to be read."""
+    atomic_write_json(path, {"schema_version": SCHEMA_VERSION} | dict(figures))
+
+
 def json_text(value: Any, *, indent: int | None = 2, sort_keys: bool = False) -> str:
     """`value` as JSON that every reader accepts: NaN and infinities, which JSON lacks, become null.
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces import Config, InputError
-from training import atomic_write_json
-from training.files import SCHEMA_VERSION
+from training import write_versioned_json
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Results:
 
 def save(path: Path, results: Results, derived: dict[str, Any]) -> None:
     """Writes the results with what was `derived` from them."""
-    atomic_write_json(path, {"schema_version": SCHEMA_VERSION} | derived | asdict(results))
+    write_versioned_json(path, derived | asdict(results))
 
 
 def load(path: Path) -> Results:
