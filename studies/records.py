@@ -39,7 +39,8 @@ class TrialRecord:
     `value`, `n` and the intervals are of the last of the `epochs`. `curve` holds (epoch, value) pairs; `group` is the
     number of the trial that the lanes began with, and `start` the group epoch at which this one joined them.
     `beside` holds what other metrics say. Of the two speeds at most one is there, see `FitResult`.
-    `ci95` counts every example as a witness, `groups_ci95` every group of examples (None where the data has none).
+    `ci95` counts every example as an independent sample, `groups_ci95` every group of examples (None where the data
+    has none).
     """
 
     study: str
