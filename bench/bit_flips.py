@@ -43,14 +43,14 @@ from training import (
     splits_for,
     write_versioned_json,
 )
-from training.checkpoint import save_checkpoint
 from training.data import contents, rendered_folder
 from training.data.decode import decoded
-from training.digest import Digest, file_digest, note
-from training.lane_state import LaneState
-from training.numerics import known_numerics
-from training.prefix_store import BlockKey
-from training.results import curve_from_json
+from training.frozen.store import BlockKey
+from training.lanes.checkpoint import save_checkpoint
+from training.lanes.lane_state import LaneState
+from training.lanes.results import curve_from_json
+from training.machine.digest import Digest, file_digest, note
+from training.models.numerics import known_numerics
 
 CPU = torch.device("cpu")
 NOTICED, RECOVERED, HARMLESS, SILENT = "noticed", "recovered", "harmless", "silent difference"

@@ -23,7 +23,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from search_spaces import InputError
-from training.files import answer_text
+from training.machine.files import answer_text
 
 from .answers import JSON_HELP
 from .timings import SECONDS, Results, Timing, load

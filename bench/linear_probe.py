@@ -34,7 +34,7 @@ from training import (
     measure_numerics,
     open_data,
 )
-from training.intervals import Estimate, accuracy
+from training.scoring.intervals import Estimate, accuracy
 
 BACKBONES = ("mobilenet_v2", "timm:tf_efficientnet_lite0")
 RESOLUTIONS = (128, 224)

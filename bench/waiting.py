@@ -3,7 +3,7 @@
     python -m bench.waiting [--rounds 3] [--results FILE]
 
 Each figure is from a process of its own, since OpenMP reads its setting once; the settings take turns, alone and beside
-processes that keep a core each busy. The answer decides `training/_openmp.py`.
+processes that keep a core each busy. The answer decides `training/machine/openmp.py`.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def images_per_second(seconds: float) -> tuple[float, ...]:
     """Of each kind of `WORK`, with an untrained MobileNetV2 in bf16 and channels_last, warmed up."""
     import torch
 
-    from training.backbones import build
-    from training.backbones.chains import chains_of
-    from training.backbones.quick import quickened
-    from training.numerics import Numerics
+    from training.models.backbones import build
+    from training.models.backbones.chains import chains_of
+    from training.models.backbones.quick import quickened
+    from training.models.numerics import Numerics
 
     numerics, device = Numerics("bf16", channels_last=True), torch.device("cpu")
     backbone = build("mobilenet_v2")

@@ -9,7 +9,7 @@ from types import TracebackType
 from filelock import FileLock, Timeout
 
 from search_spaces import InputError
-from training.files import write_error
+from training.machine.files import write_error
 
 _LOCK = ".training.lock"
 _CHECKPOINTS = Path("checkpoints")

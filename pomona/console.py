@@ -85,8 +85,8 @@ def print_lines(lines: Iterable[str]) -> None:
 
 
 def print_json(answer: object) -> None:
-    """Prints an answer for programs: see `training.files.answer_text`."""
-    from training.files import answer_text
+    """Prints an answer for programs: see `training.machine.files.answer_text`."""
+    from training.machine.files import answer_text
 
     print_answer(answer_text(answer))
 
@@ -131,7 +131,7 @@ def print_table(
 
 def _plain_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """The table as wide as it is. Ten thousand rows take rich half a minute, and there is nothing to fold here."""
-    from training._memory import collector_paused
+    from training.machine.memory import collector_paused
 
     lines = [headings, *rows]
     # Most cells are ASCII, of which each letter is one column wide.

@@ -12,11 +12,11 @@ import torch
 
 from search_spaces import IMAGES, TASKS, InputError, SearchSpace, Task, task_file, task_named
 from training import Split, augment, open_data
-from training.augment import STRONGEST
-from training.batches import as_input, order_of, to_floats
-from training.display import display_name
-from training.structure import resolution_of
-from training.views import view_draws
+from training.data.augment import STRONGEST
+from training.data.batches import as_input, order_of, to_floats
+from training.data.inputs import resolution_of
+from training.frozen.views import view_draws
+from training.machine.display import display_name
 
 from .figures import Grid, Listing, Panels, Row, Shown, picture_of
 

@@ -13,10 +13,10 @@ import torch
 
 from search_spaces import InputError, interval_text, is_numeric, value_text
 from training import EpochResult, Evaluation, Split, wilson, write_versioned_json
-from training.batches import to_floats
-from training.checkpoint import CheckpointRecord
-from training.evaluate import Mistake, Residual, mistakes, residuals
-from training.results import curve_from_json
+from training.data.batches import to_floats
+from training.export.evaluate import Mistake, Residual, mistakes, residuals
+from training.lanes.checkpoint import CheckpointRecord
+from training.lanes.results import curve_from_json
 
 from .figures import DPI, Grid, Listing, Row, Shown, figure_of, picture_of, save, shortened
 from .printable import one_line

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.files import atomic_path
+from training.machine.files import atomic_path
 
 from .printable import one_line
 

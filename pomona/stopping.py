@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 
-from training.interrupts import interrupt
+from training.machine.interrupts import interrupt
 
 from .console import is_quiet
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import training
 from search_spaces import InputError
-from training.display import display_name
+from training.machine.display import display_name
 
 from . import onnx_predict
 
 if TYPE_CHECKING:
-    from training.export import Export
-    from training.export_int8 import Quantised
+    from training.export.export_int8 import Quantised
+    from training.export.onnx import Export
 
 _SPLITS = ("train", "valid", "test")
 _ONNX = ".onnx"
@@ -47,7 +47,7 @@ def evaluate_checkpoint(
         InputError: there is no checkpoint, no such split, a class that the checkpoint does not know, or nothing in the
             data that was not trained on, or the figures can't be written.
     """
-    from training.held_out import LabelledSource, examples_to_score
+    from training.export.held_out import LabelledSource, examples_to_score
 
     from .evaluation_figures import check_folder, write_evaluation
 
@@ -91,9 +91,9 @@ def export_checkpoint(
     Raises:
         InputError: there is no checkpoint, the data do not fit it, or the export fails; then `file` is as it was.
     """
-    from training.export import export_onnx
-    from training.export_int8 import check_images, quantise
-    from training.held_out import LabelledSource, examples_to_compare
+    from training.export.export_int8 import check_images, quantise
+    from training.export.held_out import LabelledSource, examples_to_compare
+    from training.export.onnx import export_onnx
 
     checkpoint = training.load_checkpoint(path)
     if int8:

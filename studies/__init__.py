@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from training.lazy import load_on_use
+from training.machine.lazy import load_on_use
 
 if TYPE_CHECKING:
     from .administration import delete_study as delete_study

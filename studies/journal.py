@@ -24,7 +24,7 @@ from optuna.storages.journal import BaseJournalBackend, _storage
 
 from search_spaces import InputError
 from training import uninterrupted
-from training._memory import collector_paused
+from training.machine.memory import collector_paused
 
 from .file_lock import JournalLock
 from .patience import Patience

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from search_spaces import interval_text, is_numeric, value_text
-from training.files import answer_text
+from training.machine.files import answer_text
 
 from .records import STATE_ORDER, TrialRecord
 

@@ -10,7 +10,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import Config
-from training.results import FitResult, State
+from training.lanes.results import FitResult, State
 
 _STATES = {
     TrialState.COMPLETE: "complete",

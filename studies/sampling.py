@@ -20,7 +20,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import Config, InputError, SearchSpace
-from training.seeds import number_of
+from training.machine.seeds import number_of
 
 from .edges.optuna import distribution_of
 from .history import History

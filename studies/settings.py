@@ -7,7 +7,7 @@ from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any
 
 from search_spaces import Config, InputError
-from training.precision import Numerics
+from training.machine.precision import Numerics
 
 ATTRIBUTE = "settings"
 PRUNERS = ("hyperband", "median", "none")

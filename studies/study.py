@@ -12,9 +12,9 @@ import optuna
 from optuna.trial import TrialState
 
 from search_spaces import Config, InputError, SearchSpace
-from training.files import atomic_write_bytes
-from training.precision import Numerics
-from training.results import FitResult
+from training.lanes.results import FitResult
+from training.machine.files import atomic_write_bytes
+from training.machine.precision import Numerics
 
 from .attempts import Attempts, Verdicts
 from .creation import create_study, shown_settings

@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Each package may import the ones before it.
 ORDER = ("search_spaces", "training", "studies", "bench", "pomona")
+# So may each room of `training`.
+ROOMS = ("machine", "data", "models", "scoring", "frozen", "lanes", "export")
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,16 @@ RULES = (
     Rule("optuna", ("studies/", "bench/peers/"), "one package knows how trials are kept and suggested"),
     Rule("optuna_dashboard", ("studies/", "pomona/commands/dashboard.py"), "the command that shows it"),
     Rule("ray", ("studies/edges/", "bench/peers/"), "an extra: everything else works without it"),
-    Rule("torchvision", ("training/vision.py",), "it fails on some machines unless loaded with care"),
-    Rule("timm", ("training/vision.py",), "it imports torchvision"),
-    Rule("onnx", ("training/export.py", "training/export_int8.py"), "an extra: everything else works without it"),
+    Rule("torchvision", ("training/machine/vision.py",), "it fails on some machines unless loaded with care"),
+    Rule("timm", ("training/machine/vision.py",), "it imports torchvision"),
+    Rule(
+        "onnx",
+        ("training/export/onnx.py", "training/export/export_int8.py"),
+        "an extra: everything else works without it",
+    ),
     Rule(
         "onnxruntime",
-        ("training/export.py", "training/export_int8.py", "pomona/onnx_predict.py"),
+        ("training/export/onnx.py", "training/export/export_int8.py", "pomona/onnx_predict.py"),
         "an extra: everything else works without it",
     ),
 )
@@ -135,6 +141,21 @@ def wrong_way(tree: Tree) -> list[str]:
     ]
 
 
+def upstairs(tree: Tree, package: str = "training", rooms: tuple[str, ...] = ROOMS) -> list[str]:
+    """Imports from one room of `package` of what stands in a later room, or in the front of them all."""
+    rank = {f"{package}.{room}": place for place, room in enumerate(rooms)}
+
+    def place_of(module: str) -> int | None:
+        return len(rooms) if module == package else rank.get(".".join(module.split(".")[:2]))
+
+    found = []
+    for one in tree.imports:
+        here, there = place_of(one.module), place_of(one.target)
+        if here is not None and there is not None and there > here:
+            found.append(tree.where(one))
+    return found
+
+
 def out_of_place(tree: Tree, rules: tuple[Rule, ...] = RULES) -> list[str]:
     """Imports of a library where its rule does not allow it."""
     return [
@@ -193,6 +214,15 @@ def test_no_import_points_the_wrong_way(ours: Tree) -> None:
     assert wrong_way(ours) == []
 
 
+def test_no_room_imports_from_a_later_one(ours: Tree) -> None:
+    assert upstairs(ours) == []
+
+
+def test_every_module_of_the_core_stands_in_a_room() -> None:
+    assert {path.name for path in (ROOT / "training").glob("*.py")} == {"__init__.py"}
+    assert {path.name for path in (ROOT / "training").iterdir() if (path / "__init__.py").exists()} == set(ROOMS)
+
+
 def test_libraries_stay_in_their_place(ours: Tree) -> None:
     assert out_of_place(ours) == []
 
@@ -246,12 +276,32 @@ def test_an_import_the_right_way_is_none_of_that(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "text", "wrong"),
     [
+        ("machine/cache", "from ..models import weights", 1),
+        ("machine/cache", "def late():\n    import training.models.weights", 1),
+        ("machine/cache", "from training import fit", 1),
+        ("models/heads", "from ..machine.cache import folder", 0),
+        ("models/heads", "from . import weights\nimport torch", 0),
+    ],
+)
+def test_an_import_from_a_later_room_is_found(tmp_path: Path, file: str, text: str, wrong: int) -> None:
+    for room in ROOMS:
+        (tmp_path / "training" / room).mkdir(parents=True)
+        (tmp_path / "training" / room / "__init__.py").write_text("")
+    (tmp_path / "training/__init__.py").write_text("from .machine import cache")
+    (tmp_path / "training/models/weights.py").write_text("")
+    (tmp_path / f"training/{file}.py").write_text(text)
+    assert len(upstairs(Tree(tmp_path, ("training",)))) == wrong
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "wrong"),
+    [
         ("search_spaces__fruit", "import torch.nn", 1),
         ("training__fit", "import torch", 0),
         ("training__fit", "def table():\n    import pandas as pd", 1),
         ("training__fit", "from torchvision.models import vgg16", 1),
-        ("training__vision", "import torchvision, timm", 0),
-        ("training__backbones__vision", "import torchvision, timm", 2),
+        ("training__machine__vision", "import torchvision, timm", 0),
+        ("training__models__vision", "import torchvision, timm", 2),
         ("studies__engines__ray", "import ray", 1),
         ("studies__edges__ray", "import ray.tune", 0),
         ("bench__peers", "import optuna", 1),
@@ -262,7 +312,7 @@ def test_an_import_the_right_way_is_none_of_that(tmp_path: Path) -> None:
     ],
 )
 def test_a_library_out_of_place_is_found(tmp_path: Path, file: str, text: str, wrong: int) -> None:
-    for part in ("training/backbones", "studies/engines", "studies/edges", "pomona/commands"):
+    for part in ("training/machine", "training/models", "studies/engines", "studies/edges", "pomona/commands"):
         (tmp_path / part).mkdir(parents=True)
     for package in ORDER:
         (tmp_path / package).mkdir(exist_ok=True)

@@ -38,14 +38,12 @@ def test_every_name_is_that_of_its_module(package: str, name: str) -> None:
 
 
 def test_there_are_functions_named_like_their_module() -> None:
-    assert {"augment", "environment", "evaluate", "fit"} <= set(SHARED["training"])
     assert "leaderboard" in SHARED["studies"]
 
 
 @pytest.mark.parametrize(
     ("package", "before"),
     [
-        ("training", "import {0}.{1}"),
         ("studies", "import {0}.{1}"),
         ("studies", "from {0}.{1} import {1}"),
         ("studies", "import {0}.{1} as _"),
@@ -62,7 +60,7 @@ def test_a_function_named_like_its_module_is_the_function(package: str, before: 
 
 
 def test_other_modules_are_modules() -> None:
-    from training import vision
+    from training.machine import vision
 
     assert isinstance(vision, types.ModuleType)
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):

@@ -13,9 +13,9 @@ from torch import nn
 from search_spaces import Choice, Float, Integer, SearchSpace, Task
 from search_spaces.task import Target
 from training import Split, Splits
-from training.backbones import source_model
-from training.backbones.backbone import AveragePool, Backbone, Parts, Preprocessing, assemble
 from training.data.splits import identities_of
+from training.models.backbones import source_model
+from training.models.backbones.backbone import AveragePool, Backbone, Parts, Preprocessing, assemble
 
 CLASSES = ("blue", "green", "red")
 RESOLUTION = 16

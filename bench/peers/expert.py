@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from search_spaces import Config
-from training import vision
+from training.machine import vision
 
 from .result import OnEpoch, PeerResult, cores
 

@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from search_spaces import Config
-from training import vision
+from training.machine import vision
 
 from .result import OnEpoch, PeerResult, cores
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces import InputError, Task, task_named
-from training.files import answer_text
+from training.machine.files import answer_text
 
 from ..answers import JSON_HELP, with_results
 from .configs import draw_configs, fixed_values
@@ -204,7 +204,7 @@ def _answer(results: Results, task: Task, options: Options) -> str:
 def _opened(options: Options, results: Results) -> tuple[Results, Job, dict[str, Any]]:
     """The results with their settings, the job, and the environment; finds out what is wrong with the data."""
     from training import environment, load_backbone, open_data, resolve_device
-    from training.structure import backbone_of
+    from training.models.structure import backbone_of
 
     assert options.data is not None
     assert options.weights_dir is not None

@@ -25,7 +25,7 @@ def prepare(job: Job, *, lanes: bool) -> Train:
         resolve_device,
         structure_of,
     )
-    from training.structure import backbone_of
+    from training.models.structure import backbone_of
 
     task = task_named(job.task)
     device = resolve_device(job.device)

@@ -11,7 +11,7 @@ from typing import Any
 from tabulate import tabulate
 
 from search_spaces import Integer, Task
-from training.files import atomic_path, atomic_write_bytes
+from training.machine.files import atomic_path, atomic_write_bytes
 
 from . import figures
 from .methods import METHODS, OURS

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from search_spaces import Config
-from training.numerics import Numerics
+from training.models.numerics import Numerics
 
 TRAINING, INFERENCE = "training", "inference"
 ALL = "all"

@@ -21,11 +21,12 @@ from typing import Any
 import torch
 
 from search_spaces import InputError
-from training.augment import STRONGEST
-from training.backbones import BACKBONES
-from training.environment import environment
-from training.files import answer_text, atomic_write_bytes
-from training.numerics import PRECISIONS, resolve_device
+from training.data.augment import STRONGEST
+from training.machine.device import resolve_device
+from training.machine.environment import environment
+from training.machine.files import answer_text, atomic_write_bytes
+from training.machine.precision import PRECISIONS
+from training.models.backbones import BACKBONES
 
 from ..answers import JSON_HELP, with_results
 from . import report

@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from training.augment import DRAWS, augment
-from training.backbones import build
-from training.backbones.chains import chains_of
-from training.backbones.folding import folded_stages
-from training.backbones.quick import quickened
-from training.batches import to_floats
-from training.model import Classifier, Head
-from training.objectives import CrossEntropy
-from training.optimisation import make_optimizer
-from training.structure import structure_of
+from training.data.augment import DRAWS, augment
+from training.data.batches import to_floats
+from training.lanes.optimisation import make_optimizer
+from training.models.backbones import build
+from training.models.backbones.chains import chains_of
+from training.models.backbones.folding import folded_stages
+from training.models.backbones.quick import quickened
+from training.models.classifier import Classifier, Head
+from training.models.structure import structure_of
+from training.scoring.objectives import CrossEntropy
 
 from .cases import CLASSES, INFERENCE, Case, Variant
 

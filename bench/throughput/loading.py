@@ -18,8 +18,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler
 
-from training import vision
 from training.data.decode import decoded
+from training.machine import vision
 
 from .cases import CLASSES, Case, Variant
 from .clock import synchronise, timed

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training import vision
-from training.backbones import divide
-from training.structure import structure_of
+from training.machine import vision
+from training.models.backbones import divide
+from training.models.structure import structure_of
 
 from .cases import CLASSES, INFERENCE, Case
 from .core import Resident, Step

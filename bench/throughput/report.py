@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from training.files import atomic_path
+from training.machine.files import atomic_path
 
 from .cases import INFERENCE
 from .results import OURS, Candidate, Measured, Results, Spread

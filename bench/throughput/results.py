@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces import InputError
-from training.files import SCHEMA_VERSION, atomic_write_json
+from training.machine.files import SCHEMA_VERSION, atomic_write_json
 
 from .cases import Case
 from .work import Work

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from training.augment import DRAWS
+from training.data.augment import DRAWS
 
 from .cases import INFERENCE, Case, Variant
 from .core import Core

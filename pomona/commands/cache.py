@@ -20,7 +20,7 @@ from ..console import print_json, print_lines, print_table
 from .options import AsJson
 
 if TYPE_CHECKING:
-    from training.prefix_store import BlockUse
+    from training.frozen.store import BlockUse
 
 PREFIXES, DECODED = "prefixes", "decoded"
 KINDS = ("contents", "data", DECODED, "downloads", "numerics.json", PREFIXES, "rendered", "torchvision")
@@ -58,7 +58,8 @@ def cache(
 
     Example: pomona cache --clear
     """
-    from training import cache_folder, prefix_store
+    from training import cache_folder
+    from training.frozen import store as prefix_store
 
     root = cache_folder()
     if os.path.exists(root) and not os.path.isdir(root):
@@ -129,7 +130,7 @@ def _cell(value: object) -> str:
 
 
 def _block_to_json(block: BlockUse) -> dict[str, Any]:
-    from training.prefix_store import BlockKey
+    from training.frozen.store import BlockKey
 
     key = dict.fromkeys(BlockKey.__dataclass_fields__) if block.key is None else asdict(block.key)
     use = {"digest": block.folder.name, "rows": block.rows, "bytes": block.bytes, "last_used": _iso(block.last_used)}
@@ -157,7 +158,7 @@ def _kind(child: Path) -> Kind:
 
 def _clear(root: Path) -> Cleared:
     """Removes activations and decoded photos, as far as they are ours; no symbolic link is followed."""
-    from training import prefix_store
+    from training.frozen import store as prefix_store
 
     prefixes, decoded = root / PREFIXES, root / DECODED
     left = [path.name for path in _children(root) if path.name not in KINDS and not _is_bookkeeping(path)]
@@ -178,7 +179,7 @@ def _may_be_emptied(folder: Path, is_ours: Callable[[Path], bool], left: list[st
 
     Ours is what carries our mark. Earlier versions set none: theirs are known by lying in the usual place.
     """
-    from training.cache import ROOT, is_marked
+    from training.machine.cache import ROOT, is_marked
 
     if not os.path.lexists(folder):
         return False
@@ -202,7 +203,7 @@ def _children(folder: Path) -> list[Path]:
 
 def _is_bookkeeping(path: Path) -> bool:
     """Locks and marks: they take next to nothing, and a running search may hold them."""
-    from training.cache import TAG
+    from training.machine.cache import TAG
 
     return path.suffix == ".lock" or path.name == TAG
 
@@ -214,7 +215,7 @@ def _is_decoded(path: Path) -> bool:
 
 def _clear_decoded(folder: Path) -> int:
     """Removes what no other process is writing; returns the bytes freed."""
-    from training.prefix_store import unless_busy
+    from training.frozen.store import unless_busy
 
     targets: dict[str, list[Path]] = {}
     for file in filter(_is_decoded, _children(folder)):

@@ -27,7 +27,7 @@ def get(
 
     Example: pomona data get flowers --to flowers
     """
-    from training.data.sources import fetch_data
+    from training.data.published.sources import fetch_data
 
     with _stages() as progress:
         fetched = fetch_data(task, to, progress=progress)

@@ -13,8 +13,8 @@ from ..console import counting, note, print_json, print_lines, print_table
 from .options import AsJson, Checkpoint, SkipUnreadable
 
 if TYPE_CHECKING:
-    from training.export import Export
-    from training.export_int8 import Latency, Quantised
+    from training.export.export_int8 import Latency, Quantised
+    from training.export.onnx import Export
 
 _NOUNS = {"image": "images", "tabular": "rows", "text": "texts"}
 
@@ -84,7 +84,7 @@ def _purpose(exported: Export) -> str:
 
 
 def _compare(exported: Export, quantised: Quantised) -> None:
-    from training.intervals import accuracy
+    from training.scoring.intervals import accuracy
 
     batches = list(quantised.latency["int8"])
     rows = []

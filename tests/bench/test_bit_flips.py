@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from bench import bit_flips
-from training import numerics
-from training.data import contents, rendered
+from training.data import contents
+from training.data.drawn import rendered
+from training.models import numerics
 
 FLIPS = 2
 

@@ -6,7 +6,7 @@ import safetensors.torch
 import torch
 
 from bench import lanes, trial_rate
-from training.backbones import source_model
+from training.models.backbones import source_model
 
 from ..pomona.photos import tiny_photos
 

@@ -14,8 +14,8 @@ from torch import nn
 from bench.peers import expert, notebook, optuna_processes
 from bench.peers.result import PeerResult
 from search_spaces import FRUIT, Config
-from training import vision
-from training.structure import phases_of, structure_of
+from training.machine import vision
+from training.models.structure import phases_of, structure_of
 
 CLASSES = ("dark", "light")
 CONFIG: Config = {

@@ -15,7 +15,7 @@ from bench.search_speed.command import main, parse
 from bench.search_speed.configs import draw, draw_configs, fixed_values
 from bench.search_speed.methods import METHODS
 from search_spaces import FRUIT, Choice, InputError, Integer, SearchSpace
-from training import vision
+from training.machine import vision
 
 from ..pomona.photos import tiny_photos
 from ..strategies import spaces

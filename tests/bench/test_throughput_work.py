@@ -11,9 +11,9 @@ from torch import nn
 from bench.throughput import core, reference, work
 from bench.throughput.cases import ALL, INFERENCE, Case, Variant, cases_of
 from bench.throughput.work import work_of
-from training.augment import DRAWS
-from training.backbones import divide
-from training.batches import to_floats
+from training.data.augment import DRAWS
+from training.data.batches import to_floats
+from training.models.backbones import divide
 
 from .throughput_examples import CASE, CPU
 

@@ -19,19 +19,19 @@ from torch import nn
 from search_spaces import Config, task_named
 from studies import leaderboard
 from training import LaneGroup, Numerics, Prefixes, PrefixStore, Splits, augment, structure_of
-from training.augment import DRAWS
-from training.backbones import Backbone, build
-from training.backbones.backbone import AveragePool, Parts, Preprocessing, assemble
-from training.batches import batch_count
-from training.heads import HeadShape, HeadStack, stacked
-from training.model import Head
-from training.objectives import CrossEntropy
-from training.optimisation import make_optimizer
-from training.prefix_store import BlockKey
-from training.source import Batch, Pass, training_pass
-from training.structure import phases_of
-from training.suffix import SuffixTrainer
-from training.views import view_draws
+from training.data.augment import DRAWS
+from training.data.batches import batch_count
+from training.frozen.source import Batch, Pass, training_pass
+from training.frozen.store import BlockKey
+from training.frozen.views import view_draws
+from training.lanes.heads import HeadShape, HeadStack, stacked
+from training.lanes.optimisation import make_optimizer
+from training.lanes.suffix import SuffixTrainer
+from training.models.backbones import Backbone, build
+from training.models.backbones.backbone import AveragePool, Parts, Preprocessing, assemble
+from training.models.classifier import Head
+from training.models.structure import phases_of
+from training.scoring.objectives import CrossEntropy
 
 from ..studies.test_leaderboard import a_record
 from ..toys import toy_splits

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from training.backbones import Backbone, freeze
+from training.models.backbones import Backbone, freeze
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import torch
 from filelock import FileLock
 
 from pomona.commands.cache import size_text
-from training.cache import make_cache_folder
-from training.prefix_store import BlockKey, PrefixStore
+from training.frozen.store import BlockKey, PrefixStore
+from training.machine.cache import make_cache_folder
 
 from .conftest import Run
 

@@ -9,8 +9,8 @@ import typer
 
 from pomona.commands.data_get import get
 from search_spaces import InputError
-from training.data.sources import SOURCES, Published
-from training.data.unpacking import unpack_cifar10
+from training.data.published.sources import SOURCES, Published
+from training.data.published.unpacking import unpack_cifar10
 
 from ..training.data.archives import cifar_members, tgz
 from ..training.data.server import Server, serving, serving_idx

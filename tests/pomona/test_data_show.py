@@ -15,10 +15,10 @@ from pomona.data_view import DataView, batch_grid, row_panels, seen_images, stre
 from pomona.figures import Grid, Listing, Panels, Picture, Row, grid_figure, panels_figure
 from search_spaces import BONUS, FRUIT, SMS_SPAM, Choice, Dimension, Integer, SearchSpace
 from training import Prefixes, Split, Structure, open_data
-from training.batches import order_of
 from training.data import scan
+from training.data.batches import order_of
 from training.data.texts import BYTES
-from training.source import training_pass
+from training.frozen.source import training_pass
 
 from ..toys import CLASSES, RESOLUTION, toy_backbone, toy_splits
 from ..trained import texts_file

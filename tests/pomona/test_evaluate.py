@@ -14,7 +14,9 @@ import pomona
 from pomona.cli import main
 from pomona.use import export_checkpoint
 from search_spaces import IMAGES
-from training import export, export_int8, open_data
+from training import open_data
+from training.export import export_int8
+from training.export import onnx as export
 
 from .conftest import Run
 

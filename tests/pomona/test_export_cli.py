@@ -21,9 +21,9 @@ import pomona
 from pomona import onnx_predict
 from pomona.cli import main
 from search_spaces import FRUIT
-from training import export_int8
 from training.data import decode
-from training.digest import DIGEST, sealed
+from training.export import export_int8
+from training.machine.digest import DIGEST, sealed
 
 from .conftest import Run
 

@@ -28,8 +28,8 @@ from pomona.evaluation_figures import (
 from pomona.figures import Grid, Listing, Picture, Row, grid_figure, listing_figure, save, shortened
 from search_spaces import InputError
 from training import Checkpoint, EpochResult, Evaluation, Split, wilson
-from training.evaluate import Mistake, Residual, mistakes
-from training.intervals import accuracy
+from training.export.evaluate import Mistake, Residual, mistakes
+from training.scoring.intervals import accuracy
 
 from ..toys import CLASSES, toy_splits
 from ..trained import bonus_checkpoint, level_checkpoint, texts_checkpoint

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from bench import compare
 from pomona import onnx_predict
 from studies import leaderboard_rows, open_study, to_json
-from training.files import SCHEMA_VERSION, answer_text
+from training.machine.files import SCHEMA_VERSION, answer_text
 
 from ..bench.test_compare import entry, written
 from ..trained import bonus_checkpoint, level_checkpoint

@@ -27,7 +27,7 @@ from training import Split, evaluate, load_checkpoint
 from training.data import Kind, open_data, unlabelled
 from training.data.tables import read_table
 from training.data.texts import BYTES, encode_texts, lines_of, read_texts
-from training.files import json_text
+from training.machine.files import json_text
 
 from ..trained import bonus_checkpoint, instants_checkpoint, level_checkpoint, texts_checkpoint
 from .conftest import Run

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training import Numerics, files, numerics
-from training.data import rendered
-from training.digest import note
+from training import Numerics
+from training.data.drawn import rendered
+from training.machine import files
+from training.machine.digest import note
+from training.models import numerics
 
 from .conftest import Run
 

@@ -14,7 +14,7 @@ from search_spaces import BONUS
 from studies import Interrupted, Outcome, Plan, Progress, Study
 from studies.engines.inline import InlineEngine
 from training import Numerics, open_data
-from training.digest import note
+from training.machine.digest import note
 
 from .settings import settings_for
 

@@ -12,7 +12,7 @@ from studies import Plan
 from studies.engines import ENGINES, AbstractEngine, InlineEngine, engine_named
 from studies.records import TrialRecord
 from training import fit, load_backbone, structure_part
-from training.heads import HeadStack
+from training.lanes.heads import HeadStack
 
 from ..contracts.engine import EPOCHS, EngineContract
 from ..toys import SMALL, ToyData

@@ -16,7 +16,7 @@ from studies import Plan, Progress, Study
 from studies.engines import InlineEngine, inline
 from studies.engines.recovery import SavedGroups
 from studies.journal import Journal
-from training.heads import HeadStack
+from training.lanes.heads import HeadStack
 
 from .settings import settings_for
 from .toy_plans import EPOCHS, HEADS, STAGES, plan, use_toy_backbone

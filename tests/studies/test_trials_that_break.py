@@ -14,9 +14,10 @@ import torch
 from search_spaces import InputError
 from studies import Plan, Study, leaderboard_rows, open_storage, to_json
 from studies.engines import InlineEngine
-from training import LaneGroup, lanes
-from training.objectives import Accuracy
-from training.results import EpochResult
+from training import LaneGroup
+from training.lanes import group as lanes
+from training.lanes.results import EpochResult
+from training.scoring.objectives import Accuracy
 
 from .settings import settings_for
 from .toy_plans import EPOCHS, HEADS, plan, use_toy_backbone

@@ -11,16 +11,17 @@ from torch import Tensor
 
 from search_spaces import Config, InputError, Task, is_numeric, positive_class
 
-from ..display import display_name
-from ..interrupts import CheckStop, never_stop
-from ..structure import resolution_of
+from ..machine.display import display_name
+from ..machine.interrupts import CheckStop, never_stop
+from ..machine.threads import Progress
+from .drawn.rendered import rendered_folder as rendered_folder
 from .idx import TORCHVISION, fetch_idx, is_idx, read_idx
+from .inputs import resolution_of
 from .photos import TRUST_SPLIT as TRUST_SPLIT
 from .photos import PhotoSet as PhotoSet
 from .photos import labelled_photos as labelled_photos
 from .photos import read_photos as read_photos
 from .photos import scan as scan
-from .rendered import rendered_folder as rendered_folder
 from .splits import Data as Data
 from .splits import Labelled as Labelled
 from .splits import Split as Split
@@ -28,7 +29,6 @@ from .splits import Splits as Splits
 from .tables import GENERATED as GENERATED
 from .tables import TableSet, generate_bonus, read_features, read_labelled_rows, read_table
 from .texts import encode_texts, lines_of, read_labelled_texts, read_texts
-from .threads import Progress
 
 RENDERED = "rendered"
 
@@ -152,7 +152,7 @@ def _labelled_rows(source: str, classes: Sequence[str], kind: Kind) -> Split:
 
 
 def _folder_wanted(task: Task) -> str:
-    from .sources import SOURCES
+    from .published.sources import SOURCES
 
     named = f" with the classes {', '.join(task.classes)}" if task.classes else ""
     fetched = f"; pomona data get {task.name} fetches one" if task.name in SOURCES else ""

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from search_spaces import InputError
 
-from ..display import display_names
+from ..machine.display import display_names
 from .found import Contents, Found, check_all_or_no_splits, examples_of, joined_split, unused_columns_note
 from .listed import missing_file
 from .listing import Entry, entries, folders_in, is_picture_name, usable_entries

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import PIL
 
-from ..cache import cache_folder, without_cache
-from ..digest import DIGEST, is_whole, note, sealed
-from ..files import WriteError, atomic_write_bytes, json_text
+from ..machine.cache import cache_folder, without_cache
+from ..machine.digest import DIGEST, is_whole, note, sealed
+from ..machine.files import WriteError, atomic_write_bytes, json_text
+from ..machine.threads import Progress, in_threads
 from .pictures import examined
-from .threads import Progress, in_threads
 
 SETTLED_NS = 2_000_000_000
 """A file is remembered when its last change is this long ago: a second change might not show in its times before."""

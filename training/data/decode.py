@@ -12,13 +12,13 @@ from torch import Tensor
 
 from search_spaces import InputError
 
-from ..cache import another_folder, cache_folder, make_cache_folder
-from ..digest import bytes_digest, checked_once, file_digest, note
-from ..files import WriteError, atomic_path
+from ..machine.cache import another_folder, cache_folder, make_cache_folder
+from ..machine.digest import bytes_digest, checked_once, file_digest, note
+from ..machine.files import WriteError, atomic_path
+from ..machine.threads import Progress, in_threads, only_one_process
 from .pictures import read_rgb as read_rgb
 from .pictures import square as square
 from .pictures import why_unreadable as why_unreadable
-from .threads import Progress, in_threads, only_one_process
 
 DECODING = 1
 """Part of every key; to be raised when the pixels that come out change."""

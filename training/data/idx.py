@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from search_spaces import InputError
 
-from ..cache import cache_folder
-from .download import RemoteFile, download
+from ..machine.cache import cache_folder
+from ..machine.threads import Progress
+from .published.download import RemoteFile, download
 from .splits import Split, Splits, counts_of, identities_of, short_digest
-from .threads import Progress
 
 TORCHVISION = "torchvision:"
 _VALID = 5_000

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from search_spaces import InputError
 
-from ..display import display_name
+from ..machine.display import display_name
 
 MANIFEST = "manifest.csv"
 

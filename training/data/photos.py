@@ -15,7 +15,8 @@ from torch import Tensor
 
 from search_spaces import InputError
 
-from ..display import display_name
+from ..machine.display import display_name
+from ..machine.threads import Progress, in_threads
 from .contents import ContentIndex
 from .copies import copies_note, united_groups
 from .decode import DECODING, decoded
@@ -23,7 +24,6 @@ from .dividing import divide
 from .layout import SPLITS, Found, arrange_photos
 from .pictures import square
 from .splits import Labelled, Split, Splits, identities_of, short_digest
-from .threads import Progress, in_threads
 
 TRUST_SPLIT = "trust-split"
 """Before a folder, as in trust-split:DIR: the location of one whose own split is kept against advice."""

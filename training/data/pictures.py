@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .._memory import machine_memory
-from .threads import Weights
+from ..machine.memory import machine_memory
+from ..machine.threads import Weights
 
 _WHITE = (255, 255, 255)
 # Widths of what cameras and scanners write into files of 16 or 32 bits; a file is of the smallest that holds it.

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from training.data import idx
-from training.data.download import RemoteFile
+from training.data.published.download import RemoteFile
 
 
 @dataclass

@@ -8,7 +8,7 @@ import pytest
 
 from training.data import contents
 from training.data.contents import Content, ContentIndex
-from training.digest import note
+from training.machine.digest import note
 
 from .folders import files_below, write_photo
 

@@ -19,7 +19,7 @@ from PIL import Image
 from search_spaces import InputError
 from training.data import decode
 from training.data.decode import decoded, read_rgb, square, why_unreadable
-from training.digest import note
+from training.machine.digest import note
 
 from .folders import files_below, write_photo
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from search_spaces import InputError
-from training.data.download import RemoteFile, download, download_folder
+from training.data.published.download import RemoteFile, download, download_folder
 
 from .folders import files_below
 from .server import Server, serving

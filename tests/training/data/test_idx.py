@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from search_spaces import InputError
-from training import vision
 from training.data import idx
 from training.data.idx import fetch_idx, idx_files, idx_folder, is_idx, read_idx
+from training.machine import vision
 
 from ...shared import SHARED_DATA, needs_data
 from .server import Server, serving_idx

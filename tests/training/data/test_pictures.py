@@ -24,7 +24,7 @@ from training.data import pictures
 from training.data.contents import ContentIndex
 from training.data.photos import scan
 from training.data.pictures import examined, square, why_unreadable
-from training.data.threads import Weights
+from training.machine.threads import Weights
 
 SIDE = 16
 RAMP = np.tile(np.linspace(0, 1, SIDE), (SIDE, 1))

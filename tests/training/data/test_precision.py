@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from search_spaces import BONUS, InputError
 from training import evaluate, fit, load_checkpoint, open_data
-from training.backbones import table
 from training.data.precision import compact, offset_of, short_floats_suffice
 from training.data.tables import TableSet, generate_bonus, read_features, read_table
-from training.evaluate import predict
+from training.export.evaluate import predict
+from training.models.backbones import table
 
 COLUMNS = BONUS.columns
 LARGE = [0.0, 1.7e9, -1.7e9, 1e12, 3e-9, 1e15]

@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 
 from search_spaces import FRUIT, InputError
-from training.data import drawing, open_data, rendered, splits_for
-from training.data.drawing import LABELS, render
+from training.data import open_data, splits_for
+from training.data.drawn import drawing, rendered
+from training.data.drawn.drawing import LABELS, render
+from training.data.drawn.rendered import picture_of, rendered_folder
 from training.data.photos import scan
-from training.data.rendered import picture_of, rendered_folder
 
 from .folders import BARE, files_below, write_folder
 

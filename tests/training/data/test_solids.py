@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.data.solids import banana_solid, project, round_solid, trace, turned, unit
+from training.data.drawn.solids import banana_solid, project, round_solid, trace, turned, unit
 
 angles = st.floats(-pi, pi)
 

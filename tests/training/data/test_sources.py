@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from search_spaces import InputError, task_named
-from training import vision
 from training.data import open_data
 from training.data.idx import idx_files, idx_folder, read_idx
-from training.data.sources import SOURCES, Idx, Published, data_folder, fetch_data
-from training.data.unpacking import unpack_cifar10
+from training.data.published.sources import SOURCES, Idx, Published, data_folder, fetch_data
+from training.data.published.unpacking import unpack_cifar10
+from training.machine import vision
 
 from .archives import cifar_members, sms_zip, tgz
 from .folders import files_below, write_folder

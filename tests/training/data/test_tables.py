@@ -13,9 +13,9 @@ from hypothesis import assume, given, reject
 from hypothesis import strategies as st
 
 from search_spaces import InputError
-from training.backbones import table
 from training.data.splits import Split, Splits
 from training.data.tables import TableSet, generate_bonus, read_features, read_table
+from training.models.backbones import table
 
 from ...shared import SHARED_DATA, needs_data
 

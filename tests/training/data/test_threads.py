@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.data.threads import in_threads
+from training.machine.threads import in_threads
 
 
 @given(st.lists(st.integers(), max_size=30), st.integers(1, 4))

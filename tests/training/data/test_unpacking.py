@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from search_spaces import InputError
-from training import vision
 from training.data.photos import scan
+from training.data.published.unpacking import unpack_cifar10, unpack_class_folders, unpack_flowers102, unpack_sms_spam
 from training.data.texts import read_texts
-from training.data.unpacking import unpack_cifar10, unpack_class_folders, unpack_flowers102, unpack_sms_spam
+from training.machine import vision
 
 from .archives import CIFAR_CLASSES, cifar_members, cifar_pixels, flower_files, packed, sms_zip, tgz, write_all
 from .folders import files_below

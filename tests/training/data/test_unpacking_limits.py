@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from search_spaces import InputError
-from training.data import unpacking_limits
 from training.data.idx import read_idx
-from training.data.sources import _write
-from training.data.unpacking import unpack_cifar10, unpack_class_folders, unpack_sms_spam
-from training.data.unpacking_limits import opened_zip, tar_members
+from training.data.published import unpacking_limits
+from training.data.published.sources import _write
+from training.data.published.unpacking import unpack_cifar10, unpack_class_folders, unpack_sms_spam
+from training.data.published.unpacking_limits import opened_zip, tar_members
 
 from .archives import cifar_members, packed, sms_zip, tgz, write_all
 from .folders import files_below

@@ -1,0 +1,277 @@
+"""Sharing changes what training costs, and nothing of what is learned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from search_spaces import Config, InputError
+from training import FitResult, LaneGroup, Numerics, Prefixes, PrefixStore, State, fit, fit_lanes, structure_of
+from training.frozen.store import BlockKey
+from training.lanes.lane_state import load_lane, save_lane
+
+from ...toys import TOY, toy_backbone, toy_splits
+
+EPOCHS = 4
+BF16 = Numerics("bf16", channels_last=True)
+
+
+def config(**changes: float | int | str) -> Config:
+    """The toy recipe with some values; what they leave without meaning goes."""
+    return TOY.space.activate(TOY.recipe | {"momentum": 0.9} | changes)
+
+
+HEADS = [
+    config(unfrozen_stages=0, learning_rate=0.02, dropout=0.0, label_smoothing=0.1),
+    config(unfrozen_stages=0, learning_rate=0.005, dropout=0.5, weight_decay=0.05),
+    config(unfrozen_stages=0, optimizer="sgd", learning_rate=0.05, dropout=0.2),
+    config(unfrozen_stages=0, head_width=8, learning_rate=0.02, dropout=0.3),
+    config(unfrozen_stages=0, learning_rate=0.03, dropout=0.25),
+    config(unfrozen_stages=0, optimizer="sgd", head_width=8, learning_rate=0.1, weight_decay=0.01),
+]
+TUNED = [
+    config(unfrozen_stages=2, fine_tune_share=0.5, learning_rate=0.02),
+    config(unfrozen_stages=2, fine_tune_share=0.25, learning_rate=0.01, batch_norm="pretrained"),
+    config(unfrozen_stages=2, fine_tune_share=0.5, optimizer="sgd", learning_rate=0.05, head_width=8),
+]
+
+
+def prefixes(store: Path | None = None, numerics: Numerics | None = None, unfrozen: int = 0) -> Prefixes:
+    kept = PrefixStore(store, disk_limit=2**30, memory_limit=2**28) if store else None
+    return Prefixes(backbones=toy_backbone, numerics=numerics, store=kept, unfrozen=unfrozen)
+
+
+def alone(config: Config, shared: Prefixes | None = None, **options: object) -> FitResult:
+    return fit(TOY, config, toy_splits(), epochs=EPOCHS, prefixes=shared or prefixes(), **options)  # type: ignore[arg-type]
+
+
+def curve(result: FitResult) -> torch.Tensor:
+    return torch.tensor([(epoch.loss, epoch.valid_loss) for epoch in result.curve], dtype=torch.float64)
+
+
+def same(one: FitResult, other: FitResult, tolerance: float = 1e-5) -> None:
+    assert one.state == other.state
+    torch.testing.assert_close(curve(one), curve(other), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("configs", [HEADS, TUNED], ids=["heads", "unfrozen stages"])
+@pytest.mark.parametrize("kept", [False, True], ids=["computed", "kept"])
+def test_a_lane_among_others_equals_the_same_trial_alone(tmp_path: Path, configs: list[Config], kept: bool) -> None:
+    shared = prefixes(tmp_path if kept else None)
+    together = fit_lanes(TOY, configs, toy_splits(), epochs=EPOCHS, seed=3, prefixes=shared)
+    for one, lane in zip(configs, together, strict=True):
+        same(alone(one, seed=3), lane)
+        assert lane.n == 24
+
+
+@given(st.lists(st.integers(0, 4), min_size=2, max_size=5), st.lists(st.sampled_from(HEADS), min_size=5, max_size=5))
+@settings(max_examples=10)
+def test_each_lane_has_its_own_seed(seeds: list[int], configs: list[Config]) -> None:
+    configs = configs[: len(seeds)]
+    together = fit_lanes(TOY, configs, toy_splits(), epochs=2, seed=1, seeds=seeds, prefixes=prefixes())
+    for one, seed, lane in zip(configs, seeds, together, strict=True):
+        others = [HEADS[0]] * 2  # whoever else is there
+        again = fit_lanes(TOY, [*others, one], toy_splits(), epochs=2, seed=1, seeds=[7, 8, seed], prefixes=prefixes())
+        same(again[2], lane)
+
+
+@pytest.mark.parametrize("numerics", [Numerics(), BF16], ids=str)
+@pytest.mark.parametrize("one", [HEADS[1], TUNED[0], config(unfrozen_stages="all")], ids=["head", "two", "all"])
+def test_kept_prefixes_change_nothing(tmp_path: Path, one: Config, numerics: Numerics) -> None:
+    unshared = alone(one, prefixes(numerics=numerics), seed=5)
+    for unfrozen in (0, 2):
+        shared = prefixes(tmp_path / str(unfrozen), numerics, unfrozen)
+        same(alone(one, shared, seed=5), unshared)
+        same(alone(one, shared, seed=5), unshared)
+
+
+def test_new_views_in_every_epoch_are_shared_by_lanes_and_by_nothing_else(tmp_path: Path) -> None:
+    fresh = [one | {"views": 0} for one in HEADS[:3]]
+    store = PrefixStore(tmp_path, disk_limit=2**30, memory_limit=2**28)
+    shared = Prefixes(backbones=toy_backbone, store=store)
+    together = fit_lanes(TOY, fresh, toy_splits(), epochs=EPOCHS, seed=2, prefixes=shared)
+    for one, lane in zip(fresh, together, strict=True):
+        same(alone(one, seed=2), lane)
+    assert not torch.equal(curve(together[0]), curve(alone(HEADS[0], seed=2)))
+    # The validation images are as they are: only they are kept.
+    assert {entry.key.augmentation for entry in store.usage() if entry.key} == {0}
+
+
+def counting(shared: Prefixes, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """How many images went through the first stage so far."""
+    seen = 0
+    forward = Prefixes.forward
+
+    def count(self: Prefixes, name: str, activations: torch.Tensor, first: int, last: int) -> torch.Tensor:
+        nonlocal seen
+        if first == 0:
+            seen += len(activations)
+        return forward(self, name, activations, first, last)
+
+    shared._bytes_at(toy_splits(48, 24).train, structure_of(HEADS[0], 3), 1)  # its own image is not counted
+    monkeypatch.setattr(Prefixes, "forward", count)
+    return lambda: seen
+
+
+def test_an_image_goes_through_the_frozen_stages_once_a_view(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = prefixes(tmp_path, unfrozen=2)
+    images = counting(shared, monkeypatch)
+    alone(HEADS[0], shared, seed=0)
+    once = 2 * 48 + 24  # two views of the training images, the validation images as they are
+    assert images() == once
+    alone(HEADS[1], shared, seed=1)
+    alone(TUNED[0], shared, seed=2)
+    fit_lanes(TOY, HEADS, toy_splits(), epochs=EPOCHS, seed=4, prefixes=shared)
+    assert images() == once
+    again = prefixes(tmp_path)  # another process finds it on the disk
+    again_images = counting(again, monkeypatch)
+    alone(TUNED[0], again)
+    assert again_images() == 0
+
+
+def test_another_division_of_the_images_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = prefixes(tmp_path)
+    plain = config(unfrozen_stages=0, augmentation=0)
+    fit(TOY, plain, toy_splits(48, 24), epochs=1, prefixes=shared)
+    images = counting(shared, monkeypatch)
+    result = fit(TOY, plain, toy_splits(24, 48), epochs=1, prefixes=shared)
+    assert images() == 0
+    same(result, fit(TOY, plain, toy_splits(24, 48), epochs=1, prefixes=prefixes()))
+
+
+def group(configs: list[Config], tick: int = 0) -> LaneGroup:
+    made = LaneGroup(
+        TOY,
+        toy_splits(),
+        structure_of(configs[0], 3),
+        epochs=EPOCHS,
+        seed=3,
+        prefixes=prefixes(),
+        tick=tick,
+        rewindable=True,
+    )
+    for key, one in enumerate(configs):
+        made.add(key, one, seed=3)
+    return made
+
+
+@pytest.mark.parametrize("configs", [HEADS, TUNED], ids=["heads", "unfrozen stages"])
+def test_lanes_come_and_go_without_touching_the_others(configs: list[Config]) -> None:
+    undisturbed = fit_lanes(TOY, configs, toy_splits(), epochs=EPOCHS, seed=3, prefixes=prefixes())
+    lanes = group(configs)
+    lanes.train_epoch()
+    lanes.drop([0])
+    lanes.add(9, configs[0], seed=3)
+    lanes.train_epoch()
+    lanes.drop([1])
+    lanes.train_epoch()
+    lanes.train_epoch()
+    same(lanes.result(2, State.COMPLETE), undisturbed[2])
+    late = lanes.result(9, State.COMPLETE)
+    assert late.start == 2
+    lanes.drop([lane.key for lane in lanes.lanes if lane.key != 9])
+    lanes.train_epoch()
+    same(lanes.result(9, State.COMPLETE), alone(configs[0], seed=3, start=2))
+    assert not torch.equal(curve(lanes.result(9, State.COMPLETE)), curve(undisturbed[0]))
+
+
+class Broken(Exception):
+    pass
+
+
+@pytest.mark.parametrize("configs", [HEADS, TUNED], ids=["heads", "unfrozen stages"])
+@pytest.mark.parametrize("broken_after", [1, 2, 3])
+def test_an_epoch_that_did_not_end_is_forgotten(tmp_path: Path, configs: list[Config], broken_after: int) -> None:
+    undisturbed = fit_lanes(TOY, configs, toy_splits(), epochs=EPOCHS, seed=3, prefixes=prefixes())
+
+    def breaks(done: int, total: int) -> None:
+        if done == total - 1:
+            raise Broken
+
+    lanes = group(configs)
+    for _ in range(broken_after):
+        lanes.train_epoch()
+    with pytest.raises(Broken):
+        lanes.train_epoch(breaks)
+    lanes.rewind()
+    # On disk and in another group, as after the end of the process.
+    other = LaneGroup(TOY, toy_splits(), lanes.structure, epochs=EPOCHS, seed=3, prefixes=prefixes(), tick=lanes.tick)
+    for lane in lanes.lanes:
+        path = tmp_path / f"{lane.key}.safetensors"
+        save_lane(path, lanes.state(lane.key), {"config": lane.config})
+        assert load_lane(path, {"config": {}}) is None
+        state = load_lane(path, {"config": lane.config})
+        assert state is not None
+        other.add(lane.key, lane.config, seed=lane.seed, resume=state)
+    while lanes.tick < EPOCHS:
+        lanes.train_epoch()
+        other.train_epoch()
+    for key, expected in enumerate(undisturbed):
+        assert torch.equal(curve(lanes.result(key, State.COMPLETE)), curve(expected))
+        assert torch.equal(curve(other.result(key, State.COMPLETE)), curve(expected))
+
+
+def test_a_lane_file_that_is_damaged_counts_as_none(tmp_path: Path) -> None:
+    path = tmp_path / "lane.safetensors"
+    assert load_lane(path, {}) is None
+    lanes = group(HEADS[:1])
+    lanes.train_epoch()
+    save_lane(path, lanes.state(0), {})
+    whole = path.read_bytes()
+    for damaged in (whole[: len(whole) // 2], whole[:4], b""):
+        path.write_bytes(damaged)
+        assert load_lane(path, {}) is None
+
+
+def test_a_lane_of_another_structure_is_refused() -> None:
+    with pytest.raises(InputError, match="a lane of"):
+        group([HEADS[0], TUNED[0]])
+    with pytest.raises(InputError, match="a lane of"):
+        fit_lanes(TOY, [HEADS[0], HEADS[0] | {"batch_size": 16}], toy_splits(), epochs=1, prefixes=prefixes())
+    assert fit_lanes(TOY, [], toy_splits(), epochs=1) == []
+
+
+def test_a_lane_that_diverges_leaves_the_others_alone() -> None:
+    wild = config(unfrozen_stages=0, optimizer="sgd", learning_rate=1e9, head_width=8)
+    tame = config(unfrozen_stages=0, optimizer="sgd", learning_rate=0.05, head_width=8)
+    results = fit_lanes(TOY, [tame, wild, tame], toy_splits(), epochs=EPOCHS, seed=3, prefixes=prefixes())
+    assert [result.state for result in results] == [State.COMPLETE, State.INFEASIBLE, State.COMPLETE]
+    assert "not finite" in results[1].reason
+    same(results[0], alone(tame, seed=3))
+
+
+def test_running_out_of_memory_is_a_result_of_every_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_much(*_arguments: object) -> torch.Tensor:
+        return torch.empty(2**60)
+
+    monkeypatch.setattr(Prefixes, "forward", too_much)
+    results = fit_lanes(TOY, HEADS[:2], toy_splits(), epochs=1, prefixes=prefixes())
+    assert [result.state for result in results] == [State.INFEASIBLE] * 2
+    assert "2 lanes" in results[0].reason
+
+
+def test_a_block_is_keyed_by_all_that_decides_it(tmp_path: Path) -> None:
+    store = PrefixStore(tmp_path, disk_limit=2**30, memory_limit=2**28)
+    for numerics in (Numerics(), BF16):
+        shared = Prefixes(backbones=toy_backbone, numerics=numerics, store=store)
+        for one in (HEADS[0], TUNED[0], HEADS[0] | {"augmentation": 2}):
+            alone(one, shared)
+    blocks = {
+        (entry.key.precision, entry.key.augmentation, entry.key.view, entry.key.cut)
+        for entry in store.usage()
+        if entry.key
+    }
+    assert len(blocks) == 2 * (1 + 2 + 2 + 2 + 1)
+    assert BlockKey("a", "w", 8, 1, 0, 1, "fp32").digest != BlockKey("a", "w", 8, 1, 1, 1, "fp32").digest
+
+
+def test_what_follows_from_another_block_is_not_written(tmp_path: Path) -> None:
+    shared = prefixes(tmp_path, unfrozen=2)
+    alone(HEADS[0], shared)
+    assert shared.store is not None
+    assert {entry.key.cut for entry in shared.store.usage() if entry.key} == {1}

@@ -1,0 +1,68 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.scoring.intervals import accuracy, grouped_accuracy, wilson
+
+
+@given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n))))
+def test_the_interval_holds_the_share_and_stays_in_range(case: tuple[int, int]) -> None:
+    n, right = case
+    interval = wilson(right / n, n)
+    assert 0 <= interval.low <= interval.value <= interval.high <= 1
+    assert interval.low < interval.high
+
+
+@given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n))))
+def test_wilson_solves_its_own_equation(case: tuple[int, int]) -> None:
+    n, right = case
+    interval = wilson(right / n, n)
+    for bound in interval.ci95:
+        if 0 < bound < 1:
+            assert math.isclose(
+                abs(right / n - bound), 1.959964 * math.sqrt(bound * (1 - bound) / n), rel_tol=1e-4, abs_tol=1e-9
+            )
+
+
+@given(st.floats(0, 1), st.integers(1, 1000))
+def test_more_witnesses_narrow_it(share: float, n: int) -> None:
+    few, many = wilson(share, n), wilson(share, 2 * n)
+    assert many.high - many.low < few.high - few.low
+
+
+@pytest.mark.parametrize(
+    ("right", "n", "low", "high"),
+    [(303, 329, 0.887, 0.946), (313, 329, 0.922, 0.970), (0, 10, 0.0, 0.278), (10, 10, 0.722, 1.0)],
+)
+def test_known_intervals(right: int, n: int, low: float, high: float) -> None:
+    assert wilson(right / n, n).ci95 == pytest.approx((low, high), abs=1e-3)
+
+
+def test_313_is_the_first_count_of_329_whose_lower_bound_passes_92_percent() -> None:
+    assert wilson(313 / 329, 329).low > 0.92 > wilson(312 / 329, 329).low
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=60))
+def test_groups_of_one_change_nothing(correct: list[bool]) -> None:
+    alone = grouped_accuracy(correct, [str(number) for number in range(len(correct))])
+    assert alone.n == len(correct)
+    assert alone.value == pytest.approx(accuracy(correct).value)
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=30), st.integers(2, 20))
+def test_copies_within_a_group_add_no_witness(correct: list[bool], copies: int) -> None:
+    groups = [str(number) for number in range(len(correct))]
+    once = grouped_accuracy(correct, groups)
+    again = grouped_accuracy(correct * copies, groups * copies)
+    assert again.n == once.n
+    assert again.ci95 == pytest.approx(once.ci95)
+    assert accuracy(correct * copies).high - accuracy(correct * copies).low < again.high - again.low
+
+
+def test_a_share_must_be_one() -> None:
+    with pytest.raises(ValueError, match="share"):
+        wilson(1.2, 10)
+    with pytest.raises(ValueError, match="groups"):
+        grouped_accuracy([True], [])

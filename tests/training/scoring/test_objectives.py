@@ -1,0 +1,100 @@
+"""Losses and metrics: against torch's and scikit-learn's own, and in stacks as alone."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score, r2_score, root_mean_squared_error
+from torch import Tensor
+
+from search_spaces import InputError
+from training.scoring.objectives import (
+    F1,
+    R2,
+    Accuracy,
+    CrossEntropy,
+    Loss,
+    RootMeanSquaredError,
+    SquaredError,
+    objective_of,
+)
+
+CPU = torch.device("cpu")
+CONFIGS = [{"label_smoothing": 0.0}, {"label_smoothing": 0.15}, {}]
+labels_and_answers = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=40)
+numbers = st.lists(st.tuples(st.floats(-50, 50), st.floats(-50, 50)), min_size=3, max_size=40)
+
+
+def labels_for(loss: Loss, n: int) -> Tensor:
+    return torch.randint(0, 3, (n,)) if isinstance(loss, CrossEntropy) else torch.randn(n)
+
+
+@pytest.mark.parametrize(("loss", "outputs"), [(CrossEntropy(3), 3), (SquaredError(), 1)])
+def test_a_stack_has_the_losses_and_gradients_that_autograd_has(loss: Loss, outputs: int) -> None:
+    torch.manual_seed(0)
+    together, labels = torch.randn(7, len(CONFIGS), outputs), labels_for(loss, 7)
+    losses, gradient = loss.stacked(CONFIGS, CPU)(together.clone(), labels)
+    for place, config in enumerate(CONFIGS):
+        mine = together[:, place].clone().requires_grad_()
+        mean = loss.mean(mine, labels, config)
+        mean.backward()  # type: ignore[no-untyped-call]
+        assert mine.grad is not None
+        torch.testing.assert_close(gradient[:, place], mine.grad)
+        torch.testing.assert_close(losses[place] / 7, mean.detach())
+
+
+@pytest.mark.parametrize(("loss", "outputs"), [(CrossEntropy(3), 3), (SquaredError(), 1)])
+def test_what_is_reported_of_each_is_the_loss_without_smoothing(loss: Loss, outputs: int) -> None:
+    torch.manual_seed(0)
+    together, labels = torch.randn(2, 9, outputs), labels_for(loss, 9)
+    each = loss.each(together, labels)
+    assert each.shape == (2, 9)
+    for mine, expected in zip(each, together, strict=True):
+        torch.testing.assert_close(mine.mean(), loss.mean(expected, labels, {}))
+
+
+@given(labels_and_answers)
+def test_f1_is_scikit_learns(pairs: list[tuple[int, int]]) -> None:
+    labels, answers = torch.tensor(pairs).T
+    value = F1(1).value(answers, labels)
+    assert value == pytest.approx(f1_score(labels == 1, answers == 1, zero_division=0.0))
+    estimate = F1(1).estimate(answers, labels)
+    assert estimate.n == len(pairs)
+    assert 0 <= estimate.low <= estimate.value == value <= estimate.high <= 1
+    assert F1(1).beside(answers, labels) == {"accuracy": Accuracy().value(answers, labels)}
+
+
+@given(numbers)
+def test_numbers_are_scored_as_by_scikit_learn(pairs: list[tuple[float, float]]) -> None:
+    labels, answers = torch.tensor(pairs, dtype=torch.float64).T
+    assert RootMeanSquaredError().value(answers, labels) == pytest.approx(root_mean_squared_error(labels, answers))
+    if float(labels.std()) > 1e-6:
+        estimate = R2().estimate(answers, labels)
+        assert estimate.value == pytest.approx(r2_score(labels, answers), abs=1e-9)
+        assert estimate.low <= estimate.value <= estimate.high
+
+
+def test_the_variance_of_equal_labels_is_explained_by_nothing() -> None:
+    assert math.isnan(R2().value(torch.ones(4), torch.ones(4)))
+
+
+def test_more_examples_narrow_the_interval() -> None:
+    chance = torch.Generator().manual_seed(0)
+    labels = torch.randn(800, generator=chance)
+    answers = labels + 0.1 * torch.randn(800, generator=chance)
+    for metric in (R2(), RootMeanSquaredError()):
+        few, many = metric.estimate(answers[:50], labels[:50]), metric.estimate(answers, labels)
+        assert many.high - many.low < (few.high - few.low) / 2
+
+
+def test_a_metric_names_its_objective() -> None:
+    assert objective_of("f1:spam", ("ham", "spam")).metric == F1(1)
+    assert objective_of("accuracy", ("a", "b", "c")).outputs == 3
+    assert objective_of("rmse", ()).outputs == 1
+    for metric, classes in (("f1:eggs", ("ham", "spam")), ("accuracy", ()), ("f1:ham", ("ham",))):
+        with pytest.raises(InputError, match="class"):
+            objective_of(metric, classes)

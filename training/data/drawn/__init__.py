@@ -1,0 +1,1 @@
+"""Photos that are drawn by our own code."""

@@ -1,0 +1,1 @@
+"""Data that others publish: fetched and unpacked."""

@@ -1,0 +1,1 @@
+"""A finished model: evaluation, ONNX and int8."""

@@ -1,0 +1,210 @@
+"""A checkpoint against labelled examples, and its answers for examples without labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from ..data import unlabelled
+from ..data.batches import evaluation_batches
+from ..data.splits import Split
+from ..lanes.checkpoint import Checkpoint
+from ..models.classifier import Classifier
+from ..models.numerics import Numerics
+from ..scoring.intervals import Estimate, accuracy
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a checkpoint is worth on a split, by its task's metric.
+
+    `score` is the metric's value, `grouped` the same with groups as witnesses, `beside` what other metrics say.
+    `accuracy`, `per_class` and `confusion` are of classes, and None or empty where labels are numbers:
+    `confusion[i][j]` counts examples of class i taken for class j.
+    Of the `score.n` examples `n_trained_on` were trained on, None where that is not known; `n_trained_on_left_out`
+    others were not scored because they were trained on.
+    `outputs` are what the model answered, in the split's order and on the CPU: logits (n, classes) or numbers (n, 1).
+    They are no part of the JSON. `note` says why the metric has no value on these labels, where it has none.
+    """
+
+    metric: str
+    score: Estimate
+    grouped: Estimate | None
+    beside: dict[str, float]
+    accuracy: Estimate | None
+    per_class: dict[str, dict[str, float]]
+    confusion: list[list[int]]
+    classes: tuple[str, ...]
+    outputs: torch.Tensor = field(repr=False, compare=False)
+    n_trained_on: int | None = None
+    n_trained_on_left_out: int = 0
+    note: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        answer: dict[str, Any] = {"metric": self.metric, "value": self.score.value, "n": self.score.n}
+        answer |= {"ci95": list(self.score.ci95), **self.beside}
+        answer |= {"n_trained_on": self.n_trained_on, "n_trained_on_left_out": self.n_trained_on_left_out}
+        if self.accuracy is not None:
+            answer |= {
+                "accuracy": self.accuracy.value,
+                "per_class": self.per_class,
+                "confusion": self.confusion,
+                "classes": list(self.classes),
+            }
+        if self.grouped is not None:
+            answer |= {
+                f"group_{self.metric}": self.grouped.value,
+                "n_groups": self.grouped.n,
+                "groups_ci95": list(self.grouped.ci95),
+            }
+        return answer
+
+
+def evaluate(checkpoint: Checkpoint, split: Split, device: torch.device) -> Evaluation:
+    """Scores all of `split`, whose labels count in the checkpoint's own order of classes."""
+    record, metric = checkpoint.record, checkpoint.objective.metric
+    outputs = predict_outputs(
+        checkpoint.classifier(as_trained=device.type == "cpu").to(device), split, device, record.numerics
+    )
+    answers = metric.answers(outputs)
+    undefined = metric.undefined(split.labels)
+    classes = _of_classes(answers, split, record.classes) if record.classes else {}
+    return Evaluation(
+        metric=record.metric,
+        score=Estimate(math.nan, len(split), -math.inf, math.inf)
+        if undefined
+        else metric.estimate(answers, split.labels),
+        grouped=metric.grouped(answers, split.labels, split.groups),
+        beside=metric.beside(answers, split.labels),
+        accuracy=classes.get("accuracy"),
+        per_class=classes.get("per_class", {}),
+        confusion=classes.get("confusion", []),
+        classes=record.classes,
+        outputs=outputs,
+        note=f"{record.metric} is not defined on these {len(split)} examples: {undefined}" if undefined else "",
+    )
+
+
+def _of_classes(answers: torch.Tensor, split: Split, classes: tuple[str, ...]) -> dict[str, Any]:
+    predicted, labels = answers.numpy(), split.labels.numpy()
+    numbers = list(range(len(classes)))
+    precision, recall, f1, support = precision_recall_fscore_support(labels, predicted, labels=numbers, zero_division=0)
+    return {
+        "accuracy": accuracy((answers == split.labels).tolist()),
+        "per_class": {
+            name: {
+                "precision": float(precision[i]),
+                "recall": float(recall[i]),
+                "f1": float(f1[i]),
+                "support": int(support[i]),
+            }
+            for i, name in enumerate(classes)
+        },
+        "confusion": confusion_matrix(labels, predicted, labels=numbers).tolist(),
+    }
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """An example that was taken for another class with `probability`; `index` is its place in the split."""
+
+    index: int
+    name: str
+    true: str
+    predicted: str
+    probability: float
+
+
+def mistakes(evaluation: Evaluation, split: Split) -> list[Mistake]:
+    """Every wrong answer, the most confident first; `split` is the one that was scored, and has classes."""
+    answers, predicted = evaluation.outputs.softmax(1), evaluation.outputs.argmax(1)
+    wrong = (predicted != split.labels).nonzero().flatten()
+    confidence = answers[wrong, predicted[wrong]]
+    return [
+        Mistake(
+            index=index,
+            name=split.names[index],
+            true=evaluation.classes[int(split.labels[index])],
+            predicted=evaluation.classes[int(predicted[index])],
+            probability=float(answers[index, predicted[index]]),
+        )
+        for index in wrong[confidence.argsort(descending=True, stable=True)].tolist()
+    ]
+
+
+@dataclass(frozen=True)
+class Residual:
+    """An example whose number was missed by `predicted - true`; `index` is its place in the split."""
+
+    index: int
+    name: str
+    true: float
+    predicted: float
+
+
+def residuals(evaluation: Evaluation, split: Split) -> list[Residual]:
+    """Every example, the worst missed first; `split` is the one that was scored, and its labels are numbers."""
+    predicted = evaluation.outputs[:, 0]
+    order = (predicted - split.labels).abs().argsort(descending=True, stable=True)
+    return [
+        Residual(index, split.names[index], float(split.labels[index]), float(predicted[index]))
+        for index in order.tolist()
+    ]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one example; `path` says where it comes from.
+
+    Of classes the likeliest one as `label`, its probability, and that of every class; else a number as `value`.
+    """
+
+    path: str
+    label: str = ""
+    probability: float = 0.0
+    probabilities: dict[str, float] = field(default_factory=dict)
+    value: float | None = None
+
+
+def predict(checkpoint: Checkpoint, paths: Sequence[Path], device: torch.device) -> list[Prediction]:
+    """The answers for image files, for the lines of text files, or for the rows of CSV files.
+
+    Raises:
+        InputError: a file is not there, or not what the checkpoint was trained on.
+    """
+    record = checkpoint.record
+    inputs, names = unlabelled(record.kind, paths, record.resolution)
+    split = Split(inputs, torch.arange(len(inputs)), torch.zeros(len(inputs), dtype=torch.int64), (), names)
+    outputs = predict_outputs(
+        checkpoint.classifier(as_trained=device.type == "cpu").to(device), split, device, record.numerics
+    )
+    if not record.classes:
+        return [Prediction(name, value=value) for name, value in zip(names, outputs[:, 0].tolist(), strict=True)]
+    answers = []
+    for name, row in zip(names, outputs.softmax(1).tolist(), strict=True):
+        best = max(range(len(row)), key=row.__getitem__)
+        named = dict(zip(record.classes, row, strict=True))
+        answers.append(Prediction(name, record.classes[best], row[best], named))
+    return answers
+
+
+@torch.inference_mode()
+def predict_outputs(model: Classifier, split: Split, device: torch.device, numerics: Numerics) -> torch.Tensor:
+    """Logits (n, classes), or numbers (n, 1), of a split in its order, on the CPU.
+
+    The model is left in evaluation mode.
+    """
+    model.eval()
+    parts = []
+    for stored in evaluation_batches(split, device):
+        inputs = model.prepared(stored, numerics.memory_format)
+        with numerics.autocast(device):
+            features = model.suffix(inputs, 0)
+        parts.append(model.answers(features).cpu())
+    return torch.cat(parts)

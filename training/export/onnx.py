@@ -1,0 +1,336 @@
+"""A checkpoint as an ONNX file, which answers without torch and without pomona.
+
+The file takes what a client holds:
+- once Pillow has resized a photo, bytes, uint8 (batch, R, R, 3), RGB, also where the model itself is grey. Scaling to
+  0..1 and the backbone's normalisation are part of the graph;
+- the numbers of a table's rows as they are, float32 (batch, features), or float64 where the digits of a column take
+  that. Standardising them is part of the graph;
+- the bytes of a text, uint8 (batch, bytes). Words, their counting and hashing are part of the graph.
+
+So a client needs no constants, no vocabulary and no order of axes that it could get wrong, and one that sends another
+type is refused. How a photo or a text becomes its bytes, and which columns a row has, stands in the file's metadata,
+under names that begin with `pomona.`, beside the classes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from search_spaces import InputError, is_numeric
+
+from ..data import Kind
+from ..data.batches import as_input, to_floats
+from ..data.decode import DECODING
+from ..data.splits import Split
+from ..data.texts import BYTES
+from ..lanes.checkpoint import Checkpoint
+from ..machine.environment import versions
+from ..machine.files import atomic_path
+from ..models.classifier import Classifier
+from ..models.numerics import Numerics
+from ..scoring.intervals import Estimate, accuracy
+from .evaluate import predict_outputs
+
+SUFFIX = ".onnx"
+OPSET = 17
+"""The first with LayerNormalization; every runtime of the last years reads it."""
+FORMAT = 1
+IMAGES = "images"
+"""The name of the input of a model of images."""
+MOST_EXAMPLES = 400
+"""More are not looked at: the files are compared, not the model judged."""
+
+# Times the largest output; of logits, which may all be small, times 1 at least. Two libraries that add up in another
+# order are a hundredth of that apart.
+_TOLERANCE = 1e-4
+_BATCH = 32
+# onnxruntime's names of what a file takes.
+_INPUT_TYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(double)": np.float64}
+_PHOTO = {
+    "decoding": DECODING,
+    "frame": "the first, upright by its EXIF orientation, RGB, transparent parts on white",
+    "grey of 16 or 32 bits": "by the smallest of 8, 10, 12, 14 and 16 bits that holds the file's largest value",
+    "jpeg": "Pillow's draft mode for (2 * resolution, 2 * resolution)",
+    "resize": "the whole picture to (resolution, resolution), aspect not kept, Pillow's BICUBIC with reducing_gap 3.0",
+    "input": "uint8 (batch, resolution, resolution, 3)",
+    "inside the model": "input / 255, its ITU-R BT.601 luma where mean has one value, minus mean, divided by std",
+}
+_TABLE = {
+    "input": "floats (batch, features), the numbers as they are, in the order of columns, without the last one",
+    "inside the model": "minus the training rows' mean, divided by their deviation",
+}
+_TEXT = {
+    "encoding": "UTF-8, zero bytes left out, cut to `bytes`, zeros after a shorter text",
+    "bytes": BYTES,
+    "input": "uint8 (batch, bytes)",
+    "inside the model": "lower case, words and n-grams, hashing",
+}
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a file is asked and answers: the names, and the shape and type of one input."""
+
+    input: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    output: str
+
+    @staticmethod
+    def of(kind: Kind, resolution: int, numbers: torch.dtype = torch.float32) -> Signature:
+        """`numbers` is the type of a table's."""
+        output = "values" if is_numeric(kind.metric) else "logits"
+        match kind.modality:
+            case "tabular":
+                return Signature("table", (len(kind.columns) - 1,), numbers, output)
+            case "text":
+                return Signature("texts", (BYTES,), torch.uint8, output)
+        return Signature(IMAGES, (resolution, resolution, 3), torch.uint8, output)
+
+
+@dataclass(frozen=True, eq=False)
+class Export:
+    """An ONNX file, as compared with torch on the examples of `seen`.
+
+    `max_difference` is the largest between two outputs, `tolerance` what was allowed. `score` is the value of the
+    task's metric on these examples, by the file's answers; `correct` has one entry an example where there are classes.
+    """
+
+    file: Path
+    bytes: int
+    opset: int
+    kind: Kind
+    classes: tuple[str, ...]
+    resolution: int
+    max_difference: float
+    tolerance: float
+    seen: Split
+    score: Estimate
+    correct: tuple[bool, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Of images with `resolution` and `images`, of a table with `columns`, of classes with `accuracy`."""
+        told: dict[str, Any] = {
+            "file": str(self.file),
+            "bytes": self.bytes,
+            "opset": self.opset,
+            "modality": self.kind.modality,
+            "classes": list(self.classes),
+            "max_difference": self.max_difference,
+            "tolerance": self.tolerance,
+            "metric": self.kind.metric,
+            "value": self.score.value,
+            "n": self.score.n,
+            "ci95": list(self.score.ci95),
+        }
+        if self.kind.modality == "image":
+            told |= {"resolution": self.resolution, "images": len(self.seen)}
+        if self.kind.columns:
+            told |= {"columns": list(self.kind.columns)}
+        if self.correct:
+            told |= {"accuracy": accuracy(self.correct).value}
+        return told
+
+
+class Deployed(nn.Module):
+    """What a client holds, as a split holds it -> logits (N, classes) or numbers (N, 1)."""
+
+    def __init__(self, model: Classifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return cast(torch.Tensor, self.model(self.model.prepared(inputs, torch.contiguous_format)))
+
+
+def export_onnx(checkpoint: Checkpoint, file: Path, split: Split) -> Export:
+    """Writes `checkpoint` to `file` once onnxruntime answers as torch does, both in fp32, on examples of `split`.
+
+    Of more than `MOST_EXAMPLES`, that many drawn at random (the same ones each time) are compared.
+
+    Raises:
+        InputError: onnx or onnxruntime is missing, the backbone can't be exported, the answers differ by more than
+            the tolerance, or `file` can't be written. What stood at `file` before is unchanged.
+    """
+    for name in ("onnx", "onnxruntime"):
+        library(name)
+    if file.suffix != SUFFIX:
+        raise InputError(f"an ONNX file is named {file.stem}{SUFFIX}, not {file.name!r}")
+    record, model = checkpoint.record, checkpoint.classifier()
+    if record.modality == "image":
+        seen = photos_of(split, record.resolution, most=MOST_EXAMPLES)
+    else:
+        seen = sample_of(split, most=MOST_EXAMPLES)
+    expected = predict_outputs(model, seen, torch.device("cpu"), Numerics()).numpy()
+    tolerance = _TOLERANCE * max(1.0 if record.classes else 0.0, float(np.abs(expected - record.offset).max()))
+    with atomic_path(file) as temporary:
+        try:
+            # As many bits as the columns are standardised with.
+            fitted = next(model.stages[0].buffers(), None) if record.modality == "tabular" else None
+            numbers = torch.float32 if fitted is None else fitted.dtype
+            write_graph(model, Signature.of(record.kind, record.resolution, numbers), temporary)
+        except torch.onnx.OnnxExporterError as problem:
+            reason = str(problem).strip().splitlines()[0]
+            raise InputError(f"{record.config.get('backbone')} can't be exported to ONNX: {reason}") from None
+        describe(temporary, metadata(checkpoint, model, "fp32"))
+        found = answers(open_session(temporary), seen)
+        difference = float(np.abs(found - expected).max())
+        # Written so that a difference that is no number fails too.
+        if not difference <= tolerance:
+            raise InputError(
+                f"{file} is not written: onnxruntime and torch differ by {difference:.1e} on {len(seen)} examples, "
+                f"{tolerance:.1e} is allowed; the backbone may use an operation that the two understand differently"
+            )
+    metric = checkpoint.objective.metric
+    return Export(
+        file=file,
+        bytes=file.stat().st_size,
+        opset=OPSET,
+        kind=record.kind,
+        classes=record.classes,
+        resolution=record.resolution,
+        max_difference=difference,
+        tolerance=tolerance,
+        seen=seen,
+        score=metric.estimate(metric.answers(torch.from_numpy(found)), seen.labels),
+        correct=right(found, seen) if record.classes else (),
+    )
+
+
+def write_graph(model: Classifier, signature: Signature, file: Path) -> None:
+    """The graph of `Deployed(model)` for any number of examples, without metadata; `model` is frozen by it.
+
+    By the exporter that traces: torch's newer one gives the same graph but asks for one more library, onnxscript.
+    """
+    deployed = Deployed(model).eval().requires_grad_(False)
+    example = torch.zeros(2, *signature.shape, dtype=signature.dtype)
+    # It warns that it is the older one, and of every shape that it takes for constant, as all but the batch are here.
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            deployed,
+            (example,),
+            str(file),
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=[signature.input],
+            output_names=[signature.output],
+            dynamic_axes={signature.input: {0: "batch"}, signature.output: {0: "batch"}},
+        )
+
+
+def metadata(checkpoint: Checkpoint, model: Classifier, precision: str) -> dict[str, str]:
+    """What a client must know, and where the model comes from; all but text is JSON."""
+    record = checkpoint.record
+    entries: dict[str, Any] = {
+        "format": FORMAT,
+        "task": record.task,
+        "modality": record.modality,
+        "metric": record.metric,
+        "classes": record.classes,
+        "columns": record.columns,
+        **_input_entries(record.modality, model),
+        "precision": precision,
+        "version": versions().get("pomona", ""),
+        "source": record.source,
+        "fingerprint": record.fingerprint,
+        "config": record.config,
+        "value": record.value,
+        "n": record.n,
+        "ci95": record.ci95,
+    }
+    return {
+        f"pomona.{name}": value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+        for name, value in entries.items()
+    }
+
+
+def _input_entries(modality: str, model: Classifier) -> dict[str, Any]:
+    match modality:
+        case "tabular":
+            return {"table": _TABLE}
+        case "text":
+            return {"text": _TEXT}
+    mean, std = (cast(torch.Tensor, values).flatten().tolist() for values in (model.mean, model.std))
+    return {
+        "resolution": model.resolution,
+        "mean": [round(value, 6) for value in mean],
+        "std": [round(value, 6) for value in std],
+        "photo": _PHOTO,
+    }
+
+
+def describe(file: Path, entries: dict[str, str]) -> None:
+    """Gives the model in `file` these metadata in place of its own."""
+    onnx = library("onnx")
+    model = onnx.load(str(file))
+    onnx.helper.set_model_props(model, entries)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(file))
+
+
+def open_session(file: Path) -> Any:
+    """An onnxruntime session on the CPU."""
+    runtime = library("onnxruntime")
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3
+    # Else threads that spin after one model's answer take the cores from the next one, whose time is measured.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+
+
+def answers(session: Any, split: Split) -> NDArray[Any]:
+    """Logits (n, classes) or numbers (n, 1) of a split in its order."""
+    (asked,) = session.get_inputs()
+    dtype = _INPUT_TYPES[asked.type]
+    parts = []
+    for start in range(0, len(split), _BATCH):
+        inputs, _ = split.take(torch.arange(start, min(start + _BATCH, len(split))))
+        parts.append(session.run(None, {asked.name: inputs.numpy().astype(dtype, copy=False)})[0])
+    return np.concatenate(parts)
+
+
+def right(logits: NDArray[Any], split: Split) -> tuple[bool, ...]:
+    """Whether the likeliest class of each example is its label."""
+    return tuple(bool(hit) for hit in logits.argmax(1) == split.labels.numpy())
+
+
+def photos_of(split: Split, resolution: int, *, most: int) -> Split:
+    """`sample_of` photos as a client would send them: bytes (n, resolution, resolution, 3), small or grey ones too."""
+    sample = sample_of(split, most=most)
+    images = sample.inputs
+    if images.shape[1:] == (resolution, resolution, 3):
+        return sample
+    floats = as_input(to_floats(images, images.device), resolution, 3)
+    return replace(sample, inputs=(255 * floats).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous())
+
+
+def sample_of(split: Split, *, most: int) -> Split:
+    """`split`, or `most` of its examples drawn at random, the same ones each time, as a pool of their own."""
+    chosen = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))[:most].sort().values
+    inputs, labels = split.take(chosen)
+    return Split(inputs, torch.arange(len(chosen)), labels, (), tuple(split.names[row] for row in chosen.tolist()))
+
+
+def library(name: str) -> Any:
+    """The module `name` of onnx or onnxruntime.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as missing:
+        if missing.name not in ("onnx", "onnxruntime"):
+            raise
+        raise InputError(f"the export needs {missing.name}: pip install 'pomona[onnx]'") from None

@@ -1,0 +1,138 @@
+"""A split as the trials of one structure see it: batches of labels and of what stands at any cut of the backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from ..data.augment import DRAWS
+from ..data.batches import EVALUATION_BATCH, generator_of, order_of
+from ..data.splits import Split
+from ..models.structure import Structure
+from .prefixes import Prefixes
+from .streaming import Stream
+from .views import view_at, view_draws
+
+
+class Pass:
+    """One way through a split: an epoch of training, or one scoring.
+
+    What is kept at a cut is read, everything else is computed for each batch from the deepest cut that is there.
+    """
+
+    def __init__(
+        self,
+        prefixes: Prefixes,
+        structure: Structure,
+        split: Split,
+        order: Sequence[torch.Tensor],
+        *,
+        strength: int,
+        view: int | None,
+        chance: torch.Generator | None = None,
+    ) -> None:
+        self.prefixes = prefixes
+        self.structure = structure
+        self.split = split
+        self.order = order
+        self._strength = strength
+        self._view = view
+        self._chance = chance
+        self._blocks: dict[int, torch.Tensor | None] = {}
+        self._stream = Stream(order, prefixes.device)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def batches(self) -> Iterator[Batch]:
+        # New numbers for each run through the pass would make its batches differ.
+        fresh = self._strength > 0 and self._view is None
+        draws = torch.rand(len(self.split), DRAWS, generator=self._chance) if fresh else None
+        start = 0
+        for number, index in enumerate(self.order):
+            yield Batch(self, number, index, None if draws is None else draws[start : start + len(index)])
+            start += len(index)
+
+    def kept(self, cut: int) -> bool:
+        """Whether what stands at `cut` need not be computed for each batch."""
+        return self.block(cut) is not None
+
+    def block(self, cut: int) -> torch.Tensor | None:
+        if cut not in self._blocks:
+            augmented = self._strength > 0
+            keeps = self.prefixes.kept(self.split, self.structure, cut, augmented=augmented)
+            self._blocks[cut] = (
+                self.prefixes.block(self.split, self.structure, cut, strength=self._strength, view=self._view or 0)
+                if keeps
+                else None
+            )
+        return self._blocks[cut]
+
+    def rows(self, source: torch.Tensor, batch: Batch, places: torch.Tensor | None = None) -> torch.Tensor:
+        """Rows of `source` for a batch, on the device: from there where it lies there, else streamed in blocks."""
+        device = self.prefixes.device
+        if source.device.type != device.type:
+            return self._stream.rows(source, batch.number, places)
+        index = batch.index if places is None else places[batch.index]
+        return source[index.to(source.device)]
+
+    def images(self, batch: Batch, draws: torch.Tensor | None) -> torch.Tensor:
+        if self._strength and self._view is not None:
+            keys = self.split.keys or self.split.names
+            draws = view_draws([keys[i] for i in batch.index.tolist()], self._view)
+        pixels = self.rows(self.prefixes.pool(self.split), batch, self.split.rows)
+        return self.prefixes.inputs(pixels, self.structure, self._strength, draws)
+
+
+class Batch:
+    """Some examples of a pass; what it computes at a cut stays with it for whoever comes next."""
+
+    def __init__(self, way: Pass, number: int, index: torch.Tensor, draws: torch.Tensor | None) -> None:
+        self._pass = way
+        self.number = number
+        self.index = index
+        self._draws = draws
+        self._at: dict[int, torch.Tensor] = {}
+        self.labels = way.split.labels[index].to(way.prefixes.device, non_blocking=True)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def at(self, cut: int) -> torch.Tensor:
+        """The output of the first `cut` stages for these examples; after the last stage, pooled features (n, width)."""
+        if cut not in self._at:
+            self._at[cut] = self._computed(cut)
+        return self._at[cut]
+
+    def _computed(self, cut: int) -> torch.Tensor:
+        way = self._pass
+        prefixes = way.prefixes
+        if cut and (block := way.block(cut)) is not None:
+            return prefixes.as_activations(way.rows(block, self))
+        if cut == 0:
+            return way.images(self, self._draws)
+        # The nearest cut that this batch has already, or that is kept.
+        start = next((c for c in range(cut - 1, 0, -1) if c in self._at or way.kept(c)), 0)
+        return prefixes.forward(way.structure.backbone, self.at(start), start, cut)
+
+
+def training_pass(prefixes: Prefixes, structure: Structure, split: Split, *, seed: int, tick: int) -> Pass:
+    """Epoch `tick` of 1, 2, ... of a group whose order is decided by `seed`."""
+    order = order_of(len(split), structure.batch_size, seed=seed, epoch=tick)
+    view = view_at(structure, tick)
+    return Pass(
+        prefixes,
+        structure,
+        split,
+        order,
+        strength=structure.augmentation,
+        view=view,
+        chance=generator_of(seed, tick, 1),
+    )
+
+
+def scoring_pass(prefixes: Prefixes, structure: Structure, split: Split) -> Pass:
+    """All of `split` in its own order, not augmented."""
+    order = torch.split(torch.arange(len(split)), EVALUATION_BATCH)
+    return Pass(prefixes, structure, split, order, strength=0, view=0)

@@ -1,0 +1,33 @@
+"""Augmented views of an image: a bank of a few that take turns, or a new one in every epoch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from ..data.augment import DRAWS
+from ..models.structure import Structure
+
+# What a bank's numbers are made from; to be raised when the views that come out change.
+_BANK = 1
+
+
+def view_at(structure: Structure, tick: int) -> int | None:
+    """Which view of the bank is seen in epoch `tick` of 1, 2, ...; None where every epoch sees a new one."""
+    return (tick - 1) % structure.views if structure.views else None
+
+
+def view_draws(keys: Sequence[str], view: int) -> torch.Tensor:
+    """Uniform numbers (n, DRAWS) in 0..1 for `augment`: a function of each image's key and of `view` alone.
+
+    They do not depend on the other images, on the split or on a seed, so that every trial that wants a view wants the
+    same one. All strengths share them: a stronger view is the same change, further.
+    """
+    digests = b"".join(
+        hashlib.blake2b(f"{_BANK} {view} {key}".encode(), digest_size=4 * DRAWS).digest() for key in keys
+    )
+    numbers = np.frombuffer(digests, dtype="<u4").reshape(len(keys), DRAWS) >> 8
+    return torch.from_numpy(numbers.astype(np.float32) / np.float32(2**24))

@@ -1,0 +1,369 @@
+"""Trials of one structure that train together: one order of the data, one prefix, one computation where that pays.
+
+While their backbone is frozen, the lanes' heads are stacked (`heads.py`). A lane that trains stages runs its suffix by
+itself on the prefix that all share (`suffix.py`): fused suffixes were measured and do not pay on a CPU
+(docs/decisions/0009). Lanes come and go between epochs.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from search_spaces import Config, InputError, Task
+
+from ..data.batches import batch_count
+from ..data.splits import Splits
+from ..frozen.prefixes import Prefixes
+from ..frozen.source import Pass, scoring_pass, training_pass
+from ..machine.environment import environment
+from ..machine.interrupts import uninterrupted
+from ..machine.memory import spare_the_collector
+from ..machine.seeds import number_of
+from ..models.backbones import Backbone, needs_weights
+from ..models.classifier import Classifier, Head
+from ..models.structure import Phase, Structure, phases_of, structure_of
+from ..scoring.objectives import objective_of
+from .heads import HeadShape, HeadStack, stacked
+from .lane_state import LaneState
+from .optimisation import make_optimizer
+from .results import EpochResult, FitResult, State
+from .suffix import SuffixTrainer
+
+OnBatch = Callable[[int, int], None]
+
+
+@dataclass(eq=False)
+class Lane:
+    """One trial of a group. `start` is the tick of its first epoch; `curve` and `answers` are of its whole epochs."""
+
+    key: int
+    config: Config
+    seed: int
+    start: int
+    phases: tuple[Phase, ...]
+    head: Head
+    optimizer: torch.optim.Optimizer
+    parameters: int
+    curve: list[EpochResult] = field(default_factory=list)
+    answers: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
+    seconds: float = 0.0
+
+    def phase_of(self, epoch: int) -> Phase:
+        return next(phase for phase in self.phases if phase.first <= epoch < phase.first + phase.epochs)
+
+
+class LaneGroup:
+    """Lanes of one structure. `tick` counts the group's epochs, and decides what data the next one sees."""
+
+    def __init__(
+        self,
+        task: Task,
+        splits: Splits,
+        structure: Structure,
+        *,
+        epochs: int,
+        seed: int,
+        prefixes: Prefixes,
+        tick: int = 0,
+        rewindable: bool = False,
+    ) -> None:
+        """`seed` decides the order of the data. `rewindable` allows `rewind` after an epoch that did not end."""
+        if epochs < 1:
+            raise InputError(f"epochs must be at least 1, not {epochs}")
+        spare_the_collector()
+        self.task = task
+        self.splits = splits
+        self.structure = structure
+        self.epochs = epochs
+        self.tick = tick
+        self.prefixes = prefixes = prefixes.fitted_to(splits)
+        self.objective = objective_of(task.metric, splits.classes, splits.offset)
+        self._seed = seed
+        self._rewindable = rewindable
+        self._backbone: Backbone = prefixes.backbone(structure.backbone)
+        self._stages = len(self._backbone.stages)
+        self._batches = batch_count(len(splits.train), structure.batch_size)
+        self._lanes: dict[int, Lane] = {}
+        self._stacks: dict[HeadShape, HeadStack] = {}
+        self._suffixes: dict[int, SuffixTrainer] = {}
+        self._restores: list[Callable[[], None]] = []
+
+    def __len__(self) -> int:
+        return len(self._lanes)
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        return tuple(self._lanes.values())
+
+    @property
+    def saves_by_company(self) -> bool:
+        """Whether lanes cost less side by side than one after another: as heads, or where the prefix is not kept."""
+        cut, augmented = self.structure.cut, self.structure.augmentation > 0
+        return cut == self._stages or not self.prefixes.kept(
+            self.splits.train, self.structure, cut, augmented=augmented
+        )
+
+    def add(self, key: int, config: Config, *, seed: int, resume: LaneState | None = None) -> None:
+        """A lane joins; its first epoch is the group's next one.
+
+        Raises:
+            InputError: the config is outside the task's space or of another structure.
+        """
+        config = self.task.space.validate(config)
+        if structure_of(config, self._stages) != self.structure:
+            raise InputError(f"a lane of {self.structure} can't have the config {config}")
+        with torch.random.fork_rng(self._cuda()):
+            torch.manual_seed(number_of(seed, 0, 2))
+            head = Head(self._backbone.widths[-1], self.objective.outputs, config).to(self.prefixes.device)
+        lane = Lane(
+            key=key,
+            config=config,
+            seed=seed,
+            start=self.tick + 1,
+            phases=phases_of(config, self.structure, self._stages, self.epochs),
+            head=head,
+            optimizer=make_optimizer(config, head.parameters()),
+            parameters=sum(p.numel() for module in (*self._backbone.stages, head) for p in module.parameters()),
+        )
+        self._lanes[key] = lane
+        if resume is not None:
+            lane.start = self.tick + 1 - len(resume.curve)
+            lane.curve = list(resume.curve)
+            lane.answers = lane.answers if resume.answers is None else resume.answers
+            lane.seconds = resume.seconds
+        done = len(lane.curve)
+        try:
+            self._place(lane, lane.phase_of(min(done + 1, self.epochs)), resume)
+            if done and len(lane.answers) == 0:
+                runner = next(runner for runner in self._runners() if key in runner.keys)
+                lane.answers = self._score([runner])[key][1]
+        except BaseException:
+            # Half a lane would break the others' next epoch.
+            self.drop([key])
+            raise
+
+    def drop(self, keys: Sequence[int]) -> None:
+        """Lanes leave; they cost nothing from then on."""
+        with uninterrupted():
+            for key in keys:
+                del self._lanes[key]
+                self._suffixes.pop(key, None)
+            for shape, stack in list(self._stacks.items()):
+                if set(keys) & set(stack.keys):
+                    stack.remove(keys)
+                if not len(stack):
+                    del self._stacks[shape]
+
+    def train_epoch(self, on_batch: OnBatch | None = None) -> dict[int, EpochResult]:
+        """One epoch of every lane, then a scoring on the validation split. The result of each by its key.
+
+        `on_batch` is called with (batches done, batches of this epoch, over all that trains); what it or the prefixes'
+        `check_stop` raises passes through, as does running out of memory.
+        """
+        if self._rewindable:
+            self._restores = [runner.snapshot() for runner in self._runners()]
+        runners, started = self._runners(), time.perf_counter()
+        way = training_pass(self.prefixes, self.structure, self.splits.train, seed=self._seed, tick=self.tick + 1)
+        losses: dict[int, float] = {}
+        seconds: dict[int, float] = {}
+        from_kept = {key for runner in runners if self._reads_kept(way, runner) for key in runner.keys}
+        with torch.random.fork_rng(self._cuda()):
+            total, done = len(way) * len(runners), 0
+            for together in self._schedule(way, runners):
+                began = time.perf_counter()
+                for runner in together:
+                    runner.begin(self.tick + 1, way.order)
+                for batch in way.batches():
+                    for runner in together:
+                        runner.step(batch)
+                        done += 1
+                        if on_batch is not None:
+                            on_batch(done, total)
+                for runner in together:
+                    losses |= dict(zip(runner.keys, runner.end(len(self.splits.train)), strict=True))
+                share = (time.perf_counter() - began) / sum(len(runner.keys) for runner in together)
+                seconds |= {key: share for runner in together for key in runner.keys}
+            scores = self._score(runners)
+        # Prefixes that had to be computed, and the scoring, are for all.
+        common = (time.perf_counter() - started - sum(seconds.values())) / max(len(self._lanes), 1)
+        with uninterrupted():
+            self.tick += 1
+            self._restores = []
+            return {lane.key: self._record(lane, losses, scores, seconds, common, from_kept) for lane in self.lanes}
+
+    def rewind(self) -> None:
+        """Brings back the state after the last whole epoch, once `train_epoch` was left by an exception."""
+        for restore in self._restores:
+            restore()
+        self._restores = []
+
+    def state(self, key: int) -> LaneState:
+        """What a lane needs to go on later, in this group or in another at the same tick."""
+        lane = self._lanes[key]
+        head, optimizer, trained = self._modules(lane)
+        tensors = {f"model.head.{name}": _kept(tensor) for name, tensor in head.state_dict().items()}
+        for number, stage in trained.items():
+            tensors |= {f"model.stages.{number}.{name}": _kept(tensor) for name, tensor in stage.state_dict().items()}
+        if len(lane.curve) < self.epochs:  # nothing can need it after the last
+            for number, state in optimizer.state_dict()["state"].items():
+                for name, tensor in state.items():
+                    tensors[f"optimizer.{number}.{name}"] = _kept(torch.as_tensor(tensor))
+        return LaneState(tensors, tuple(lane.curve), lane.answers, lane.seconds)
+
+    def model(self, key: int) -> Classifier:
+        """A lane's model as it is now. It shares its frozen stages, and may share the others: not to be trained."""
+        if key in self._suffixes:
+            return self._suffixes[key].model
+        head, _, _ = self._modules(self._lanes[key])
+        return Classifier(self._backbone, self._lanes[key].config, head)
+
+    def result(self, key: int, state: State, reason: str = "") -> FitResult:
+        """How a lane ended. Of one that diverged, everything is that of the last epoch whose loss was finite."""
+        lane, valid, metric = self._lanes[key], self.splits.valid, self.objective.metric
+        scored = len(lane.answers) > 0
+        curve = tuple(epoch for epoch in lane.curve if math.isfinite(epoch.loss))
+        return FitResult(
+            state=state,
+            reason=reason,
+            value=curve[-1].value if curve else None,
+            curve=curve,
+            seconds=lane.seconds,
+            seed=lane.seed,
+            estimate=metric.estimate(lane.answers, valid.labels) if scored else None,
+            grouped=metric.grouped(lane.answers, valid.labels, valid.groups) if scored else None,
+            beside=metric.beside(lane.answers, valid.labels) if scored else {},
+            answers=tuple(lane.answers.tolist()),
+            parameters=lane.parameters,
+            environment=environment(self.prefixes.device)
+            | {
+                "numerics": str(self.prefixes.numerics),
+                "weights": f"{self._backbone.origin} ({self._backbone.weights_digest})",
+            },
+            start=lane.start,
+        )
+
+    def _runners(self) -> list[HeadStack | SuffixTrainer]:
+        return [*self._stacks.values(), *self._suffixes.values()]
+
+    def _schedule(self, way: Pass, runners: list[HeadStack | SuffixTrainer]) -> list[list[HeadStack | SuffixTrainer]]:
+        """Who goes through the epoch together.
+
+        Where the prefix is kept, one after the other, as each one's weights then stay in the processor's caches. Where
+        it is computed for each batch, all together, so that it is computed once.
+        """
+        cuts = {self._stages for stack in self._stacks.values() if len(stack)}
+        cuts |= {self.structure.cut for _ in self._suffixes}
+        if all(way.kept(cut) for cut in cuts):
+            return [[runner] for runner in runners]
+        return [runners]
+
+    def _reads_kept(self, way: Pass, runner: HeadStack | SuffixTrainer) -> bool:
+        """Whether a runner reads what pretrained stages gave earlier; pixels that are only scaled don't count."""
+        cut = self.structure.cut if isinstance(runner, SuffixTrainer) else self._stages
+        return needs_weights(self.structure.backbone) and way.kept(cut)
+
+    def _score(self, runners: list[HeadStack | SuffixTrainer]) -> dict[int, tuple[float, torch.Tensor]]:
+        split = self.splits.valid
+        parts: list[list[torch.Tensor]] = [[] for _ in runners]
+        for batch in scoring_pass(self.prefixes, self.structure, split).batches():
+            self.prefixes.check_stop()
+            for position, runner in enumerate(runners):
+                parts[position].append(runner.logits(batch))
+        labels = split.labels.to(self.prefixes.device)
+        scores = {}
+        for runner, logits in zip(runners, parts, strict=True):
+            outputs = torch.cat(logits, 1)
+            losses = self.objective.loss.each(outputs, labels).mean(1).tolist()
+            answers = self.objective.absolute(self.objective.metric.answers(outputs).cpu())
+            for place, key in enumerate(runner.keys):
+                scores[key] = (losses[place], answers[place])
+        return scores
+
+    def _record(
+        self,
+        lane: Lane,
+        losses: dict[int, float],
+        scores: dict[int, tuple[float, torch.Tensor]],
+        seconds: dict[int, float],
+        common: float,
+        from_kept: Container[int],
+    ) -> EpochResult:
+        epoch = len(lane.curve) + 1
+        phase = lane.phase_of(epoch)
+        valid_loss, predictions = scores[lane.key]
+        if math.isfinite(losses[lane.key]):
+            lane.answers = predictions
+        result = EpochResult(
+            epoch=epoch,
+            epochs=self.epochs,
+            loss=losses[lane.key],
+            valid_loss=valid_loss,
+            value=self.objective.metric.value(predictions, self.splits.valid.labels),
+            seconds=seconds[lane.key],
+            images=len(self.splits.train),
+            trained_stages=self._stages - phase.cut,
+            from_kept=lane.key in from_kept,
+        )
+        lane.curve.append(result)
+        lane.seconds += seconds[lane.key] + common
+        if epoch < self.epochs and (following := lane.phase_of(epoch + 1)) is not phase:
+            self._place(lane, following, None)
+        return result
+
+    def _place(self, lane: Lane, phase: Phase, resume: LaneState | None) -> None:
+        """Puts a lane where `phase` trains it: into the stack of its head's shape, or beside it with its own stages."""
+        done = max(len(lane.curve) + 1 - phase.first, 0)
+        shape = HeadShape.of(lane.config, self._backbone.widths[-1], self.objective.outputs)
+        if phase.cut == self._stages:
+            if resume is not None:
+                resume.restore(lane.head, lane.optimizer, {})
+            new = HeadStack(shape, self.prefixes.device, self._stages, self.prefixes.numerics, loss=self.objective.loss)
+            stack = self._stacks.setdefault(shape, new)
+            place = stacked(lane.key, lane.config, phase, self._batches, seed=lane.seed, done=done)
+            stack.add(place, lane.head, lane.optimizer)
+            return
+        if (stack_before := self._stacks.get(shape)) is not None and lane.key in stack_before.keys:
+            stack_before.copy_to(lane.key, lane.head, lane.optimizer)
+            stack_before.remove([lane.key])
+            if not len(stack_before):
+                del self._stacks[shape]
+        suffix = SuffixTrainer(
+            lane.key,
+            lane.config,
+            self._backbone,
+            lane.head,
+            phase,
+            self._batches,
+            seed=lane.seed,
+            done=done,
+            numerics=self.prefixes.numerics,
+            device=self.prefixes.device,
+            loss=self.objective.loss,
+        )
+        if resume is not None:
+            own = dict(list(enumerate(suffix.model.stages))[phase.cut :])
+            resume.restore(lane.head, suffix.optimizer, own)
+        self._suffixes[lane.key] = suffix
+
+    def _modules(self, lane: Lane) -> tuple[Head, torch.optim.Optimizer, dict[int, torch.nn.Module]]:
+        """A lane's head and optimizer as they are now, and the stages that it trains, by number."""
+        if (suffix := self._suffixes.get(lane.key)) is not None:
+            cut = self.structure.cut
+            return lane.head, suffix.optimizer, dict(list(enumerate(suffix.model.stages))[cut:])
+        for stack in self._stacks.values():
+            if lane.key in stack.keys:
+                stack.copy_to(lane.key, lane.head, lane.optimizer)
+        return lane.head, lane.optimizer, {}
+
+    def _cuda(self) -> list[torch.device]:
+        return [self.prefixes.device] if self.prefixes.device.type == "cuda" else []
+
+
+def _kept(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy on the CPU in the plain layout: safetensors takes no channels_last."""
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)

@@ -1,0 +1,111 @@
+"""What training gives back: values, not exceptions."""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..scoring.intervals import Estimate
+
+
+class State(enum.StrEnum):
+    """How a trial ended. Anything but `complete` has a reason."""
+
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    INFEASIBLE = "infeasible"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """One epoch: `value` of the metric on the validation split, seconds of training, and images trained on.
+
+    Losses are means, in nats or in squared units of the target. `from_kept`: what trained read kept outputs of
+    pretrained frozen stages, and no pictures went through these.
+    """
+
+    epoch: int
+    epochs: int
+    loss: float
+    valid_loss: float
+    value: float
+    seconds: float
+    images: int
+    trained_stages: int
+    from_kept: bool = False
+
+    @property
+    def examples_per_second(self) -> float:
+        return self.images / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """One config trained once. `value` is that of the last epoch, `seconds` all of it with evaluation.
+
+    `estimate` is the value with its interval on the validation split, `grouped` the same with groups as witnesses, and
+    `beside` what other metrics say. `answers` has an entry for each validation example, in the split's order: the
+    number of a class, or a number. `start` is the tick of the first epoch: with the seed, what decides the order in
+    which the data was seen.
+    """
+
+    state: State
+    reason: str
+    value: float | None
+    curve: tuple[EpochResult, ...]
+    seconds: float
+    seed: int
+    estimate: Estimate | None = None
+    grouped: Estimate | None = None
+    beside: dict[str, float] = field(default_factory=dict)
+    answers: tuple[float, ...] = ()
+    parameters: int = 0
+    checkpoint: Path | None = None
+    environment: dict[str, Any] = field(default_factory=dict)
+    start: int = 1
+
+    @property
+    def n(self) -> int:
+        """Examples that the value was measured on."""
+        return self.estimate.n if self.estimate else 0
+
+    @property
+    def images(self) -> int:
+        return sum(epoch.images for epoch in self.curve)
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Examples that went through the network a second, in the last phase of training; without evaluation.
+
+        None where that phase read kept outputs of frozen stages: then it is `features_per_second`.
+        """
+        return self._speed(from_kept=False)
+
+    @property
+    def features_per_second(self) -> float | None:
+        """Examples a second in the last phase of training where that read kept outputs of frozen stages, else None.
+
+        The time in which these were computed is not in it, as it is not the trial's own.
+        """
+        return self._speed(from_kept=True)
+
+    def _speed(self, *, from_kept: bool) -> float | None:
+        # A head alone is a hundred times as fast as stages: a mean over both phases would be the speed of neither.
+        last = [epoch for epoch in self.curve if epoch.trained_stages == self.curve[-1].trained_stages]
+        chosen = [epoch for epoch in last if epoch.from_kept == from_kept]
+        seconds = sum(epoch.seconds for epoch in chosen)
+        return sum(epoch.images for epoch in chosen) / seconds if seconds else None
+
+
+def curve_to_json(curve: tuple[EpochResult, ...]) -> list[dict[str, Any]]:
+    return [asdict(epoch) for epoch in curve]
+
+
+def curve_from_json(rows: list[dict[str, Any]]) -> tuple[EpochResult, ...]:
+    """What `curve_to_json` gave; a number that JSON could not hold, and which became null, is NaN again."""
+    numbers: list[dict[str, Any]] = [{name: math.nan if x is None else x for name, x in row.items()} for row in rows]
+    return tuple(EpochResult(**row) for row in numbers)

@@ -1,0 +1,130 @@
+"""A trial whose last stages train: a suffix of its own on the prefix that it shares with others."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+
+from search_spaces import Config
+
+from ..frozen.source import Batch
+from ..machine.seeds import number_of
+from ..models.backbones import Backbone
+from ..models.backbones.chains import chains_of
+from ..models.backbones.quick import quickened
+from ..models.backbones.texts import begin_anew
+from ..models.classifier import Classifier, Head
+from ..models.numerics import Numerics
+from ..models.structure import Phase, from_scratch
+from ..scoring.objectives import Loss
+from .optimisation import Update, make_optimizer, schedule
+
+
+class SuffixTrainer:
+    """Trains the stages from `phase.cut` on, and a head, of one config."""
+
+    def __init__(
+        self,
+        key: int,
+        config: Config,
+        backbone: Backbone,
+        head: Head,
+        phase: Phase,
+        batches: int,
+        *,
+        seed: int,
+        done: int,
+        numerics: Numerics,
+        device: torch.device,
+        loss: Loss,
+    ) -> None:
+        """`backbone` is shared and stays as it is; `head` is trained on. `done` epochs of the phase are behind it."""
+        self.keys = [key]
+        self._config = config
+        self._loss = loss
+        self._phase = phase
+        self._batches = batches
+        self._seed = seed
+        self._done = done
+        self._numerics = numerics
+        self._device = device
+        own = [copy.deepcopy(stage) for stage in backbone.stages[phase.cut :]]
+        if from_scratch(config):
+            with torch.random.fork_rng([device] if device.type == "cuda" else []):
+                torch.manual_seed(number_of(seed, 0, 5))
+                for stage in own:
+                    begin_anew(stage)
+        if numerics.channels_last and device.type == "cpu":
+            chains = chains_of(backbone)[phase.cut :]
+            own = [quickened(stage, mine) for stage, mine in zip(own, chains, strict=True)]
+        self.model = Classifier(replace(backbone, stages=(*backbone.stages[: phase.cut], *own)), config, head)
+        self.optimizer = make_optimizer(config, self.model.freeze(phase.cut))
+        self._rate = float(config["learning_rate"]) * phase.rate_factor
+        self._random = self._random_state(number_of(seed, 0, 3))
+
+    def begin(self, tick: int, order: Sequence[torch.Tensor]) -> None:
+        self.model.freeze(self._phase.cut)
+        # Anew, as the state may have been loaded since.
+        self._update = Update(self.optimizer)
+        # For dropout, of the head and of the backbone where it has any.
+        self._random = self._random_state(number_of(self._seed, tick, 3))
+        self._losses = torch.zeros((), device=self._device)
+
+    def step(self, batch: Batch) -> None:
+        share = schedule(self._done * self._batches + batch.number, self._phase.epochs * self._batches)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._rate * share
+        self._set_random_state(self._random)
+        activations = batch.at(self._phase.cut)
+        with self._numerics.autocast(self._device):
+            features = self.model.suffix(activations, self._phase.cut)
+        loss = self._loss.mean(self.model.head(features), batch.labels, self._config)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._update()
+        self._losses += loss.detach() * len(batch)
+        self._random = self._now()
+
+    def end(self, examples: int) -> list[float]:
+        self._done += 1
+        return [float(self._losses) / examples]
+
+    @torch.no_grad()
+    def logits(self, batch: Batch) -> torch.Tensor:
+        """(1, n, outputs), in evaluation mode."""
+        self.model.eval()
+        activations = batch.at(self._phase.cut)
+        with self._numerics.autocast(self._device):
+            features = self.model.suffix(activations, self._phase.cut)
+        out: torch.Tensor = self.model.head(features)
+        return out[None]
+
+    def snapshot(self) -> Callable[[], None]:
+        """Keeps the training as it is now; to be called to bring it back."""
+        model = copy.deepcopy([*self.model.stages[self._phase.cut :], self.model.head])
+        optimizer, done = copy.deepcopy(self.optimizer.state_dict()), self._done
+
+        def restore() -> None:
+            for mine, kept in zip([*self.model.stages[self._phase.cut :], self.model.head], model, strict=True):
+                mine.load_state_dict(kept.state_dict())
+            self.optimizer.load_state_dict(optimizer)
+            self._done = done
+
+        return restore
+
+    def _random_state(self, seed: int) -> list[torch.Tensor]:
+        torch.manual_seed(seed)
+        return self._now()
+
+    def _now(self) -> list[torch.Tensor]:
+        states = [torch.get_rng_state()]
+        if self._device.type == "cuda":
+            states.append(torch.cuda.get_rng_state(self._device))
+        return states
+
+    def _set_random_state(self, states: list[torch.Tensor]) -> None:
+        torch.set_rng_state(states[0])
+        if self._device.type == "cuda":
+            torch.cuda.set_rng_state(states[1], self._device)

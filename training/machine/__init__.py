@@ -1,0 +1,1 @@
+"""What the process is told and runs on: device, precision, memory, threads, files, stops."""

@@ -1,0 +1,1 @@
+"""Backbones as stages, their weights, heads, and what a config says about them."""

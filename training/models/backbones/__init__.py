@@ -1,0 +1,140 @@
+"""Backbones as ordered stages. To add one: a file whose function takes the source's model apart, and its line here."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from torch import nn
+
+from search_spaces import Config, InputError
+
+from ...machine import vision
+from . import (
+    convnext,
+    efficientnet,
+    mobilenet,
+    pixels,
+    residual,
+    resnet,
+    scratch,
+    squeezenet,
+    table,
+    texts,
+    timm_models,
+    vgg,
+)
+from .backbone import RANDOM
+from .backbone import Backbone as Backbone
+from .backbone import Parts as Parts
+from .backbone import Preprocessing as Preprocessing
+from .backbone import assemble as assemble
+from .backbone import freeze as freeze
+
+# torchvision's name -> what takes torchvision's model apart.
+BACKBONES: Mapping[str, Callable[[Any], Parts]] = MappingProxyType(
+    {
+        "vgg16": vgg.divide,
+        "resnet18": resnet.divide,
+        "resnet50": resnet.divide,
+        "resnet152": resnet.divide,
+        "mobilenet_v2": mobilenet.divide_v2,
+        "mobilenet_v3_small": mobilenet.divide_v3_small,
+        "squeezenet1_0": squeezenet.divide_v1_0,
+        "squeezenet1_1": squeezenet.divide_v1_1,
+        "efficientnet_b0": efficientnet.divide,
+        "convnext_tiny": convnext.divide,
+    }
+)
+TIMM = "timm:"
+NOTHING = "nothing learnt before"
+
+
+class Own(Protocol):
+    """Backbones of one kind that need no weights, as a module of this package."""
+
+    def shape_of(self, name: str, /) -> Any:
+        """What `parts` takes, of the kind's own type; None where `name` is none of this kind."""
+
+    def parts(self, shape: Any, /) -> Parts: ...
+
+
+class Family(Own, Protocol):
+    """Networks of one kind that begin with random weights. `FROZEN` of their first stages have nothing to train."""
+
+    FROZEN: int
+
+    def name_of(self, backbone: str, config: Config, /) -> str:
+        """The backbone's name with everything that `config` says of its stages."""
+
+
+# By what their names begin with.
+FAMILIES: Mapping[str, Family] = MappingProxyType(
+    {"cnn:": scratch, "residual:": residual, "bag:": texts, "encoder:": texts}
+)
+_KINDS: tuple[Own, ...] = (pixels, table, scratch, residual, texts)
+
+
+def family_of(name: str) -> Family | None:
+    """The kind of network that begins with random weights and has this name; None where it is another backbone."""
+    beginning, colon, _ = name.partition(":")
+    return FAMILIES.get(beginning + colon)
+
+
+def build(name: str) -> Backbone:
+    """The backbone `name` with random weights, from torch's own random state; nothing is downloaded.
+
+    Raises:
+        InputError: there is none of that name, or the stages of timm's model can't be followed.
+    """
+    for kind in _KINDS:
+        if (shape := kind.shape_of(name)) is not None:
+            return assemble(name, kind.parts(shape), NOTHING)
+    return assemble(name, divide(name, source_model(name)), RANDOM)
+
+
+def needs_weights(name: str) -> bool:
+    """Whether the backbone is one that was trained before."""
+    return all(kind.shape_of(name) is None for kind in _KINDS)
+
+
+def check_name(name: str) -> None:
+    """
+    Raises:
+        InputError: `name` is no backbone, or timm's and timm is missing.
+    """
+    if name.startswith(TIMM):
+        timm_models.check_name(name.removeprefix(TIMM))
+    elif name not in BACKBONES and needs_weights(name):
+        close = difflib.get_close_matches(name, BACKBONES, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise InputError(
+            f"no backbone {name!r}: {hint}there are {', '.join(BACKBONES)}, timm:NAME for timm's models, "
+            "cnn:CxHxW and residual:CxHxW for small networks without weights, pixels:CxHxW for none, bag:BYTES and "
+            "encoder:BYTES for texts, table:COLUMNS for tables"
+        )
+
+
+def source_model(name: str) -> nn.Module:
+    """The model as its source makes it, with random weights, in evaluation mode.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    check_name(name)
+    if name.startswith(TIMM):
+        model: nn.Module = timm_models.create(name.removeprefix(TIMM))
+    else:
+        model = vision.torchvision().models.get_model(name)
+    return model.eval()
+
+
+def divide(name: str, model: nn.Module) -> Parts:
+    """The parts of `source_model(name)`, which they share.
+
+    Raises:
+        InputError: the stages of timm's model can't be followed.
+    """
+    return timm_models.divide(model) if name.startswith(TIMM) else BACKBONES[name](model)

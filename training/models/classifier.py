@@ -1,0 +1,105 @@
+"""The model that is trained: a backbone's stages under a new head."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import nn
+
+from search_spaces import Config
+
+from ..data.batches import as_input, to_floats
+from ..data.inputs import resolution_of
+from .backbones.backbone import Backbone, freeze
+from .structure import from_scratch
+
+
+def hidden_widths(config: Config) -> tuple[int, ...]:
+    """The widths of the head's hidden layers: `head_layers` (1 unless said) of `head_width`; none where that is 0."""
+    width = int(config.get("head_width", 0))
+    return (width,) * int(config.get("head_layers", 1)) if width else ()
+
+
+class Head(nn.Module):
+    """The new classifier: pooled features (N, width) -> dropout -> [hidden layers] -> (N, outputs)."""
+
+    def __init__(self, width: int, outputs: int, config: Config) -> None:
+        super().__init__()
+        dropout = float(config.get("dropout", 0.0))
+        layers: list[nn.Module] = [nn.Dropout(dropout)]
+        for hidden in hidden_widths(config):
+            layers += [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout)]
+            width = hidden
+        self.layers = nn.Sequential(*layers, nn.Linear(width, outputs))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return cast(torch.Tensor, self.layers(features))
+
+
+class Classifier(nn.Module):
+    """What the first stage takes, normalised images (N, C, R, R) for one, -> logits (N, classes) or a number (N, 1)."""
+
+    def __init__(self, backbone: Backbone, config: Config, head: Head) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(backbone.stages)
+        self.pool = backbone.pool
+        self.keeps_statistics = config.get("batch_norm", "pretrained") == "pretrained" and not from_scratch(config)
+        self.head = head
+        self.offset = 0.0
+        """Of numbers that were learned as differences from it: see `Splits`."""
+        self.resolution = resolution_of(config)
+        self.takes_images = backbone.preprocessing is not None
+        if backbone.preprocessing is not None:
+            for name, values in (("mean", backbone.preprocessing.mean), ("std", backbone.preprocessing.std)):
+                self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
+
+    @property
+    def channels(self) -> int:
+        """Of the images that it takes."""
+        return int(cast(torch.Tensor, self.mean).shape[1])
+
+    def normalise(self, images: torch.Tensor) -> torch.Tensor:
+        """Floats in 0..1 as the backbone was trained to see them."""
+        return (images - cast(torch.Tensor, self.mean)) / cast(torch.Tensor, self.std)
+
+    def prepared(self, stored: torch.Tensor, memory_format: torch.memory_format) -> torch.Tensor:
+        """Inputs as a split holds them, on the model's device, as its first stage takes them."""
+        if not self.takes_images:
+            return stored
+        images = as_input(to_floats(stored, stored.device), self.resolution, self.channels)
+        return self.normalise(images).contiguous(memory_format=memory_format)
+
+    def prefix(self, images: torch.Tensor, cut: int) -> torch.Tensor:
+        """The output of the first `cut` stages."""
+        for stage in self.stages[:cut]:
+            images = stage(images)
+        return images
+
+    def suffix(self, activations: torch.Tensor, cut: int) -> torch.Tensor:
+        """Pooled features (N, width) from the output of the first `cut` stages."""
+        for stage in self.stages[cut:]:
+            activations = stage(activations)
+        return cast(torch.Tensor, self.pool(activations)).float()
+
+    def answers(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits (N, classes) of pooled features, or numbers (N, 1), which have 64 bits where they have an offset."""
+        outputs = cast(torch.Tensor, self.head(features))
+        return outputs.double() + self.offset if self.offset else outputs
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.answers(self.suffix(images, 0))
+
+    def freeze(self, cut: int) -> list[nn.Parameter]:
+        """Freezes the first `cut` stages and returns what is trained.
+
+        Where the config says so, batch-norm keeps its pretrained statistics in the unfrozen stages too
+        (docs/decisions/0005).
+        """
+        self.train()
+        freeze(self.stages, cut)
+        if self.keeps_statistics:
+            for module in self.stages.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]

@@ -1,0 +1,142 @@
+"""In which precision and memory layout a device trains fastest: measured, not assumed."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..machine.cache import cache_folder, without_cache
+from ..machine.device import describe_device
+from ..machine.digest import DIGEST, is_whole, note, sealed
+from ..machine.files import WriteError, atomic_write_json
+from ..machine.precision import PRECISIONS
+from ..machine.precision import Numerics as Numerics
+from .backbones import Backbone, build
+
+_IMAGES = 16
+_TRAINED_STAGES = 3
+_CHOICES = "choices"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The choice for a device, and the speed of every candidate in images per second."""
+
+    numerics: Numerics
+    images_per_second: dict[str, float]
+    cached: bool
+
+
+def measure_numerics(device: torch.device, seconds: float = 0.3) -> Measured:
+    """Times training steps in each precision and layout, and keeps the answer.
+
+    The step is what a search spends its time on: a MobileNetV2 with all but the last stages frozen. A candidate must
+    beat plain fp32 by a tenth to be chosen, so that noise does not decide. The answer is cached by device and torch
+    version: one machine keeps one choice, and with it one result for a seed. Where it can't be, that is said.
+    """
+    path, key = _file(), _key(device)
+    known = _read(path)
+    if (measured := _measured_in(known.get(key))) is not None:
+        return measured
+    candidates = [Numerics(precision, layout) for precision in PRECISIONS for layout in (False, True)]
+    steps = _steps(candidates, device)
+    # Processor time, on a CPU: other work on the machine does not count as ours.
+    clock = time.perf_counter if device.type == "cuda" else time.process_time
+    times: dict[Numerics, list[float]] = {candidate: [] for candidate in candidates}
+    for step in steps.values():
+        step()
+    deadline = time.perf_counter() + seconds
+    while time.perf_counter() < deadline or len(times[candidates[0]]) < 3:
+        for candidate, step in steps.items():  # interleaved, so that a busy moment hits all alike
+            start = clock()
+            step()
+            times[candidate].append(clock() - start)
+    threads = 1 if device.type == "cuda" else torch.get_num_threads()
+    speeds = {candidate: _IMAGES * threads / min(taken) for candidate, taken in times.items()}
+    best = max(candidates, key=lambda candidate: speeds[candidate])
+    chosen = best if speeds[best] > 1.1 * speeds[candidates[0]] else candidates[0]
+    named = {str(candidate): round(speed, 1) for candidate, speed in speeds.items()}
+    known[key] = {"numerics": asdict(chosen), "images_per_second": named}
+    try:
+        atomic_write_json(path, sealed({_CHOICES: known}))
+    except WriteError as problem:
+        without_cache(problem)
+    return Measured(chosen, named, cached=False)
+
+
+def known_numerics(device: torch.device) -> Measured | None:
+    """What was measured for a device earlier, as it is kept in the cache; None where nothing is, or it is damaged."""
+    return _measured_in(_read(_file()).get(_key(device)))
+
+
+def _file() -> Path:
+    return cache_folder("numerics.json")
+
+
+def _key(device: torch.device) -> str:
+    return f"{describe_device(device)}; torch {torch.__version__}"
+
+
+def _steps(candidates: Sequence[Numerics], device: torch.device) -> dict[Numerics, Callable[[], None]]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        backbone = build("mobilenet_v2")
+        images = torch.rand(_IMAGES, 3, 128, 128).to(device)
+    return {candidate: _step(backbone, images, device, candidate) for candidate in candidates}
+
+
+def _step(backbone: Backbone, images: torch.Tensor, device: torch.device, numerics: Numerics) -> Callable[[], None]:
+    stages = nn.ModuleList(copy.deepcopy(backbone.stages))
+    numerics.place(stages, device)
+    batch = images.contiguous(memory_format=numerics.memory_format)
+    cut = len(stages) - _TRAINED_STAGES
+
+    def step() -> None:
+        with numerics.autocast(device):
+            features = batch
+            with torch.no_grad():
+                for stage in stages[:cut]:
+                    features = stage(features)
+            for stage in stages[cut:]:
+                features = stage(features)
+        features.float().square().mean().backward()  # type: ignore[no-untyped-call]
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    return step
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The choices by device, as far as they can be read; none where there is no file."""
+    try:
+        told = json.loads(path.read_bytes())
+    except OSError:
+        return {}
+    except ValueError:
+        told = None
+    if isinstance(told, dict) and DIGEST in told and is_whole(told) and isinstance(told.get(_CHOICES), dict):
+        return dict(told[_CHOICES])
+    # Before there were digests, the choices themselves were the file.
+    if isinstance(told, dict) and _CHOICES not in told and DIGEST not in told:
+        return {key: entry for key, entry in told.items() if _measured_in(entry) is not None}
+    note(f"{path} is damaged: what it held is measured again")
+    return {}
+
+
+def _measured_in(entry: Any) -> Measured | None:
+    try:
+        numerics, speeds = Numerics(**entry["numerics"]), dict(entry["images_per_second"])
+    except (TypeError, KeyError, ValueError):
+        return None
+    right = numerics.precision in PRECISIONS and isinstance(numerics.channels_last, bool)
+    if not right or not all(isinstance(speed, int | float) for speed in speeds.values()):
+        return None
+    return Measured(numerics, speeds, cached=True)
