@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search_spaces import PomonaError, Task
+from search_spaces import Task
+from training.machine.errors import Interrupted as Interrupted
 
 if TYPE_CHECKING:
     import torch
@@ -49,10 +50,6 @@ class Progress:
 
     running: int
     done: float
-
-
-class Interrupted(PomonaError):
-    """The run is to end now; the trial under way stays as its last checkpoint. The message says why."""
 
 
 Watch = Callable[[Progress], None]

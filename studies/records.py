@@ -21,7 +21,9 @@ _STATES = {
 }
 FEASIBLE = "feasible"
 # Names of what a trial keeps about its lanes: see `Proposal`.
-GROUP, START, SEPARATE = "group", "start", "separate"
+GROUP, ORIGIN, PART = "group", "origin", "part"
+# Kept by versions in which a trial could join its group late, or leave it to go on alone.
+START, SEPARATE = "start", "separate"
 # A trial that somebody added to the study, ended, with Optuna itself.
 FOREIGN = "foreign"
 # Before the names of other metrics than the study's.
@@ -37,7 +39,7 @@ class TrialRecord:
     """One trial of a study. Intervals are 95 %; `seconds` are of this trial alone.
 
     `value`, `n` and the intervals are of the last of the `epochs`. `curve` holds (epoch, value) pairs; `group` is the
-    number of the trial that the lanes began with, and `start` the group epoch at which this one joined them.
+    number of the first of the trials that it trained with.
     `beside` holds what other metrics say. Of the two speeds at most one is there, see `FitResult`.
     `ci95` counts every example as an independent sample, `groups_ci95` every group of examples (None where the data
     has none).
@@ -64,7 +66,6 @@ class TrialRecord:
     weights: str
     note: str
     group: int = -1
-    start: int = 1
     beside: dict[str, float] = field(default_factory=dict)
     curve: tuple[tuple[int, float], ...] = ()
     features_per_second: float | None = None
@@ -143,7 +144,6 @@ def record_of(trial: FrozenTrial, study: str, data: str) -> TrialRecord:
         note=str(kept.get("note", "")),
         beside={name.removeprefix(BESIDE): float(value) for name, value in kept.items() if name.startswith(BESIDE)},
         group=int(kept.get(GROUP, trial.number)),
-        start=int(kept.get(START, 1)),
         curve=tuple(sorted(trial.intermediate_values.items())),
     )
 
@@ -174,6 +174,11 @@ def final_state(result: FitResult) -> TrialState:
 def config_key(config: Config) -> str:
     """Equal for equal configs, whatever the order of their names."""
     return json.dumps(config, sort_keys=True)
+
+
+def run_key(config: Config, seed: int) -> str:
+    """Equal for what is one run: an equal config and the same seed."""
+    return json.dumps([config, seed], sort_keys=True)
 
 
 def _number(kept: dict[str, Any], name: str) -> float | None:

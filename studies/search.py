@@ -24,6 +24,7 @@ from training import (
 )
 
 from .creation import is_whole
+from .driver import run_study
 from .engines import engine_named
 from .location import location_of, shown_storage
 from .names import check_new_name
@@ -76,10 +77,10 @@ class Search:
     command: str = ""
 
     def run(self, watch: Watch) -> Generator[Outcome, None, None]:
-        """Runs until the plan is fulfilled; see `AbstractEngine.run` for what may be raised."""
+        """Runs until the plan is fulfilled; see `Driver.run` for what may be raised."""
         with self.study.running():
             self.study.extend(self.plan.trials, self.plan.timeout, self.command)
-            yield from engine_named(self.engine).run(self.study, self.plan, watch)
+            yield from run_study(self.study, self.plan, engine_named(self.engine), watch)
 
 
 def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgress | None = None) -> Search:

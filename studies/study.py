@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from .names import check_name, check_new_name, shown
 from .patience import Patience
 from .plan import Budget
 from .proposals import HELD, Proposal, Proposer
-from .records import ENDED, SEPARATE, STATE_ORDER, TrialRecord, record_of
+from .records import PART, STATE_ORDER, TrialRecord, record_of
 from .run_lock import FileRunLock, ServerRunLock, refuse_links
 from .sampling import make_pruner
 from .settings import ATTRIBUTE, Settings
@@ -193,15 +193,15 @@ class Study:
         *,
         structure: Config | None = None,
         group: int | None = None,
-        start: int = 1,
+        origin: int | None = None,
     ) -> Proposal | None:
         """A new trial, or None once `trials` of the study's have ended or are under way.
 
         The dimensions in `structure` are held at its values. Trials that wait in the storage come first as they are:
         the recipe, which is trial 0. While one waits that is of another structure, or that the sampler has to complete,
         no trial is given for `structure`. One that waits with values that the space has not fails. A config that ended
-        before is not proposed again: its record answers, as a trial of its own. `group` and `start` are kept with the
-        trial; without a group it begins one.
+        before is not proposed again: its record answers, as a trial of its own. `group` and `origin` are kept with the
+        trial (see `Proposal`); without a group it begins one.
 
         Raises:
             InputError: `structure` names a dimension that is not there, or a value that it can't have.
@@ -217,9 +217,9 @@ class Study:
                     values = waiting[0].system_attrs.get(HELD, {})
                     if any(name not in values or values[name] != value for name, value in structure.items()):
                         return None
-                    proposal = self._proposer.claimed(space, trials, group, start)
+                    proposal = self._proposer.claimed(space, trials, group, origin)
                 else:
-                    proposal = self._proposer.drawn(space, trials, structure, group, start)
+                    proposal = self._proposer.drawn(space, trials, structure, group, origin)
                 if proposal is not None:
                     return proposal
 
@@ -233,33 +233,54 @@ class Study:
         with self.together():
             self._attempts.end(self._stored(self._open))
 
-    def separate(self, proposals: Iterable[Proposal]) -> list[Proposal]:
-        """Takes trials out of their group: from now on, each is trained alone."""
-        proposals = list(proposals)
+    def lost(self, numbers: Iterable[int]) -> dict[int, int]:
+        """How often each of the trials was lost so far, to be called when a process that trained them has died."""
         with self.together():
-            for proposal in proposals:
-                self._open[proposal.number].set_user_attr(SEPARATE, True)
-            self._attempts.suspect(self._stored(proposal.number for proposal in proposals))
-        return [replace(proposal, separate=True, lost=0) for proposal in proposals]
+            return {trial.number: self._attempts.lost(trial) for trial in self._stored(numbers)}
 
-    def verdicts(self) -> Verdicts | None:
-        """The last that were kept."""
+    def divide(self, parts: Iterable[Sequence[int]], *, suspects: bool = False) -> None:
+        """Trials of a group go on in parts. Of `suspects`, lost together, each is tried once more."""
+        with self.together():
+            for part in parts:
+                for number in part:
+                    self._open[number].set_user_attr(PART, part[0])
+                if suspects:
+                    self._attempts.suspect(self._stored(part))
+
+    def verdicts(self) -> dict[int, Verdicts]:
+        """The last verdicts of the groups under way, and of the one that ended last, by their names."""
         return self._attempts.verdicts()
 
-    def keep_verdicts(self, group: int, epoch: int, pruned: Collection[int]) -> None:
+    def keep_verdicts(self, verdicts: Mapping[int, Verdicts]) -> None:
         """To be called when the pruner was asked about a group's epoch, before any trial ends by it."""
-        self._attempts.keep_verdicts(group, epoch, pruned)
+        self._attempts.keep_verdicts(verdicts)
 
-    def last_group(self) -> list[TrialRecord]:
-        """The trials of the group that was judged last, where none was put into another group since."""
-        verdicts = self._attempts.verdicts()
+    def last_origin(self) -> int | None:
+        """The number of the trial at which the structure of the last trials was chosen."""
         self._history.refresh()
-        last = self._history.last_group
-        if verdicts is None or last is None or verdicts.group != last:
-            return []
-        records = self.ended_members(last)
-        separate = any(SEPARATE in self._history.attributes(record.number) for record in records)
-        return [] if separate else records
+        return self._history.last_origin
+
+    def members(self, origin: int) -> int:
+        """How many trials got the structure that was chosen at trial `origin`, ended ones included."""
+        self._history.refresh()
+        return self._history.members[origin]
+
+    def groups_of(self, origin: int) -> list[int]:
+        """The groups that got the structure that was chosen at trial `origin`; none where one of them was divided."""
+        self._history.refresh()
+        groups = self._history.groups_of.get(origin, [])
+        members = (number for group in groups for number in self._history.groups[group])
+        return [] if any(PART in self._history.attributes(number) for number in members) else groups
+
+    def group_members(self, group: int, part: int | None) -> list[TrialRecord]:
+        """The trials of a group, in any state but waiting; those that go on in `part` where it was divided."""
+        self._history.refresh()
+        numbers = self._history.groups.get(group, [])
+        return [
+            record_of(trial, self.name, self.settings.source)
+            for number in numbers
+            if (trial := self._history.numbered(number)) is not None and trial.user_attrs.get(PART) == part
+        ]
 
     def answer(self, number: int, earlier: int) -> None:
         """Ends a trial with the record of another one of an equal config, which has ended."""
@@ -268,15 +289,6 @@ class Study:
         assert record is not None
         with self.together():
             self._proposer.answer(self._open.pop(number), record)
-
-    def ended_members(self, group: int) -> list[TrialRecord]:
-        """The trials of a group that have ended."""
-        return [record for record in self.records() if record.group == group and record.state in ENDED]
-
-    def members(self, group: int) -> int:
-        """How many trials were put into a group so far, ended ones included."""
-        self._history.refresh()
-        return self._history.members[group]
 
     def report(self, number: int, epoch: int, value: float) -> None:
         """Keeps the validation value after `epoch`; a second report of one epoch changes nothing."""

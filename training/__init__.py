@@ -29,21 +29,32 @@ if TYPE_CHECKING:
     from .lanes.checkpoint import check_checkpoint_folder as check_checkpoint_folder
     from .lanes.checkpoint import has_checkpoint as has_checkpoint
     from .lanes.checkpoint import load_checkpoint as load_checkpoint
-    from .lanes.fit import diverged as diverged
     from .lanes.fit import fit as fit
     from .lanes.fit import fit_lanes as fit_lanes
-    from .lanes.fit import free_memory as free_memory
-    from .lanes.fit import is_out_of_memory as is_out_of_memory
     from .lanes.group import LaneGroup as LaneGroup
+    from .lanes.group_folder import GroupFolder as GroupFolder
+    from .lanes.group_folder import part_folder as part_folder
+    from .lanes.jobs import Divided as Divided
+    from .lanes.jobs import Ended as Ended
+    from .lanes.jobs import Epoch as Epoch
+    from .lanes.jobs import Event as Event
+    from .lanes.jobs import Job as Job
+    from .lanes.jobs import Member as Member
+    from .lanes.jobs import Ready as Ready
+    from .lanes.jobs import Saved as Saved
+    from .lanes.jobs import Verdict as Verdict
+    from .lanes.jobs import Working as Working
     from .lanes.lane_state import LaneState as LaneState
     from .lanes.lane_state import load_lane as load_lane
     from .lanes.lane_state import save_lane as save_lane
     from .lanes.results import EpochResult as EpochResult
     from .lanes.results import FitResult as FitResult
     from .lanes.results import State as State
+    from .lanes.runner import GroupRunner as GroupRunner
     from .machine.cache import cache_folder as cache_folder
     from .machine.device import resolve_device as resolve_device
     from .machine.environment import environment as environment
+    from .machine.errors import Interrupted as Interrupted
     from .machine.errors import Stop as Stop
     from .machine.files import atomic_write_bytes as atomic_write_bytes
     from .machine.files import write_versioned_json as write_versioned_json
@@ -82,10 +93,13 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "data": ("RENDERED", "Data", "open_data", "splits_for"),
     "data.splits": ("Split", "Splits"),
     "machine.environment": ("environment",),
-    "machine.errors": ("Stop",),
+    "machine.errors": ("Interrupted", "Stop"),
     "export.evaluate": ("Evaluation", "Prediction", "evaluate", "predict"),
     "machine.files": ("atomic_write_bytes", "write_versioned_json"),
-    "lanes.fit": ("diverged", "fit", "fit_lanes", "free_memory", "is_out_of_memory"),
+    "lanes.fit": ("fit", "fit_lanes"),
+    "lanes.group_folder": ("GroupFolder", "part_folder"),
+    "lanes.jobs": ("Divided", "Ended", "Epoch", "Event", "Job", "Member", "Ready", "Saved", "Verdict", "Working"),
+    "lanes.runner": ("GroupRunner",),
     "scoring.intervals": ("Estimate", "grouped_accuracy", "wilson"),
     "machine.interrupts": ("CheckStop", "SaveClock", "interrupt", "never_stop", "uninterrupted"),
     "lanes.lane_state": ("LaneState", "load_lane", "save_lane"),

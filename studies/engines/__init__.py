@@ -3,7 +3,7 @@
 from search_spaces import InputError
 
 from .engine import AbstractEngine as AbstractEngine
-from .inline import InlineEngine
+from .inline import InlineEngine as InlineEngine
 
 ENGINES: dict[str, type[AbstractEngine]] = {"inline": InlineEngine}
 

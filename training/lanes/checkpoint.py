@@ -50,8 +50,7 @@ _MARK = {"made_by": "pomona", "holds": "checkpoint"}
 class CheckpointRecord:
     """Everything about a checkpoint but its tensors. `epoch` of `epochs` are done; `data` opens its data again.
 
-    `start` is the tick of the first epoch, as in `fit`; `modality`, `columns` and `metric` are the task's, and `offset`
-    is as in `Splits`.
+    `modality`, `columns` and `metric` are the task's, and `offset` is as in `Splits`.
     """
 
     task: str
@@ -73,7 +72,6 @@ class CheckpointRecord:
     n: int = 0
     groups_ci95: tuple[float, float] | None = None
     n_groups: int = 0
-    start: int = 1
     modality: str = "image"
     columns: tuple[str, ...] = ()
     metric: str = "accuracy"
@@ -206,6 +204,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         numerics = Numerics(**raw.pop("numerics"))
         classes, interval, groups = tuple(raw.pop("classes")), raw.pop("ci95"), raw.pop("groups_ci95")
         columns = raw.pop("columns", ())
+        raw.pop("start", None)  # of versions in which a trial could join its group late
         record = CheckpointRecord(
             **raw,
             numerics=numerics,
