@@ -24,6 +24,7 @@ from tabulate import tabulate
 
 from search_spaces import InputError, interval_text, task_named, value_text
 from training import (
+    InputSpec,
     Prefixes,
     PrefixStore,
     Splits,
@@ -44,12 +45,9 @@ _DECAY = 1e-3
 def probe(splits: Splits, backbone: str, resolution: int, prefixes: Prefixes) -> Estimate:
     """Accuracy on `valid` of a linear classifier that is fitted to the features of `train`."""
     structure = Structure(
-        backbone=backbone,
-        cut=(stages := len(prefixes.backbone(backbone).stages)),
-        resolution=resolution,
-        batch_size=1,
-        augmentation=0,
-        views=1,
+        backbone,
+        (stages := len(prefixes.backbone(backbone).stages)),
+        InputSpec(resolution=resolution, views=1),
     )
     train, valid = (
         prefixes.block(split, structure, stages, strength=0, view=0).float().numpy()
