@@ -19,6 +19,7 @@ from training.models.backbones import build
 from training.models.backbones.ngrams import BASE, MIX, PRIME, WALK, FirstWords, Ngrams
 from training.models.backbones.texts import Bag, BagShape, Encoder, EncoderShape, begin_anew, name_of, parts, shape_of
 from training.models.classifier import Head
+from training.models.spec import HeadSpec
 
 TEXTS = (
     "",
@@ -138,7 +139,7 @@ def test_a_gradient_of_a_text_without_words_is_a_number() -> None:
 def test_onnx_takes_bytes_and_answers_as_torch_does(tmp_path: Path, shape: BagShape | EncoderShape, size: int) -> None:
     runtime = pytest.importorskip("onnxruntime")
     taken = parts(shape)
-    model = nn.Sequential(*taken.stages, Head(shape.width, 2, {"head_width": 8})).eval().requires_grad_(False)
+    model = nn.Sequential(*taken.stages, Head(shape.width, 2, HeadSpec(width=8))).eval().requires_grad_(False)
     begin_anew(model[1])
     example, file = torch.zeros(2, BYTES, dtype=torch.uint8), str(tmp_path / "model.onnx")
     axes = {"texts": {0: "batch"}, "logits": {0: "batch"}}
