@@ -17,7 +17,8 @@ from typing import Any
 
 from search_spaces import Config, InputError
 
-from .methods import Job, Method
+from .job import Job
+from .methods import Method
 
 _SPAWN = multiprocessing.get_context("spawn")
 
