@@ -69,6 +69,9 @@ class Family(Own, Protocol):
     def name_of(self, backbone: str, config: Config, /) -> str:
         """The backbone's name with everything that `config` says of its stages."""
 
+    def frozen_name(self, name: str, /) -> str:
+        """What of a name that `name_of` gave decides the stages that have nothing to train."""
+
 
 # By what their names begin with.
 FAMILIES: Mapping[str, Family] = MappingProxyType(
@@ -81,6 +84,12 @@ def family_of(name: str) -> Family | None:
     """The kind of network that begins with random weights and has this name; None where it is another backbone."""
     beginning, colon, _ = name.partition(":")
     return FAMILIES.get(beginning + colon)
+
+
+def frozen_name(name: str, cut: int) -> str:
+    """What of a backbone's name decides its first `cut` stages, as far as is known: all of it in most cases."""
+    family = family_of(name)
+    return family.frozen_name(name) if family is not None and cut <= family.FROZEN else name
 
 
 def build(name: str) -> Backbone:

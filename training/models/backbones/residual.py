@@ -70,6 +70,11 @@ def name_of(backbone: str, config: Config) -> str:
     return f"{backbone}:b{blocks}w{width}"
 
 
+def frozen_name(name: str) -> str:
+    """All of `name`: every stage trains."""
+    return name
+
+
 def parts(shape: Shape) -> Parts:
     """Four stages: the first convolution, then the groups. Pixels are shifted to -1..1.
 

@@ -51,6 +51,11 @@ def name_of(backbone: str, config: Config) -> str:
     return f"{backbone}:b{blocks}c{channels}k{kernel}n{int(norm)}"
 
 
+def frozen_name(name: str) -> str:
+    """All of `name`: every stage trains."""
+    return name
+
+
 def parts(shape: Shape) -> Parts:
     """One stage a block; features are the last block's output, flat. Pixels are shifted to -1..1.
 

@@ -84,6 +84,16 @@ def name_of(backbone: str, config: Config) -> str:
     return f"{backbone}:w{words if words or characters else 1}c{characters}b{buckets}e{width}"
 
 
+def frozen_name(name: str) -> str:
+    """What of `name` decides how texts become numbers: not the width of their embeddings, for one."""
+    match shape_of(name):
+        case BagShape(length, words, characters, buckets):
+            return f"{BAG}{length}:w{words}c{characters}b{buckets}"
+        case EncoderShape(length, buckets):
+            return f"{ENCODER}{length}:{WORDS}:b{buckets}"
+    return name
+
+
 def _size(plain: Shape, config: Config) -> tuple[int, int]:
     return int(config.get("buckets", plain.buckets)), int(config.get("embedding_width", plain.width))
 
