@@ -50,6 +50,7 @@ from training.lanes.checkpoint import save_checkpoint
 from training.lanes.lane_state import LaneState
 from training.lanes.results import curve_from_json
 from training.machine.digest import Digest, file_digest, note
+from training.machine.process import configure
 from training.models.numerics import known_numerics
 
 CPU = torch.device("cpu")
@@ -348,4 +349,5 @@ def _report(figures: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    configure()
     raise SystemExit(main())

@@ -34,6 +34,7 @@ from training import (
     measure_numerics,
     open_data,
 )
+from training.machine.process import configure
 from training.scoring.intervals import Estimate, accuracy
 
 BACKBONES = ("mobilenet_v2", "timm:tf_efficientnet_lite0")
@@ -116,4 +117,5 @@ def measured(options: argparse.Namespace, arguments: str) -> str:
 
 
 if __name__ == "__main__":
+    configure()
     raise SystemExit(main())

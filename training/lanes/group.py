@@ -22,7 +22,7 @@ from ..frozen.prefixes import Prefixes
 from ..frozen.source import Pass, scoring_pass, training_pass
 from ..machine.environment import environment
 from ..machine.interrupts import uninterrupted
-from ..machine.memory import spare_the_collector
+from ..machine.process import spare_the_collector
 from ..machine.seeds import number_of
 from ..models.backbones import Backbone
 from ..models.classifier import Classifier, Head
