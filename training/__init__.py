@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .machine import memory as memory
-from .machine import openmp as openmp
 from .machine.lazy import load_on_use
 
 if TYPE_CHECKING:
