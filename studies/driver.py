@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from search_spaces import InputError
-from training import FitResult, State, from_scratch, structure_part
+from search_spaces import Config, InputError
+from training import FitResult, State, resolve, structure_part
 from training.lanes.jobs import Divided, Ended, Epoch, Event, Member, Ready, Saved, Verdict, Working
 
 from .attempts import MOST_LOSSES
@@ -126,7 +126,7 @@ class Driver:
         if not running:
             return groups
         members = _members(records, {proposal.number for proposal in running})
-        trials = {proposal.number: _trial(proposal) for proposal in running}
+        trials = {p.number: self._trial(p.number, p.config, p.seed) for p in running}
         group = Group(
             trials[running[0].number],
             first.origin,
@@ -141,7 +141,7 @@ class Driver:
         return [group, *groups]
 
     def _alone(self, proposal: Proposal) -> Group:
-        number, trial = proposal.number, _trial(proposal)
+        number, trial = proposal.number, self._trial(proposal.number, proposal.config, proposal.seed)
         member = Member(number, proposal.config)
         judged = self._study.trial(number).epochs
         return Group(trial, proposal.origin, {number: member}, {number: trial}, proposal.group, number, judged)
@@ -157,9 +157,7 @@ class Driver:
                 if belongs or (name in study.groups_of(origin)):
                     most = max(most, kept.most)
             record = study.trial(origin)
-            example = Trial(
-                origin, record.config, record.seed, structure_part(record.config), not from_scratch(record.config)
-            )
+            example = self._trial(origin, record.config, record.seed)
             self._scheduler.restore_origin(example, origin, study.members(origin), most)
 
     # --- giving out work
@@ -185,7 +183,14 @@ class Driver:
             group=question.group,
             origin=question.origin,
         )
-        return None if proposal is None else _trial(proposal)
+        return None if proposal is None else self._trial(proposal.number, proposal.config, proposal.seed)
+
+    def _trial(self, number: int, config: Config, seed: int) -> Trial:
+        try:
+            shares = not resolve(self._plan.task, config).backbone.from_scratch
+        except InputError:  # what it can't be is said where it is trained
+            shares = False
+        return Trial(number, config, seed, structure_part(config), shares)
 
     # --- what workers say
 
@@ -283,11 +288,6 @@ def run_study(study: Study, plan: Plan, engine: AbstractEngine, watch: Watch) ->
 
 def _is_lost(running: Iterable[Proposal]) -> bool:
     return any(proposal.lost >= MOST_LOSSES for proposal in running)
-
-
-def _trial(proposal: Proposal) -> Trial:
-    config = proposal.config
-    return Trial(proposal.number, config, proposal.seed, structure_part(config), not from_scratch(config))
 
 
 def _members(records: Iterable[TrialRecord], running: set[int]) -> dict[int, Member]:

@@ -48,7 +48,6 @@ class Worker:
 
     def run(self, job: Job) -> Events:
         """The events of a job; see `GroupRunner.run`."""
-        splits = splits_for(self._data, job.members[0].config, self._prefixes.check_stop)
         about = {
             "seed": job.seed,
             "epochs": job.epochs,
@@ -56,7 +55,14 @@ class Worker:
             "numerics": str(self._plan.numerics),
         }
         saves = GroupFolder(job.folders, about, job.latest)
-        runner = GroupRunner(self._plan.task, job, splits, self._prefixes, saves=saves, on_batch=self._on_batch)
+        runner = GroupRunner(
+            self._plan.task,
+            job,
+            lambda resolution: splits_for(self._data, resolution, self._prefixes.check_stop),
+            self._prefixes,
+            saves=saves,
+            on_batch=self._on_batch,
+        )
         yield from runner.run()
 
     def _on_batch(self, working: Working) -> None:

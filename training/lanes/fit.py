@@ -21,7 +21,7 @@ from ..machine.errors import Stop
 from ..machine.interrupts import uninterrupted
 from ..models.backbones import Backbone
 from ..models.numerics import Numerics
-from ..models.structure import backbone_of
+from ..models.spec import resolve
 from ..models.weights import load_backbone
 from .checkpoint import (
     TRAINED_ON,
@@ -93,7 +93,7 @@ def fit(
     if prefixes is None:
         prefixes = Prefixes(backbones=backbones, numerics=numerics, device=device)
     prefixes = prefixes.fitted_to(splits)
-    backbone = prefixes.backbone(backbone_of(config))
+    backbone = prefixes.backbone(resolve(task, config).backbone.name)
     about: dict[str, Any] = {
         "task": task.name,
         "config": config,
@@ -121,7 +121,7 @@ def fit(
     runner = GroupRunner(
         task,
         Job((Member(_KEY, config),), seed, epochs),
-        splits,
+        lambda _resolution: splits,
         prefixes,
         saves=saves,
         on_batch=count,
@@ -195,7 +195,7 @@ def fit_lanes(
         prefixes = Prefixes(backbones=backbones, numerics=numerics, device=device)
     job = Job(tuple(Member(key, config) for key, config in enumerate(configs)), seed, epochs)
     results: dict[int, FitResult] = {}
-    for event in GroupRunner(task, job, splits, prefixes, passes_on=True).run():
+    for event in GroupRunner(task, job, lambda _resolution: splits, prefixes, passes_on=True).run():
         if isinstance(event, Epoch):
             results |= event.ended
         elif isinstance(event, Ended):

@@ -21,7 +21,7 @@ from ..data.splits import Splits
 from ..frozen.prefixes import Prefixes
 from ..machine.errors import Interrupted
 from ..machine.interrupts import SaveClock, uninterrupted
-from ..models.structure import backbone_of, structure_of
+from ..models.spec import resolve
 from .group import LaneGroup
 from .group_folder import Saves
 from .jobs import Divided, Ended, Epoch, Event, Job, Member, Ready, Saved, Verdict, Working
@@ -72,9 +72,10 @@ def _no_news(_working: Working) -> None:
 
 @dataclass(eq=False)
 class GroupRunner:
-    """Trains a job on the splits and with the prefixes of this process.
+    """Trains a job on the data and with the prefixes of this process.
 
     Attributes:
+        splits_at: the data at a resolution.
         saves: where the group is kept after some of its epochs, and when the run is left; None keeps nothing.
         on_batch: called after each training batch. What it or the prefixes' `check_stop` raises passes through, as does
             an `InputError` while training (a full disk); the group is saved as it was after its last whole epoch.
@@ -83,7 +84,7 @@ class GroupRunner:
 
     task: Task
     job: Job
-    splits: Splits
+    splits_at: Callable[[int], Splits]
     prefixes: Prefixes
     saves: Saves | None = None
     on_batch: Callable[[Working], None] = _no_news
@@ -96,10 +97,16 @@ class GroupRunner:
         Raises:
             InputError: weights are absent, or the disk is full.
         """
-        backbone = self.prefixes.backbone(backbone_of(self.job.members[0].config))
-        stages = len(backbone.stages)
-        self._structure = structure_of(self.job.members[0].config, stages)
         members = self.job.members
+        try:
+            spec = resolve(self.task, members[0].config)
+        except InputError as problem:
+            if self.passes_on:
+                raise
+            yield self._ended_by(_Problem.of(problem), members)
+            return
+        self._splits = self.splits_at(spec.input.resolution)
+        self._structure = spec.structure(len(self.prefixes.backbone(spec.backbone.name).stages))
         if self.job.open:
             try:
                 together = self._group(0).saves_by_company
@@ -119,7 +126,7 @@ class GroupRunner:
     def _group(self, epoch: int) -> LaneGroup:
         return LaneGroup(
             self.task,
-            self.splits,
+            self._splits,
             self._structure,
             epochs=self.job.epochs,
             seed=self.job.seed,
