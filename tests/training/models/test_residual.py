@@ -113,7 +113,7 @@ def test_weights_are_the_same_in_every_process_and_leave_chance_alone() -> None:
     assert torch.equal(torch.get_rng_state(), state)
     torch.rand(1)
     assert build(SMALL).weights_digest == here
-    code = f"from training.backbones import build; print(build({SMALL!r}).weights_digest)"
+    code = f"from training.models.backbones import build; print(build({SMALL!r}).weights_digest)"
     elsewhere = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert elsewhere.stdout.strip() == here
 
