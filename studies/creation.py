@@ -60,6 +60,15 @@ def stored_study(name: str, storage: BaseStorage) -> tuple[optuna.Study, Setting
     return study, Settings.from_json(text, name)
 
 
+def keep_settings(study: optuna.Study, new: Settings, old: Settings) -> None:
+    """Keeps settings in the place of others; of what is shown, only what differs is written."""
+    before = shown_settings(old)
+    for key, value in shown_settings(new).items():
+        if value != before.get(key):
+            study.set_user_attr(key, value)
+    study.set_user_attr(ATTRIBUTE, new.to_json())
+
+
 def is_whole(name: str, storage: BaseStorage) -> bool:
     """Whether the storage has a study of that name, pomona's or another's, and not just the beginning of one."""
     return name in study_names(storage) and not _is_torn(optuna.load_study(study_name=name, storage=storage))

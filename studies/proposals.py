@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,9 +14,10 @@ from search_spaces import Config, InputError, SearchSpace
 from training import FitResult, State
 
 from .attempts import Attempts, under_way
+from .confirmed import ToConfirm
 from .edges.optuna import suggest
 from .history import History
-from .records import CONFIRMS, FEASIBLE, GROUP, HELD, SEED, SEPARATE, START, attributes_of, final_state
+from .records import CONFIRMS, FEASIBLE, GROUP, HELD, SEED, SEPARATE, START, attributes_of, final_state, is_done
 from .sampling import Draft, make_sampler, sampler_seed
 from .settings import Settings
 
@@ -85,6 +86,15 @@ class Proposer:
         )
         return None if self._answered(trial, config) else self._proposal(trial, config)
 
+    def enqueue(self, runs: Iterable[ToConfirm]) -> None:
+        """Lets the runs that are neither done nor under way wait."""
+        found = self._history.runs_confirmed()
+        for run in runs:
+            stored = found.get(run.key)
+            if stored is None or (stored.state.is_finished() and not is_done(stored)):
+                note = f"confirms trial {run.number}, fresh seed {run.nth}"
+                self._study.enqueue_trial(run.config, {CONFIRMS: run.number, SEED: run.seed, "note": note})
+
     def _opened(self, trial_id: int, space: SearchSpace, trials: int) -> optuna.Trial:
         """The trial with a sampler of its own."""
         stored = self._study._storage.get_trial(trial_id)
@@ -131,7 +141,7 @@ class Proposer:
 
     def _answered(self, trial: optuna.Trial, config: Config) -> bool:
         """Ends a trial of a config that ended earlier, with the same seed, with its record."""
-        earlier = self._history.first_of(config, self.seed_of(trial.user_attrs))
+        earlier = self._history.first_of(config, self._with_seed(trial))
         if earlier is None or earlier.number > trial.number:
             return False
         self.answer(trial, earlier)
@@ -139,9 +149,7 @@ class Proposer:
 
     def _proposal(self, trial: optuna.Trial, config: Config) -> Proposal:
         self.open[trial.number] = trial
-        seed = self.seed_of(trial.user_attrs)
-        if trial.user_attrs.get(SEED) != seed:
-            trial.set_user_attr(SEED, seed)
+        seed = self._with_seed(trial)
         kept = trial.user_attrs
         return Proposal(
             trial.number,
@@ -156,6 +164,13 @@ class Proposer:
         """The seed that a trial was made with; the study's where it was made without, or with what can't be one."""
         seed = attributes.get(SEED)
         return seed if type(seed) is int and seed >= 0 else self._settings.seed
+
+    def _with_seed(self, trial: optuna.Trial) -> int:
+        """The seed of a trial, which from now on is kept with it."""
+        attributes = trial.user_attrs
+        if attributes.get(SEED) != (seed := self.seed_of(attributes)):
+            trial.set_user_attr(SEED, seed)
+        return seed
 
     def answer(self, trial: optuna.Trial, earlier: FrozenTrial) -> None:
         there = self._study._storage.get_trial(trial._trial_id).intermediate_values
@@ -173,8 +188,7 @@ class Proposer:
 
     def end(self, trial: optuna.Trial, result: FitResult) -> None:
         """Records how a trial ended."""
-        if SEED not in trial.user_attrs:
-            trial.set_user_attr(SEED, self._settings.seed)
+        self._with_seed(trial)
         for key, value in attributes_of(result, self._settings.engine).items():
             # What the study says of all its trials is not repeated in each: a page of 10,000 trials has them all.
             if value != self._settings.common.get(key):

@@ -170,6 +170,11 @@ def confirms_of(trial: FrozenTrial) -> int | None:
     return confirms if type(confirms) is int and type(seed) is int else None
 
 
+def is_done(confirmation: FrozenTrial | None) -> bool:
+    """Whether a trial that confirms another one need not be done again: one that failed, or that others ended, is."""
+    return confirmation is not None and state_of(confirmation) in (State.COMPLETE, State.PRUNED, State.INFEASIBLE)
+
+
 def final_state(result: FitResult) -> TrialState:
     """Optuna's state for a result.
 

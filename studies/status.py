@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .records import ENDED
+
 if TYPE_CHECKING:
     from .study import Study
 
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
 def status_of(study: Study) -> dict[str, Any]:
     """What `pomona status --json` prints; docs/json.md says what each field is."""
     best, settings = study.best(), study.settings
+    records = study.records()
+    confirmed = next(iter(study.confirmed()), None)
     return {
         "study": study.name,
         "task": settings.task,
@@ -25,7 +29,8 @@ def status_of(study: Study) -> dict[str, Any]:
         "commands": [settings.command, *settings.later_commands],
         "ended": study.ended,
         "states": study.counts(),
-        "seconds": round(sum(record.seconds for record in study.records()), 1),
+        "confirmations": sum(record.confirms is not None and record.state in ENDED for record in records),
+        "seconds": round(sum(record.seconds for record in records), 1),
         "best": best
         and {
             "number": best.number,
@@ -34,5 +39,14 @@ def status_of(study: Study) -> dict[str, Any]:
             "ci95": best.ci95,
             "groups_ci95": best.groups_ci95,
             "params": best.config,
+        },
+        "confirmed": confirmed
+        and {
+            "number": confirmed.number,
+            "mean": confirmed.mean,
+            "ci95": confirmed.ci95,
+            "seeds": confirmed.seeds,
+            "luck": confirmed.luck,
+            "params": confirmed.config,
         },
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,18 @@ from training.machine.files import atomic_write_bytes
 from training.machine.precision import Numerics
 
 from .attempts import Attempts, Verdicts
-from .creation import create_study, shown_settings, stored_study
+from .confirmed import Confirmed, ToConfirm, confirmed_trials
+from .creation import create_study, keep_settings, stored_study
 from .database import database_of
 from .history import History
 from .names import check_name, check_new_name
 from .patience import Patience
 from .plan import Budget
 from .proposals import Proposal, Proposer
-from .records import CONFIRMS, ENDED, HELD, SEPARATE, STATE_ORDER, TrialRecord, record_of
+from .records import CONFIRMS, ENDED, HELD, SEPARATE, STATE_ORDER, TrialRecord, is_done, record_of
 from .run_lock import FileRunLock, ServerRunLock, refuse_links
 from .sampling import make_pruner
-from .settings import ATTRIBUTE, Settings
+from .settings import Settings
 from .status import status_of
 from .storage import is_on_server, open_storage, output_folder, storage_exists, study_names, together
 
@@ -100,10 +101,7 @@ class Study:
             return
         self.settings = new
         with self.together():
-            for key, value in shown_settings(new).items():
-                if value != shown_settings(old).get(key):
-                    self._study.set_user_attr(key, value)
-            self._study.set_user_attr(ATTRIBUTE, new.to_json())
+            keep_settings(self._study, new, old)
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -132,12 +130,15 @@ class Study:
                 self._patience.reset()
 
     @contextlib.contextmanager
-    def confirming(self, runs: Collection[str]) -> Iterator[None]:
-        """Inside, the study gives no trials of the search, but those enqueued trials that confirm others.
+    def confirming(self, runs: Sequence[ToConfirm]) -> Iterator[None]:
+        """Inside, the study gives trials for these runs and none of the search; outside it is the other way round.
 
-        Outside it is the other way round. `runs` are those that are wanted now, see `run_key`.
+        Runs that are not there yet are enqueued.
         """
-        self._confirming = runs
+        with self.together():
+            self._history.refresh()
+            self._proposer.enqueue(runs)
+        self._confirming = {run.key for run in runs}
         try:
             yield
         finally:
@@ -374,6 +375,16 @@ class Study:
         """How many trials of the search have ended, however they did."""
         self._refresh()
         return self._history.ended
+
+    def runs_ended(self, runs: Iterable[ToConfirm]) -> int:
+        """How many of the runs have ended with a result."""
+        self._refresh()
+        found = self._history.runs_confirmed()
+        return sum(is_done(found.get(run.key)) for run in runs)
+
+    def confirmed(self) -> list[Confirmed]:
+        """The trials that were confirmed on fresh seeds, best first; see `confirmed_trials`."""
+        return confirmed_trials(self.records(), direction=self.settings.direction, metric=self.settings.metric)
 
     def _refresh(self) -> None:
         """For what is shown meanwhile: a storage that waits can't be read."""
