@@ -78,11 +78,9 @@ def prepare_confirmation(
     trials = len(runs) // seeds
     plan = plan_to_go_on(study, storage_url, notify, progress, task=task, trust_task_file=trust_task_file)
     confirmation = Confirmation(study, replace(plan, timeout=timeout), settings.engine, tuple(runs), command)
-    which = "the best trial" if trials == 1 else f"the {trials} best trials"
+    which, each = ("the best trial", "") if trials == 1 else (f"the {trials} best trials", " each")
+    fresh = f"{seeds} fresh {'seed' if seeds == 1 else 'seeds'}{each}"
+    count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
     done = f", {ended} of them done" if (ended := confirmation.ended) else ""
-    notify(f"study {study.name}: confirming {which} on {seeds} fresh {_seeds(seeds)}: {len(runs)} runs{done}")
+    notify(f"study {study.name}: confirming {which} on {fresh}: {count}{done}")
     return confirmation
-
-
-def _seeds(count: int) -> str:
-    return "seed" if count == 1 else "seeds each"

@@ -220,9 +220,8 @@ class Study:
                     return None
                 if waiting := self._history.waiting(self._confirming):
                     values, own = waiting[0].system_attrs.get(HELD, {}), self._proposer.seed_of(waiting[0].user_attrs)
-                    if any(name not in values or values[name] != value for name, value in structure.items()):
-                        return None
-                    if seed not in (None, own):
+                    differs = any(name not in values or values[name] != value for name, value in structure.items())
+                    if differs or seed not in (None, own):
                         return None
                     proposal = self._proposer.claimed(waiting[0], space, trials, group, start)
                 elif self._confirming is not None or seed not in (None, self.settings.seed):
@@ -234,8 +233,7 @@ class Study:
 
     def _has_more(self, trials: int, start: int) -> bool:
         if self._confirming is not None:
-            # One that joined later would see its data in another order than the same run alone.
-            return start == 1
+            return start == 1  # one that joined later would see its data in another order than the same run alone
         return self._history.ended + len(self._history.running()) < trials
 
     def begin(self, numbers: Iterable[int]) -> None:
@@ -384,7 +382,9 @@ class Study:
 
     def confirmed(self) -> list[Confirmed]:
         """The trials that were confirmed on fresh seeds, best first; see `confirmed_trials`."""
-        return confirmed_trials(self.records(), direction=self.settings.direction, metric=self.settings.metric)
+        self._refresh()
+        records = self.records() if self._history.runs_confirmed() else []
+        return confirmed_trials(records, direction=self.settings.direction, metric=self.settings.metric)
 
     def _refresh(self) -> None:
         """For what is shown meanwhile: a storage that waits can't be read."""
