@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from .administration import delete_study as delete_study
     from .administration import list_studies as list_studies
     from .administration import rename_study as rename_study
+    from .confirmation import Confirmation as Confirmation
+    from .confirmation import prepare_confirmation as prepare_confirmation
+    from .confirmed import Confirmed as Confirmed
     from .leaderboard import curves as curves
     from .leaderboard import leaderboard as leaderboard
     from .leaderboard import leaderboard_rows as leaderboard_rows
@@ -38,6 +41,8 @@ __owner__ = "pomona"
 # The imports above once more, as they happen.
 _NAMES: dict[str, tuple[str, ...]] = {
     "administration": ("delete_study", "list_studies", "rename_study"),
+    "confirmation": ("Confirmation", "prepare_confirmation"),
+    "confirmed": ("Confirmed",),
     "leaderboard": ("curves", "leaderboard", "leaderboard_rows", "same_params", "to_cells", "to_csv", "to_json"),
     "plan": ("Interrupted", "Outcome", "Plan", "Progress"),
     "records": ("TrialRecord",),

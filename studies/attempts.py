@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 
 _TRAINS = "pomona:trains"
 _LOST = "pomona:lost"
-_VERDICTS = "pomona:verdicts"
+_VERDICTS = {False: "pomona:verdicts", True: "pomona:verdicts-confirming"}
 
 MOST_LOSSES = 2
 """A trial that was lost so often is not tried again."""
@@ -73,14 +73,17 @@ class Attempts:
         for trial in trials:
             self._keep(trial, MOST_LOSSES - 1)
 
-    def keep_verdicts(self, verdicts: Mapping[int, Verdicts]) -> None:
-        """Keeps the last verdicts of each group that counts, by its name, in the place of what was kept before."""
-        kept: Any = {str(name): [last.epoch, sorted(last.pruned), last.most] for name, last in verdicts.items()}
-        self._storage.set_study_system_attr(self._study_id, _VERDICTS, kept)
+    def keep_verdicts(self, verdicts: Mapping[int, Verdicts], *, confirming: bool) -> None:
+        """Keeps the last verdicts of each group that counts, by its name, in the place of what was kept before.
 
-    def verdicts(self) -> dict[int, Verdicts]:
+        `confirming`: of trials that confirm others, which may be trained while a group of the search is waiting.
+        """
+        kept: Any = {str(name): [last.epoch, sorted(last.pruned), last.most] for name, last in verdicts.items()}
+        self._storage.set_study_system_attr(self._study_id, _VERDICTS[confirming], kept)
+
+    def verdicts(self, *, confirming: bool) -> dict[int, Verdicts]:
         """What was kept last."""
-        kept = self._storage.get_study_system_attrs(self._study_id).get(_VERDICTS, {})
+        kept = self._storage.get_study_system_attrs(self._study_id).get(_VERDICTS[confirming], {})
         if isinstance(kept, list):  # of versions with one group at a time
             return {kept[0]: Verdicts(kept[1], frozenset(kept[2]))}
         return {int(name): Verdicts(epoch, frozenset(pruned), most) for name, (epoch, pruned, most) in kept.items()}

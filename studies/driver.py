@@ -180,6 +180,7 @@ class Driver:
             self._plan.task.space,
             self._plan.trials,
             structure=question.structure,
+            seed=question.seed,
             group=question.group,
             origin=question.origin,
         )

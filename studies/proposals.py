@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,14 +14,26 @@ from search_spaces import Config, InputError, SearchSpace
 from training import FitResult, State
 
 from .attempts import Attempts, under_way
+from .confirmed import ToConfirm
 from .edges.optuna import suggest
 from .history import History
-from .records import FEASIBLE, GROUP, ORIGIN, PART, SEPARATE, START, attributes_of, final_state
+from .records import (
+    CONFIRMS,
+    FEASIBLE,
+    GROUP,
+    HELD,
+    ORIGIN,
+    PART,
+    SEED,
+    SEPARATE,
+    START,
+    attributes_of,
+    final_state,
+    is_done,
+)
 from .sampling import Draft, make_sampler, sampler_seed
 from .settings import Settings
 
-# Where Optuna keeps the values that a trial was enqueued with.
-HELD = "fixed_params"
 # What may come of values that others have put into the storage.
 _UNFIT = (InputError, ValueError, TypeError, KeyError)
 
@@ -53,9 +66,13 @@ class Proposer:
         self._attempts = attempts
         self._settings = settings
 
-    def claimed(self, space: SearchSpace, trials: int, group: int | None, origin: int | None) -> Proposal | None:
-        """The next trial that waits; None where it ended at once."""
-        trial = self._opened(self._study.ask()._trial_id, space, trials)
+    def claimed(
+        self, waiting: FrozenTrial, space: SearchSpace, trials: int, group: int | None, origin: int | None
+    ) -> Proposal | None:
+        """A trial that waits; None where it ended at once, or where another program took it meanwhile."""
+        if not self._study._storage.set_trial_state_values(waiting._trial_id, TrialState.RUNNING):
+            return None
+        trial = self._opened(waiting._trial_id, space, trials)
         if (config := self._suggested(trial, space)) is None:
             return None
         if self._answered(trial, config):
@@ -71,17 +88,26 @@ class Proposer:
     ) -> Proposal | None:
         """A trial that was not there; None where it ended at once. It is written in one record."""
         number = self._history.size
-        seed = sampler_seed(self._settings.seed, number)
+        seed = sampler_seed(self._settings.seed, self._history.place_of(number))
         draft = Draft(self._study, self._history, space, number, seed=seed, trials=trials, held=structure)
         config = suggest(draft, space)
-        attributes: dict[str, Any] = {"seed": self._settings.seed}
-        if self._history.first_of(config) is None:
+        attributes: dict[str, Any] = {SEED: self._settings.seed}
+        if self._history.first_of(config, self._settings.seed) is None:
             attributes |= _lanes(number, group, origin)
         template = draft.template(attributes, {HELD: structure, **under_way()} if structure else under_way())
         trial = optuna.Trial(
             self._study, self._study._storage.create_new_trial(self._study._study_id, template_trial=template)
         )
         return None if self._answered(trial, config) else self._proposal(trial, config)
+
+    def enqueue(self, runs: Iterable[ToConfirm]) -> None:
+        """Lets the runs that are neither done nor under way wait."""
+        found = self._history.runs_confirmed()
+        for run in runs:
+            stored = found.get(run.key)
+            if stored is None or (stored.state.is_finished() and not is_done(stored)):
+                note = f"confirms trial {run.number}, fresh seed {run.nth}"
+                self._study.enqueue_trial(run.config, {CONFIRMS: run.number, SEED: run.seed, "note": note})
 
     def _opened(self, trial_id: int, space: SearchSpace, trials: int) -> optuna.Trial:
         """The trial with a sampler of its own."""
@@ -90,7 +116,7 @@ class Proposer:
             self._study,
             self._history,
             space,
-            seed=sampler_seed(self._settings.seed, stored.number),
+            seed=sampler_seed(self._settings.seed, self._history.place_of(stored.number)),
             trials=trials,
             held=stored.system_attrs.get(HELD, {}),
         )
@@ -128,8 +154,8 @@ class Proposer:
         return held
 
     def _answered(self, trial: optuna.Trial, config: Config) -> bool:
-        """Ends a trial of a config that ended earlier with its record."""
-        earlier = self._history.first_of(config)
+        """Ends a trial of a config that ended earlier, with the same seed, with its record."""
+        earlier = self._history.first_of(config, self._with_seed(trial))
         if earlier is None or earlier.number > trial.number:
             return False
         self.answer(trial, earlier)
@@ -137,15 +163,24 @@ class Proposer:
 
     def _proposal(self, trial: optuna.Trial, config: Config) -> Proposal:
         self.open[trial.number] = trial
-        if "seed" not in trial.user_attrs:
-            trial.set_user_attr("seed", self._settings.seed)
+        seed = self._with_seed(trial)
         kept = trial.user_attrs
         group = int(kept.get(GROUP, trial.number))
         # One that an earlier version left may have joined its group late: it begins again, and alone.
         part = trial.number if START in kept else kept.get(PART)
-        return Proposal(
-            trial.number, config, self._settings.seed, group=group, origin=int(kept.get(ORIGIN, group)), part=part
-        )
+        return Proposal(trial.number, config, seed, group=group, origin=int(kept.get(ORIGIN, group)), part=part)
+
+    def seed_of(self, attributes: Mapping[str, Any]) -> int:
+        """The seed that a trial was made with; the study's where it was made without, or with what can't be one."""
+        seed = attributes.get(SEED)
+        return seed if type(seed) is int and seed >= 0 else self._settings.seed
+
+    def _with_seed(self, trial: optuna.Trial) -> int:
+        """The seed of a trial, which from now on is kept with it."""
+        attributes = trial.user_attrs
+        if attributes.get(SEED) != (seed := self.seed_of(attributes)):
+            trial.set_user_attr(SEED, seed)
+        return seed
 
     def answer(self, trial: optuna.Trial, earlier: FrozenTrial) -> None:
         there = self._study._storage.get_trial(trial._trial_id).intermediate_values
@@ -153,7 +188,7 @@ class Proposer:
             if epoch not in there:
                 trial.report(value, epoch)
         for key, kept in earlier.user_attrs.items():
-            if key not in ("recipe", "note", GROUP, ORIGIN, PART, START, SEPARATE):
+            if key not in ("recipe", "note", GROUP, ORIGIN, PART, START, SEPARATE, SEED, CONFIRMS):
                 trial.set_user_attr(key, kept)
         trial.set_user_attr("seconds", 0.0)
         trial.set_user_attr("note", f"same config as trial {earlier.number}, answered from its record")
@@ -163,8 +198,7 @@ class Proposer:
 
     def end(self, trial: optuna.Trial, result: FitResult) -> None:
         """Records how a trial ended."""
-        if "seed" not in trial.user_attrs:
-            trial.set_user_attr("seed", self._settings.seed)
+        self._with_seed(trial)
         for key, value in attributes_of(result, self._settings.engine).items():
             # What the study says of all its trials is not repeated in each: a page of 10,000 trials has them all.
             if value != self._settings.common.get(key):

@@ -20,10 +20,14 @@ _STATES = {
     TrialState.WAITING: "waiting",
 }
 FEASIBLE = "feasible"
+# Where Optuna keeps the values that a trial was enqueued with.
+HELD = "fixed_params"
 # Names of what a trial keeps about its lanes: see `Proposal`.
 GROUP, ORIGIN, PART = "group", "origin", "part"
 # Kept by versions in which a trial could join its group late, or leave it to go on alone.
 START, SEPARATE = "start", "separate"
+# Names of a trial's seed, and of the number of the searched trial that it trains again on that seed.
+SEED, CONFIRMS = "seed", "confirms"
 # A trial that somebody added to the study, ended, with Optuna itself.
 FOREIGN = "foreign"
 # Before the names of other metrics than the study's.
@@ -40,6 +44,7 @@ class TrialRecord:
 
     `value`, `n` and the intervals are of the last of the `epochs`. `curve` holds (epoch, value) pairs; `group` is the
     number of the first of the trials that it trained with.
+    `confirms` is the number of the searched trial whose config this one trains again; None for a searched trial.
     `beside` holds what other metrics say. Of the two speeds at most one is there, see `FitResult`.
     `ci95` counts every example as an independent sample, `groups_ci95` every group of examples (None where the data
     has none).
@@ -69,6 +74,7 @@ class TrialRecord:
     beside: dict[str, float] = field(default_factory=dict)
     curve: tuple[tuple[int, float], ...] = ()
     features_per_second: float | None = None
+    confirms: int | None = None
 
 
 def attributes_of(result: FitResult, engine: str) -> dict[str, Any]:
@@ -138,13 +144,14 @@ def record_of(trial: FrozenTrial, study: str, data: str) -> TrialRecord:
         images_per_second=_number(kept, "images_per_second"),
         features_per_second=_number(kept, "features_per_second"),
         parameters=int(kept.get("parameters", 0)),
-        seed=int(kept.get("seed", 0)),
+        seed=int(kept.get(SEED, 0)),
         engine=str(kept.get("engine", "")),
         weights=str(kept.get("weights", "")),
         note=str(kept.get("note", "")),
         beside={name.removeprefix(BESIDE): float(value) for name, value in kept.items() if name.startswith(BESIDE)},
         group=int(kept.get(GROUP, trial.number)),
         curve=tuple(sorted(trial.intermediate_values.items())),
+        confirms=confirms_of(trial),
     )
 
 
@@ -154,7 +161,18 @@ def state_of(trial: FrozenTrial) -> str:
     if not trial.state.is_finished():
         return _STATES[trial.state]
     state = trial.user_attrs.get("state")
-    return str(state) if state in ENDED and "seed" in trial.user_attrs else FOREIGN
+    return str(state) if state in ENDED and SEED in trial.user_attrs else FOREIGN
+
+
+def confirms_of(trial: FrozenTrial) -> int | None:
+    """The number of the searched trial that a trial confirms on another seed; None for every other trial."""
+    confirms, seed = trial.user_attrs.get(CONFIRMS), trial.user_attrs.get(SEED)
+    return confirms if type(confirms) is int and type(seed) is int else None
+
+
+def is_done(confirmation: FrozenTrial | None) -> bool:
+    """Whether a trial that confirms another one need not be done again: one that failed, or that others ended, is."""
+    return confirmation is not None and state_of(confirmation) in (State.COMPLETE, State.PRUNED, State.INFEASIBLE)
 
 
 def final_state(result: FitResult) -> TrialState:
@@ -177,8 +195,8 @@ def config_key(config: Config) -> str:
 
 
 def run_key(config: Config, seed: int) -> str:
-    """Equal for what is one run: an equal config and the same seed."""
-    return json.dumps([config, seed], sort_keys=True)
+    """Equal for equal configs that are trained with one seed: what has one result."""
+    return f"{seed} {config_key(config)}"
 
 
 def _number(kept: dict[str, Any], name: str) -> float | None:

@@ -76,6 +76,16 @@ class Search:
     engine: str
     command: str = ""
 
+    @property
+    def wanted(self) -> int:
+        """Trials in all."""
+        return self.plan.trials
+
+    @property
+    def ended(self) -> int:
+        """Trials that have ended so far."""
+        return self.study.ended
+
     def run(self, watch: Watch) -> Generator[Outcome, None, None]:
         """Runs until the plan is fulfilled; see `Driver.run` for what may be raised."""
         with self.study.running():
@@ -195,6 +205,27 @@ def prepare_resume(
     )
     _positive(budget)
     _enough_or_error(study, budget, storage_url)
+    plan = plan_to_go_on(study, storage_url, notify, progress, task=task, trust_task_file=trust_task_file)
+    notify(_going_on(study, budget, storage_url))
+    notify(f"budget: {budget}, {settings.lanes} side by side (--trials and --timeout change it)")
+    return Search(study, replace(plan, trials=budget.trials, timeout=budget.timeout), settings.engine, command)
+
+
+def plan_to_go_on(
+    study: Study,
+    storage_url: str | None,
+    notify: Notify,
+    progress: CountProgress | None,
+    *,
+    task: Task | None,
+    trust_task_file: bool,
+) -> Plan:
+    """What a study's settings say, with its data and weights opened again.
+
+    Raises:
+        InputError: they are not what they were, or the task is not known here.
+    """
+    settings = study.settings
     task = task or _task_to_resume(study, storage_url, notify, trusted=trust_task_file)
     device = resolve_device(settings.device)
     weights_dir = Path(settings.weights_dir) if settings.weights_dir else None
@@ -208,10 +239,8 @@ def prepare_resume(
         direction=task.direction,
         fingerprint=data.fingerprint,
     )
-    _same_or_error(settings, now, name)
-    notify(_going_on(study, budget, storage_url))
-    notify(f"budget: {budget}, {settings.lanes} side by side (--trials and --timeout change it)")
-    return Search(study, _plan(ready, data, device, study, budget, weights_dir), settings.engine, command)
+    _same_or_error(settings, now, study.name)
+    return _plan(ready, data, device, study, study.budget, weights_dir)
 
 
 def _task_to_resume(study: Study, storage_url: str | None, notify: Notify, *, trusted: bool) -> Task:

@@ -61,6 +61,10 @@ SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="Leave o
 TrustSplit = Annotated[
     bool, typer.Option("--trust-split", help="Keep a folder's split though it has copies of photos on both sides.")
 ]
+TrustTaskFile = Annotated[
+    bool,
+    typer.Option("--trust-task-file", help="Run the task file that the study names, from a storage of others too."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON, for programs.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also print log lines, and where an error came from.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the answer and errors only: no notes, no progress.")]

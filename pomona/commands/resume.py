@@ -10,7 +10,7 @@ import typer
 
 from ..arguments import seconds_of
 from ..console import counting, note
-from .options import AsJson, Storage, Study
+from .options import AsJson, Storage, Study, TrustTaskFile
 
 
 def resume(
@@ -21,10 +21,7 @@ def resume(
         str | None,
         typer.Option(metavar="10m", help="For the trials of this run, without reading the data. [default: as before]"),
     ] = None,
-    trust_task_file: Annotated[
-        bool,
-        typer.Option("--trust-task-file", help="Run the task file that the study names, from a storage of others too."),
-    ] = False,
+    trust_task_file: TrustTaskFile = False,
     as_json: AsJson = False,
 ) -> None:
     """Go on with a study that was stopped or killed, at the last whole epoch of the trial under way.
