@@ -27,6 +27,7 @@ from typing import Any
 import torch
 
 from search_spaces import Config, InputError, Task, task_named
+from search_spaces.benchmarks import fixed_values
 from training import (
     FitResult,
     Numerics,
@@ -50,15 +51,15 @@ from training.export.evaluate import evaluate
 from training.machine.files import answer_text
 
 from .search_speed import command as search_speed
-from .search_speed.configs import draw_configs, fixed_values
+from .search_speed.configs import draw_configs
 from .throughput import command as throughput
 
 PARTS = ("contracts", "throughput", "search-speed", "search")
 TASK = "fruit"
-# Of a loss, GPU against CPU in fp32: convolutions in TF32 and other orders of summation.
+# Of a loss on one device: other kernels, other orders of summation.
 _CLOSE = 0.03
-# In bf16 and with the lanes' own kernels.
-_ALIKE = 0.05
+# In another precision, or on another device, where TF32 convolves and dropout draws other numbers.
+_ALIKE = 0.1
 _EPOCHS = 3
 _RESOLUTION = 96
 
@@ -193,7 +194,7 @@ def _curves_close(mine: FitResult, other: FitResult, share: float) -> dict[str, 
 def _as_on_the_cpu(number: int, setting: Setting) -> dict[str, Any]:
     config = setting.configs[number]
     cpu = torch.device("cpu")
-    return _curves_close(setting.train(config, setting.options.device), setting.train(config, cpu), _CLOSE)
+    return _curves_close(setting.train(config, setting.options.device), setting.train(config, cpu), _ALIKE)
 
 
 def _half_precision(setting: Setting) -> dict[str, Any]:
@@ -250,9 +251,9 @@ def _resumed(setting: Setting) -> dict[str, Any]:
 
 def _out_of_memory(setting: Setting) -> dict[str, Any]:
     """A run that does not fit is infeasible, and the next one trains."""
-    device = setting.options.device
-    if device.type != "cuda":
+    if setting.options.device.type != "cuda":
         return {"skipped": "no GPU"}
+    device = torch.device("cuda", torch.cuda.current_device())
     config = setting.configs[3]
     torch.cuda.empty_cache()
     total = torch.cuda.mem_get_info(device)[1]

@@ -10,7 +10,7 @@ import torch
 
 from ..data.augment import DRAWS
 from ..machine.seeds import bank_of
-from ..models.structure import Structure
+from ..models.spec import Structure
 
 # What a bank's numbers are made from; to be raised when the views that come out change.
 _BANK = 1
