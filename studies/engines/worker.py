@@ -5,12 +5,18 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
+import torch
+
+from search_spaces import InputError, Task
 from training import (
     Data,
     GroupFolder,
     GroupRunner,
     Job,
+    Numerics,
     Prefixes,
     PrefixStore,
     Working,
@@ -20,7 +26,7 @@ from training import (
 )
 from training.lanes.runner import Events
 
-from ..plan import Plan
+from ..plan import DataSource, Plan
 
 CHECK_SECONDS = 0.5
 """Of work between two looks at whether it still should."""
@@ -29,20 +35,58 @@ Check = Callable[[Working | None], None]
 """Called at every batch with what is under way, and within longer work with None; what it raises ends the job."""
 
 
+@dataclass(frozen=True)
+class Setup:
+    """What a worker is told when it starts."""
+
+    task: Task
+    source: DataSource
+    fingerprint: str
+    device: torch.device
+    numerics: Numerics
+    weights_dir: Path | None
+    download: bool
+
+    @staticmethod
+    def of(plan: Plan) -> Setup:
+        """Raises InputError where the data can't be opened again, in another process."""
+        if plan.source is None:
+            raise InputError(f"{plan.data.source} can't be opened by other processes: leave --workers out")
+        return Setup(
+            plan.task,
+            plan.source,
+            plan.data.fingerprint,
+            plan.device,
+            plan.numerics,
+            plan.weights_dir,
+            plan.download,
+        )
+
+    def open_data(self) -> Data:
+        """Raises InputError where the data are no longer what they were."""
+        data = self.source.open(self.task)
+        if data.fingerprint != self.fingerprint:
+            raise InputError(
+                f"{data.source} has changed since the search began (fingerprint {data.fingerprint}, "
+                f"not {self.fingerprint}): start it again"
+            )
+        return data
+
+
 class Worker:
     """What stays in a process from job to job: the data, backbones, and what frozen stages gave."""
 
-    def __init__(self, plan: Plan, data: Data, check: Check) -> None:
-        self._plan = plan
+    def __init__(self, setup: Setup | Plan, data: Data, check: Check) -> None:
+        self._plan = setup
         self._data = data
         self._check = check
         self._checked = time.monotonic()
         self._prefixes = Prefixes(
-            backbones=functools.partial(load_backbone, weights_dir=plan.weights_dir, download=plan.download),
-            numerics=plan.numerics,
-            device=plan.device,
+            backbones=functools.partial(load_backbone, weights_dir=setup.weights_dir, download=setup.download),
+            numerics=setup.numerics,
+            device=setup.device,
             store=PrefixStore(),
-            unfrozen=most_unfrozen(plan.task.space),
+            unfrozen=most_unfrozen(setup.task.space),
             check_stop=self._check_between,
         )
 

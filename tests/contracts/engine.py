@@ -15,7 +15,7 @@ from studies.engines import AbstractEngine
 from training import Numerics, State
 
 from ..studies.settings import settings_for
-from ..toys import SMALL, ToyData, small_weights
+from ..toys import SMALL, ToyData, ToySource, small_weights
 
 EPOCHS = 3
 
@@ -50,6 +50,7 @@ class EngineContract:
             weights_dir=weights,
             download=False,
             lanes=self.lanes,
+            source=ToySource(),
         )
 
     def study(self, url: str, *, task: Task = SMALL, pruner: str = "none") -> Study:
