@@ -163,7 +163,7 @@ def _goes_on(out: Path, epochs: int) -> bool:
     resumes = has_checkpoint(out)
     if resumes and (record := load_checkpoint(out).record).epoch == record.epochs:
         raise InputError(f"{out} holds a finished checkpoint: choose another --out")
-    check_checkpoint_folder(out, epochs)
+    check_checkpoint_folder(out)
     return resumes
 
 
