@@ -10,12 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
+from typing import Any, Generic, Literal, Never, Self, TypeVar
 
 from search_spaces import Config, InputError, Task
-
-if TYPE_CHECKING:
-    from .settings import Settings
 
 Kind = Literal["text", "path", "folder", "device", "count", "seed", "seconds", "values", "flag"]
 """What an option's value means: `path` may be a URL too, `count` is 1 or more, `values` are those of dimensions."""
@@ -148,7 +145,7 @@ class SearchRequest(Options[None]):
     trust_split: bool = option("flag", "Keep a folder's split though it has copies of photos on both sides.")
     command: str = ""
 
-    def following(self, settings: Settings) -> Self:
+    def following(self, settings: Options[Never]) -> Self:
         """The request with what it does not say taken from a study that is there."""
         taken = {
             name: getattr(settings, name)
