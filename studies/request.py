@@ -17,6 +17,7 @@ from search_spaces import Config, InputError, Task
 Kind = Literal["text", "path", "folder", "device", "count", "seed", "seconds", "values", "flag"]
 """What an option's value means: `path` may be a URL too, `count` is 1 or more, `values` are those of dimensions."""
 
+PRUNERS = ("hyperband", "median", "none")
 _LEAST: dict[Kind, int] = {"count": 1, "seed": 0}
 
 
@@ -26,7 +27,8 @@ class Option:
 
     Args:
         help: what it does, for people.
-        default: what takes its place where it is not given, in words.
+        initial: the value that it has in a new study where it is not said; None where that depends on the machine.
+        default: what takes its place where it is not said, in words; by default `initial`.
         metavar: what stands for its value in a help text.
         flag: its name on the command line; by default the field's, with dashes.
         environment: a variable that gives it too.
@@ -37,6 +39,7 @@ class Option:
 
     kind: Kind
     help: str
+    initial: Any = None
     default: str = ""
     metavar: str = ""
     flag: str = ""
@@ -98,23 +101,24 @@ class Options(Generic[NotSaid]):
         metavar="10m",
     )
     seed: int | NotSaid = option(
-        "seed", "Of all that is random; one seed, one result.", default="0", metavar="S", identifies=True
+        "seed", "Of all that is random; one seed, one result.", initial=0, metavar="S", identifies=True
     )
-    engine: str | NotSaid = option("text", "What runs the trials.", default="inline", metavar="inline")
+    engine: str | NotSaid = option("text", "What runs the trials.", initial="inline", metavar="inline")
     lanes: int | NotSaid = option(
         "count", "Trials that train side by side.", default="by the trials", metavar="N", identifies=True
     )
     device: str | NotSaid = option(
         "device",
         "What computes; auto is the GPU where there is one.",
+        initial="auto",
         default="auto, or the study's",
         metavar="auto|cpu|cuda",
     )
     pruner: str | NotSaid = option(
         "text",
         "How trials that lead nowhere are given up.",
-        default="hyperband",
-        metavar="hyperband|median|none",
+        initial=PRUNERS[0],
+        metavar="|".join(PRUNERS),
         identifies=True,
     )
     fixed: Config = option(
@@ -158,9 +162,18 @@ class SearchRequest(Options[None]):
             taken.pop("timeout", None)
         return replace(self, **taken)
 
-    def check(self) -> None:
-        """Raises InputError where a number is out of range."""
-        check_values({name: getattr(self, name) for name in declared(type(self))})
+    def values(self) -> dict[str, Any]:
+        """What a study keeps, by the names of the fields, with the initial value of what is not said.
+
+        Raises:
+            InputError: a number is out of range.
+        """
+        options = declared(Options)
+        check_values({name: getattr(self, name) for name in options})
+        return {
+            name: option.initial if (value := getattr(self, name)) is None else value
+            for name, option in options.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -185,8 +198,12 @@ def declared(of: type) -> dict[str, Option]:
     found: dict[str, Option] = {}
     for one in fields(of):
         if (known := one.metadata.get("option")) is not None:
-            flag, stored = known.flag or f"--{one.name.replace('_', '-')}", known.stored or one.name
-            found[one.name] = replace(known, flag=flag, stored=stored)
+            found[one.name] = replace(
+                known,
+                flag=known.flag or f"--{one.name.replace('_', '-')}",
+                stored=known.stored or one.name,
+                default=known.default or ("" if known.initial is None else str(known.initial)),
+            )
     return found
 
 

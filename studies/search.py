@@ -28,12 +28,11 @@ from .engines import engine_named
 from .location import location_of, shown_storage
 from .names import check_new_name
 from .plan import Budget, Outcome, Plan, Watch, default_budget
-from .request import Options, ResumeRequest, SearchRequest, check_values, declared
-from .settings import PRUNERS, Settings
+from .request import PRUNERS, Options, ResumeRequest, SearchRequest, check_values, declared
+from .settings import Settings
 from .storage import is_in_memory, open_storage, refuse_unusable, storage_exists, study_names
 from .study import Study
 
-ENGINE, DEVICE = "inline", "auto"
 _MOST_LANES = 32
 # Settings that follow from the task, from what is fixed and from the weights there are.
 _CONSEQUENCES = {
@@ -72,11 +71,11 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
     refuse_unusable(request.storage)
     if (study := _existing(request)) is not None:
         request = request.following(study.settings)
-    request.check()
-    if request.pruner not in (None, *PRUNERS):
-        raise InputError(f"unknown pruner {request.pruner!r}: {', '.join(PRUNERS)}")
-    engine_named(request.engine or ENGINE)
-    device = resolve_device(request.device or DEVICE)
+    values = request.values()
+    if values["pruner"] not in PRUNERS:
+        raise InputError(f"unknown pruner {values['pruner']!r}: {', '.join(PRUNERS)}")
+    engine_named(values["engine"])
+    device = resolve_device(values["device"])
     budget = _budget(request, device)
     if study is not None:
         _enough_or_error(study, budget, request.storage)
@@ -107,22 +106,17 @@ def _settings(
 ) -> Settings:
     """The request with a value for everything that it leaves out, and what was found."""
     file = None if isinstance(request.task, Task) else task_file(request.task)
-    said = {name: getattr(request, name) for name in declared(Options)}
-    chosen = {
+    found = {
         "data": data.location,
         "weights_dir": None if request.weights_dir is None else request.weights_dir.resolve(),
         "trials": budget.trials,
         "epochs": budget.epochs,
         "timeout": budget.timeout,
-        "seed": request.seed or 0,
-        "engine": request.engine or ENGINE,
         "lanes": _lanes(budget) if request.lanes is None else request.lanes,
-        "device": request.device or DEVICE,
-        "pruner": request.pruner or PRUNERS[0],
         "download_weights": ready.download,
     }
     return Settings(
-        **(said | chosen),
+        **(request.values() | found),
         task=task.name,
         space=ready.task.space.digest,
         source=data.source,

@@ -16,7 +16,6 @@ from training.machine.precision import Numerics
 from .request import Options, declared
 
 ATTRIBUTE = "settings"
-PRUNERS = ("hyperband", "median", "none")
 
 
 @dataclass(frozen=True, kw_only=True)

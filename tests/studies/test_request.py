@@ -60,10 +60,18 @@ def test_what_is_said_stands_and_the_rest_follows(said: set[str]) -> None:
     ],
 )
 def test_numbers_out_of_range(name: str, value: Any, saying: str) -> None:
-    for check in (lambda: check_values({name: value}), SearchRequest("toy", **{name: value}).check):
+    for check in (lambda: check_values({name: value}), SearchRequest("toy", **{name: value}).values):
         with pytest.raises(InputError, match=f"^{saying}$"):
             check()
     check_values({name: None})
+
+
+def test_what_is_not_said_has_its_initial_value() -> None:
+    values = SearchRequest("toy", trials=3).values()
+    assert values.keys() == declared(Options).keys()
+    for name, option in declared(Options).items():
+        empty: dict[str, Any] = {"values": {}, "flag": False}
+        assert values[name] == (3 if name == "trials" else empty.get(option.kind, option.initial)), name
 
 
 def test_every_option_is_declared_in_words() -> None:
