@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from .plan import Plan as Plan
     from .plan import Progress as Progress
     from .records import TrialRecord as TrialRecord
+    from .request import ResumeRequest as ResumeRequest
+    from .request import SearchRequest as SearchRequest
     from .search import Search as Search
-    from .search import SearchRequest as SearchRequest
     from .search import prepare_resume as prepare_resume
     from .search import prepare_search as prepare_search
     from .storage import open_storage as open_storage
@@ -46,7 +47,8 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "leaderboard": ("curves", "leaderboard", "leaderboard_rows", "same_params", "to_cells", "to_csv", "to_json"),
     "plan": ("Interrupted", "Outcome", "Plan", "Progress"),
     "records": ("TrialRecord",),
-    "search": ("Search", "SearchRequest", "prepare_resume", "prepare_search"),
+    "request": ("ResumeRequest", "SearchRequest"),
+    "search": ("Search", "prepare_resume", "prepare_search"),
     "storage": ("open_storage",),
     "study": ("Study", "open_study"),
 }

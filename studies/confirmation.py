@@ -41,7 +41,9 @@ class Confirmation:
         with self.study.running():
             self.study.extend(settings.trials, settings.timeout, self.command)
             with self.study.confirming(self.runs):
-                yield from run_study(self.study, self.plan, engine_named(self.engine), watch)
+                yield from run_study(
+                    self.study, self.plan, engine_named(self.engine, self.study.settings.workers), watch
+                )
 
 
 def prepare_confirmation(

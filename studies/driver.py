@@ -52,6 +52,7 @@ class Driver:
         """
         # A database that is away, or a journal that another program has locked, must not outlast a stop or a deadline.
         self._study.wait_with(self._check)
+        self._study.ran_by(self._engine.name)
         try:
             yield from self._restore()
             self._engine.start(self._plan, self._heard)

@@ -61,6 +61,8 @@ class Proposer:
 
     def __init__(self, study: optuna.Study, history: History, attempts: Attempts, settings: Settings) -> None:
         self.open: dict[int, optuna.Trial] = {}
+        self.engine = settings.engine
+        """What is kept of each trial as the engine that ran it."""
         self._study = study
         self._history = history
         self._attempts = attempts
@@ -199,7 +201,7 @@ class Proposer:
     def end(self, trial: optuna.Trial, result: FitResult) -> None:
         """Records how a trial ended."""
         self._with_seed(trial)
-        for key, value in attributes_of(result, self._settings.engine).items():
+        for key, value in attributes_of(result, self.engine).items():
             # What the study says of all its trials is not repeated in each: a page of 10,000 trials has them all.
             if value != self._settings.common.get(key):
                 trial.set_user_attr(key, value)

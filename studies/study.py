@@ -62,7 +62,7 @@ class Study:
     @property
     def numerics(self) -> Numerics:
         """One choice for all trials of the study, so that they can be compared."""
-        return Numerics(**self.settings.numerics)
+        return self.settings.numerics
 
     @property
     def budget(self) -> Budget:
@@ -162,6 +162,10 @@ class Study:
         `check` ends the wait by raising. What it reads of the study may be as it was when the wait began.
         """
         self._patience.check, self._patience.limit = check, None
+
+    def ran_by(self, engine: str) -> None:
+        """Says which engine runs the trials from now on."""
+        self._proposer.engine = engine
 
     def together(self) -> contextlib.AbstractContextManager[None]:
         """All that is recorded inside reaches the disk at once, at its end: one wait instead of dozens.

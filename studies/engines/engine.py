@@ -33,6 +33,7 @@ Heard = Callable[[int, Working | None], None]
 class AbstractEngine(abc.ABC):
     """Workers, numbered from 0. The contract is in `tests/contracts/engine.py`."""
 
+    name: str
     workers: int
 
     @abc.abstractmethod

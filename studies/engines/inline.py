@@ -16,6 +16,7 @@ from .worker import Worker
 class InlineEngine(AbstractEngine):
     """Work is done while something is received."""
 
+    name = "inline"
     workers = 1
 
     def __init__(self) -> None:

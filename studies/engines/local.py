@@ -82,6 +82,8 @@ class _Process:
 class LocalEngine(AbstractEngine):
     """Workers that get jobs and give events through pipes."""
 
+    name = "local"
+
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self._processes: dict[int, _Process] = {}

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from search_spaces import Task
+from studies.request import SearchRequest
 from studies.settings import Settings
+from training.machine.precision import Numerics
 
 
 def settings_for(task: Task, *, epochs: int = 3, pruner: str = "none", seed: int = 0, trials: int = 5) -> Settings:
-    return Settings(
-        task=task.name,
-        space=task.space.digest,
-        fixed={},
+    request = SearchRequest(
+        task,
         data="toy",
-        source="toy colours",
-        fingerprint="toy0",
-        skip_unreadable=False,
-        weights_dir=None,
-        download=False,
-        device="cpu",
-        numerics={"precision": "fp32", "channels_last": False},
-        seed=seed,
         trials=trials,
         epochs=epochs,
-        timeout=None,
-        pruner=pruner,
+        seed=seed,
+        workers=1,
         engine="inline",
         lanes=1,
+        device="cpu",
+        pruner=pruner,
+    )
+    return Settings(
+        **request.values(),
+        task=task.name,
+        space=task.space.digest,
+        source="toy colours",
+        fingerprint="toy0",
+        numerics=Numerics(),
         metric=task.metric,
         direction=task.direction,
         target=0.9,
