@@ -380,7 +380,7 @@ class Study:
 
     def status(self) -> dict[str, Any]:
         """See `status_of`."""
-        return status_of(self)
+        return status_of(self.name, self.settings, self.records(), running=self.is_running())
 
     @property
     def ended(self) -> int:
