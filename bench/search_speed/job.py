@@ -14,12 +14,15 @@ Train = Callable[[Sequence[Config]], Iterator[tuple[int, float | None]]]
 
 @dataclass(frozen=True)
 class Job:
-    """What all methods work on, in a form that goes to another process. `device` is `cpu` or `cuda`."""
+    """What all methods work on, in a form that goes to another process.
+
+    `side` is that of the images in pixels, `device` is `cpu` or `cuda`.
+    """
 
     task: str
     data: Path
     weights_dir: Path
-    resolution: int
+    side: int
     epochs: int
     seed: int
     device: str

@@ -26,10 +26,11 @@ class Method:
 
 def prepare_notebook(job: Job) -> Train:
     from bench.peers import notebook
+    from training import spec_of
 
     def train(configs: Sequence[Config]) -> Iterator[tuple[int, float | None]]:
         for position, config in enumerate(configs):
-            result = notebook.train(config, job.data, job.weights_dir, job.epochs, job.seed, device=job.device)
+            result = notebook.train(spec_of(config), job.data, job.weights_dir, job.epochs, job.seed, device=job.device)
             yield position, result.accuracy
 
     return train
@@ -37,12 +38,13 @@ def prepare_notebook(job: Job) -> Train:
 
 def prepare_expert(job: Job) -> Train:
     from bench.peers import expert
+    from training import spec_of
 
-    expert.load_photos(job.data, job.resolution)
+    expert.load_photos(job.data, job.side)
 
     def train(configs: Sequence[Config]) -> Iterator[tuple[int, float | None]]:
         for position, config in enumerate(configs):
-            result = expert.train(config, job.data, job.weights_dir, job.epochs, job.seed, device=job.device)
+            result = expert.train(spec_of(config), job.data, job.weights_dir, job.epochs, job.seed, device=job.device)
             yield position, result.accuracy
 
     return train
@@ -53,7 +55,7 @@ def prepare_ray(job: Job) -> Train:
     from bench.peers import expert, ray_tune
 
     ray_tune.start()
-    expert.load_photos(job.data, job.resolution)
+    expert.load_photos(job.data, job.side)
 
     def train(configs: Sequence[Config]) -> Iterator[tuple[int, float | None]]:
         results = ray_tune.train_all(configs, job.data, job.weights_dir, job.epochs, job.seed)
@@ -67,7 +69,7 @@ def prepare_optuna(job: Job) -> Train:
     from bench.peers import expert, optuna_processes
     from search_spaces import task_named
 
-    expert.load_photos(job.data, job.resolution)
+    expert.load_photos(job.data, job.side)
     space = task_named(job.task).space
 
     def train(configs: Sequence[Config]) -> Iterator[tuple[int, float | None]]:

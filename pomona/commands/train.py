@@ -48,6 +48,7 @@ def train(
         raise InputError("--config, --from-study and --recipe exclude each other")
     fixed = task_named(task).space.parse(set_ or [])
     from training import State
+    from training.data import modality_named
 
     from ..training_run import TrainRequest, describe, prepare_training
 
@@ -70,7 +71,8 @@ def train(
     )
     with counting("reading the data") as progress:
         run = prepare_training(request, note, progress)
-    metric, examples = run.task.metric, "images" if run.task.modality == "image" else "examples"
+    metric = run.task.metric
+    examples = "images" if modality_named(run.task.modality).has_resolution else "examples"
     if run.resumes:
         note(f"going on from the checkpoint in {run.out}")
 

@@ -23,7 +23,7 @@ from ..models.backbones.backbone import digest_of, freeze
 from ..models.backbones.folding import folded_stages
 from ..models.kernels import REVISION
 from ..models.numerics import Numerics
-from ..models.structure import Structure
+from ..models.spec import Structure
 from ..models.weights import load_backbone
 from .plan import SHARE, KeepPlan
 from .sizes import row_bytes

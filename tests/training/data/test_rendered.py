@@ -119,17 +119,17 @@ def _few(seed: int, **options: object) -> Path:
 def test_open_data_draws_where_no_folder_is_named(
     monkeypatch: pytest.MonkeyPatch, source: str | None, named: int
 ) -> None:
-    monkeypatch.setattr("training.data.rendered_folder", _few)
+    monkeypatch.setattr("training.data.modalities.photos.rendered_folder", _few)
     data = open_data(source, FRUIT)
     assert data.source == f"rendered (seed {named})"
     assert data.classes == FRUIT.classes
-    assert splits_for(data, FRUIT.recipe).train.inputs.shape == (12, 224, 224, 3)
+    assert splits_for(data, 224).train.inputs.shape == (12, 224, 224, 3)
     assert open_data(data.location, FRUIT) == data
 
 
 @pytest.mark.parametrize("source", ["rendered:", "rendered:one", "rendered:-1", "rendered:²"])
 def test_a_seed_of_rendered_data_is_a_number(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.data.rendered_folder", _few)
+    monkeypatch.setattr("training.data.modalities.photos.rendered_folder", _few)
     if source == "rendered:":
         assert open_data(source, FRUIT).source == "rendered (seed 0)"
         return

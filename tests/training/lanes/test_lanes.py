@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_spaces import Config, InputError
-from training import FitResult, LaneGroup, Numerics, Prefixes, PrefixStore, State, fit, fit_lanes, structure_of
+from training import FitResult, LaneGroup, Numerics, Prefixes, PrefixStore, State, fit, fit_lanes, spec_of
 from training.lanes.lane_state import load_lane, save_lane
 
 from ...toys import TOY, toy_backbone, toy_splits
@@ -146,7 +146,7 @@ def group(configs: list[Config], tick: int = 0) -> LaneGroup:
     made = LaneGroup(
         TOY,
         toy_splits(),
-        structure_of(configs[0], 3),
+        spec_of(configs[0]).structure(3),
         epochs=EPOCHS,
         seed=3,
         prefixes=prefixes(),
