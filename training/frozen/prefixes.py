@@ -284,7 +284,7 @@ class Prefixes:
             else:
                 shape = (1, placed.constants[0].shape[1], structure.resolution, structure.resolution)
                 row = torch.empty(shape, device=self.device, memory_format=self.numerics.memory_format)
-            self._row_bytes[key] = row_bytes(placed.backbone, row, self.numerics)
+            self._row_bytes[key] = row_bytes([*placed.quick], placed.backbone.widths[-1], row, self.numerics)
         return self._row_bytes[key]
 
     def pool(self, split: Split) -> torch.Tensor:

@@ -11,22 +11,23 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ..machine.precision import Numerics
-from ..models.backbones import Backbone
 
 
-def row_bytes(backbone: Backbone, row: torch.Tensor, numerics: Numerics) -> tuple[int, ...]:
-    """Bytes of one example's output at the cuts 1, 2, ... of `backbone`; the last are its pooled features in fp32.
+def row_bytes(stages: Sequence[nn.Module], width: int, row: torch.Tensor, numerics: Numerics) -> tuple[int, ...]:
+    """Bytes of one example's output at the cuts 1, 2, ... of a backbone; the last are pooled features in fp32.
 
     Nothing is computed, unless a stage's shapes depend on the values it gets.
 
     Args:
-        row: (1, ...), one example as the first stage takes it, with any values, on the backbone's device.
+        stages: of the backbone, as they are computed.
+        width: of the pooled features.
+        row: (1, ...), one example as the first stage takes it, with any values, on the stages' device.
     """
     try:
-        before_last = _outputs(backbone.stages[:-1], row, numerics, FakeTensorMode(allow_non_fake_inputs=True))
+        before_last = _outputs(stages[:-1], row, numerics, FakeTensorMode(allow_non_fake_inputs=True))
     except RuntimeError:
-        before_last = _outputs(backbone.stages[:-1], row, numerics, nullcontext())
-    return (*before_last, backbone.widths[-1] * torch.float32.itemsize)
+        before_last = _outputs(stages[:-1], row, numerics, nullcontext())
+    return (*before_last, width * torch.float32.itemsize)
 
 
 @torch.no_grad()
