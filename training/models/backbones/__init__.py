@@ -91,16 +91,16 @@ def family_of(name: str) -> Family | None:
     return FAMILIES.get(beginning + colon)
 
 
-def frozen_name(name: str, cut: int) -> str:
-    """What of a backbone's name decides its first `cut` stages, as far as is known: all of it in most cases."""
-    family = family_of(name)
-    return family.frozen_name(name) if family is not None and cut <= family.FROZEN else name
-
-
 def image_side(name: str) -> int:
     """The side in pixels of the images that a backbone is made for, where its name says so (`cnn:1x28x28`), else 0."""
     named = _IMAGES.search(name)
     return int(named[1]) if named else 0
+
+
+def frozen_name(name: str, cut: int) -> str:
+    """What of a backbone's name decides its first `cut` stages, as far as is known: all of it in most cases."""
+    family = family_of(name)
+    return family.frozen_name(name) if family is not None and cut <= family.FROZEN else name
 
 
 def build(name: str) -> Backbone:
