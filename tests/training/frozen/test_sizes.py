@@ -1,4 +1,4 @@
-"""The sizes that shapes give are those of what the stages compute, and finding them leaves the stages as they are."""
+"""The sizes that a plan is made of are those of what the stages compute, for every kind of backbone."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from training import Numerics, Prefixes, PrefixStore, Split, Structure
-from training.frozen.sizes import row_bytes
 from training.models.backbones import BACKBONES, build
 from training.models.spec import InputSpec
 
@@ -33,9 +31,7 @@ PHOTO = torch.full((1, 64, 64, 3), 7, dtype=torch.uint8)
 @pytest.mark.parametrize(
     "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
 )
-def test_sizes_are_those_of_what_is_computed_and_leave_it_as_it_is(
-    tmp_path: Path, name: str, numerics: Numerics
-) -> None:
+def test_sizes_are_those_of_what_is_computed(tmp_path: Path, name: str, numerics: Numerics) -> None:
     if name.startswith("timm:"):
         pytest.importorskip("timm")
     with torch.random.fork_rng():
@@ -52,30 +48,6 @@ def test_sizes_are_those_of_what_is_computed_and_leave_it_as_it_is(
             found.append(prefixes.forward(name, found[-1], stage, stage + 1))
         return found[1:]
 
-    untouched = outputs(Prefixes(backbones=lambda _: backbone, numerics=numerics))
-    store = PrefixStore(tmp_path, disk_limit=0)
-    planned = Prefixes(backbones=lambda _: backbone, numerics=numerics, store=store)
-    sizes = planned.plan(split, structure, augmented=False).row_bytes
-    assert sizes == tuple(output.nbytes for output in untouched)
-    assert all(map(torch.equal, untouched, outputs(planned)))
-
-
-class Counting(nn.Module):
-    """Remembers what it was called with, as some layers do with a cast of their weights."""
-
-    def __init__(self, halves: bool = False) -> None:
-        super().__init__()
-        self.calls: list[torch.Tensor] = []
-        self.halves = halves
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        self.calls.append(values)
-        # The second way has a shape that depends on the values.
-        return values[:, : int((values[0] == 0).sum()) // 2] if self.halves else values * 2
-
-
-@pytest.mark.parametrize(("halves", "sizes"), [(False, (24, 24, 12)), (True, (24, 12, 12))])
-def test_a_stage_is_not_called_itself_and_may_depend_on_values(halves: bool, sizes: tuple[int, ...]) -> None:
-    stages = (Counting(), Counting(halves), nn.Identity())
-    assert row_bytes(stages, 3, torch.ones(1, 6), Numerics()) == sizes
-    assert stages[0].calls == stages[1].calls == []
+    prefixes = Prefixes(backbones=lambda _: backbone, numerics=numerics, store=PrefixStore(tmp_path, disk_limit=0))
+    sizes = prefixes.plan(split, structure, augmented=False).row_bytes
+    assert sizes == tuple(output.nbytes for output in outputs(prefixes))
