@@ -31,6 +31,7 @@ ABSENT = {"optuna", "ray", "sklearn", "pandas", "safetensors", "filelock", "plat
     "timm",
     "scipy",
     "cachetools",
+    "lazy_loader",
 }
 
 

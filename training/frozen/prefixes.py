@@ -281,11 +281,11 @@ class Prefixes:
         if key not in self._row_bytes:
             placed = self._place(structure.backbone)
             if placed.constants is None:
-                row = torch.empty((1, *split.inputs.shape[1:]), dtype=split.inputs.dtype, device=self.device)
+                row = torch.zeros((1, *split.inputs.shape[1:]), dtype=split.inputs.dtype, device=self.device)
             else:
                 shape = (1, placed.constants[0].shape[1], structure.resolution, structure.resolution)
-                row = torch.empty(shape, device=self.device, memory_format=self.numerics.memory_format)
-            self._row_bytes[key] = row_bytes(placed.backbone, row, self.numerics)
+                row = torch.zeros(shape, device=self.device).contiguous(memory_format=self.numerics.memory_format)
+            self._row_bytes[key] = row_bytes([*placed.quick], placed.backbone.widths[-1], row, self.numerics)
         return self._row_bytes[key]
 
     def pool(self, split: Split) -> torch.Tensor:
