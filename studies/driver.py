@@ -212,13 +212,13 @@ class Driver:
                 self._scheduler.divided(worker, event)
             case Saved(epoch):
                 self._scheduler.saved(worker, epoch)
-            case Done():
+            case Lost(reason) if self._scheduler.training(worker):
+                self._working.pop(worker, None)
+                yield from self._lost(worker, reason)
+            case Done() | Lost():
                 self._working.pop(worker, None)
                 if (group := self._scheduler.done(worker)) is not None:
                     remove_ours(self._study.trial_folder(group))
-            case Lost(reason):
-                self._working.pop(worker, None)
-                yield from self._lost(worker, reason)
 
     def _fill(self, worker: int, *, together: bool) -> None:
         members: list[Member] = []
