@@ -120,7 +120,7 @@ class Batch:
 def training_pass(prefixes: Prefixes, structure: Structure, split: Split, *, seed: int, tick: int) -> Pass:
     """Epoch `tick` of 1, 2, ... of a group whose order is decided by `seed`."""
     order = order_of(len(split), structure.batch_size, seed=seed, epoch=tick)
-    view = view_at(structure, tick)
+    view = view_at(structure, tick, seed)
     return Pass(
         prefixes,
         structure,
