@@ -41,6 +41,10 @@ class Case:
         return config
 
     @property
+    def trains_stages(self) -> bool:
+        return self.mode == TRAINING and self.depth != "0"
+
+    @property
     def work(self) -> str:
         """For people: what the case does."""
         if self.mode == INFERENCE:
@@ -54,10 +58,9 @@ class Case:
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to compute a case; `captured` replays a step as one CUDA graph."""
+    """One way to compute a case; with `captured` the trained stages' steps are replayed as one CUDA graph."""
 
     channels_last: bool
-    compiled: bool = False
     captured: bool = False
 
     @property
@@ -66,7 +69,7 @@ class Variant:
 
     @property
     def name(self) -> str:
-        return "+".join(["compile"] * self.compiled + ["graph"] * self.captured) or "eager"
+        return "graph" if self.captured else "eager"
 
     def numerics(self, precision: str) -> Numerics:
         return Numerics(precision, self.channels_last)

@@ -3,7 +3,7 @@
     python -m bench.throughput --results FILE --out DIR
 
 measures every combination of backbones, resolutions, batch sizes, depths and precisions, in training and inference, in
-both memory layouts, eager and compiled, on a GPU with CUDA graphs too, and a plain loop in the style of torchvision's
+both memory layouts, on a GPU with steps captured as CUDA graphs too, and a plain loop in the style of torchvision's
 references between them. Needs torch and torchvision only. What is left out of the options suits the device.
 """
 
@@ -45,7 +45,6 @@ class Defaults:
     batch_sizes: tuple[int, ...]
     depths: tuple[str, ...]
     precisions: tuple[str, ...]
-    compile: bool
     rounds: int
     seconds: float
     photos: int
@@ -57,7 +56,6 @@ _CPU = Defaults(
     (32,),
     ("0", "2", ALL),
     PRECISIONS,
-    compile=True,
     rounds=5,
     seconds=1,
     photos=256,
@@ -68,14 +66,11 @@ _CUDA = Defaults(
     (64, 256),
     ("0", ALL),
     ("bf16",),
-    compile=True,
     rounds=5,
     seconds=0.5,
     photos=2048,
 )
-_QUICK = Defaults(
-    ("squeezenet1_1",), (64,), (2,), ("0", ALL), PRECISIONS, compile=False, rounds=2, seconds=0.01, photos=8
-)
+_QUICK = Defaults(("squeezenet1_1",), (64,), (2,), ("0", ALL), PRECISIONS, rounds=2, seconds=0.01, photos=8)
 
 
 @dataclass(frozen=True)
@@ -128,7 +123,6 @@ def parse(arguments: Sequence[str]) -> Options:
             device=device,
             rounds=found.rounds or defaults.rounds,
             seconds=found.seconds or defaults.seconds,
-            compiled=defaults.compile if found.compile is None else found.compile,
             strength=found.strength,
         ),
         quick=found.quick,
@@ -152,7 +146,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--depths", type=_list_of(_depth), metavar="K,...", help="how many of the last stages train: 0, 1, ... or all")
     add("--precision", type=_list_of(_one_of(PRECISIONS)), metavar="P,...", help=" or ".join(PRECISIONS))
     add("--layouts", type=_list_of(_one_of(LAYOUTS)), metavar="L,...", help=" or ".join(LAYOUTS))
-    add("--compile", action=argparse.BooleanOptionalAction, help="also compile, in the layout that is faster eagerly")
     add("--strength", type=int, choices=range(STRONGEST + 1), default=2, help="of our augmentation (default 2)")
     add("--rounds", type=_whole, metavar="N", help="in which all ways take turns")
     add("--seconds", type=_seconds, metavar="S", help="of each way in each round")
@@ -173,9 +166,6 @@ def run(options: Options) -> str:
         InputError: results can't be written, or those to go on from are of another machine or version.
     """
     settings, device = options.settings, options.settings.device
-    if device.type == "cuda":
-        # As the reference's script does; shapes are always the same.
-        torch.backends.cudnn.benchmark = True
     results = _opened(options)
     known = {one.case for one in results.measured}
     waiting = [case for case in options.cases if case not in known]

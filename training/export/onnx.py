@@ -171,7 +171,9 @@ def export_onnx(checkpoint: Checkpoint, file: Path, split: Split) -> Export:
         seen = photos_of(split, record.resolution, most=MOST_EXAMPLES)
     else:
         seen = sample_of(split, most=MOST_EXAMPLES)
-    expected = predict_outputs(model, seen, torch.device("cpu"), Numerics()).numpy()
+    # The file holds torch's own modules; what it must agree with is the model as it is scored.
+    scored = checkpoint.classifier(torch.device("cpu"), Numerics())
+    expected = predict_outputs(scored, seen, torch.device("cpu"), Numerics()).numpy()
     tolerance = _TOLERANCE * max(1.0 if record.classes else 0.0, float(np.abs(expected - record.offset).max()))
     with atomic_path(file) as temporary:
         try:

@@ -19,7 +19,7 @@ from ..data.splits import Split, Splits
 from ..machine.interrupts import CheckStop, never_stop
 from ..models.backbones import Backbone, needs_weights
 from ..models.backbones.backbone import digest_of, freeze
-from ..models.backbones.folding import folded_stages
+from ..models.lowering import lower
 from ..models.numerics import Numerics
 from ..models.structure import Structure
 from ..models.weights import load_backbone
@@ -36,13 +36,13 @@ _SHARE = 0.25
 
 @dataclass(frozen=True, eq=False)
 class _Placed:
-    """A backbone on its device, frozen. `quick` are its stages for `forward`.
+    """A backbone, frozen, and on the device its stages for `forward`.
 
     `constants` are mean and std (1, C, 1, 1) of images, None where the backbone takes none.
     """
 
     backbone: Backbone
-    quick: nn.ModuleList
+    lowered: nn.ModuleList
     constants: tuple[torch.Tensor, torch.Tensor] | None
 
     @property
@@ -113,7 +113,7 @@ class Prefixes:
         )
 
     def backbone(self, name: str) -> Backbone:
-        """The backbone on the device, all of it frozen. Its modules are shared: copy what is to be trained."""
+        """The backbone as it was loaded, all of it frozen. Its modules are shared: `lower` copies what is trained."""
         return self._place(name).backbone
 
     def inputs(
@@ -138,7 +138,7 @@ class Prefixes:
         """Through the stages `first` to `last` - 1; after the last stage of all, pooled features (n, width) in fp32."""
         placed = self._place(name)
         with self.numerics.autocast(self.device):
-            for stage in placed.quick[first:last]:
+            for stage in placed.lowered[first:last]:
                 self.check_stop()
                 activations = stage(activations)
             if last == len(placed.stages):
@@ -249,10 +249,9 @@ class Prefixes:
     def _place(self, name: str) -> _Placed:
         if name not in self._placed:
             backbone = self._backbones(name)
-            quick = self.numerics.place(nn.ModuleList(folded_stages(backbone)), self.device)
-            stages = nn.ModuleList(backbone.stages)
-            freeze(stages, len(stages))
-            self.numerics.place(stages, self.device)
+            stages = len(backbone.stages)
+            freeze(backbone.stages, stages)
+            lowered = lower(backbone, stages, self.numerics, self.device).frozen
             constants = None
             if (preprocessing := backbone.preprocessing) is not None:
                 mean, std = (
@@ -260,7 +259,7 @@ class Prefixes:
                     for values in (preprocessing.mean, preprocessing.std)
                 )
                 constants = mean, std
-            self._placed[name] = _Placed(replace(backbone, stages=tuple(stages)), quick, constants)
+            self._placed[name] = _Placed(backbone, lowered, constants)
         return self._placed[name]
 
     def _bytes_at(self, split: Split, structure: Structure, cut: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from ..machine.cache import cache_folder, without_cache
 from ..machine.device import describe_device
@@ -20,6 +18,7 @@ from ..machine.files import WriteError, atomic_write_json
 from ..machine.precision import PRECISIONS
 from ..machine.precision import Numerics as Numerics
 from .backbones import Backbone, build
+from .lowering import lower
 
 _IMAGES = 16
 _TRAINED_STAGES = 3
@@ -94,18 +93,17 @@ def _steps(candidates: Sequence[Numerics], device: torch.device) -> dict[Numeric
 
 
 def _step(backbone: Backbone, images: torch.Tensor, device: torch.device, numerics: Numerics) -> Callable[[], None]:
-    stages = nn.ModuleList(copy.deepcopy(backbone.stages))
-    numerics.place(stages, device)
+    lowered = lower(backbone, len(backbone.stages) - _TRAINED_STAGES, numerics, device)
+    frozen, trained = lowered.frozen, lowered.trained
     batch = images.contiguous(memory_format=numerics.memory_format)
-    cut = len(stages) - _TRAINED_STAGES
 
     def step() -> None:
         with numerics.autocast(device):
             features = batch
             with torch.no_grad():
-                for stage in stages[:cut]:
+                for stage in frozen:
                     features = stage(features)
-            for stage in stages[cut:]:
+            for stage in trained:
                 features = stage(features)
         features.float().square().mean().backward()  # type: ignore[no-untyped-call]
         if device.type == "cuda":
