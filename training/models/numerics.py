@@ -20,7 +20,11 @@ from ..machine.precision import Numerics as Numerics
 from .backbones import Backbone, build
 from .lowering import lower
 
-_IMAGES = 16
+# Images at once, and their side in pixels. A GPU waits for its next kernel where there is little to do in each, and
+# then every candidate looks alike: on an H100 a batch of 16 made the contiguous layout the faster one, in which batches
+# of 256 train at 0.37 of the rate that they have in channels_last.
+_IMAGES = {"cpu": 16, "cuda": 256}
+_SIDE = {"cpu": 128, "cuda": 224}
 _TRAINED_STAGES = 3
 _CHOICES = "choices"
 
@@ -59,7 +63,7 @@ def measure_numerics(device: torch.device, seconds: float = 0.3) -> Measured:
             step()
             times[candidate].append(clock() - start)
     threads = 1 if device.type == "cuda" else torch.get_num_threads()
-    speeds = {candidate: _IMAGES * threads / min(taken) for candidate, taken in times.items()}
+    speeds = {candidate: _IMAGES[device.type] * threads / min(taken) for candidate, taken in times.items()}
     best = max(candidates, key=lambda candidate: speeds[candidate])
     chosen = best if speeds[best] > 1.1 * speeds[candidates[0]] else candidates[0]
     named = {str(candidate): round(speed, 1) for candidate, speed in speeds.items()}
@@ -88,7 +92,8 @@ def _steps(candidates: Sequence[Numerics], device: torch.device) -> dict[Numeric
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         backbone = build("mobilenet_v2")
-        images = torch.rand(_IMAGES, 3, 128, 128).to(device)
+        side = _SIDE[device.type]
+        images = torch.rand(_IMAGES[device.type], 3, side, side).to(device)
     return {candidate: _step(backbone, images, device, candidate) for candidate in candidates}
 
 

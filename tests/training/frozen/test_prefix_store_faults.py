@@ -110,7 +110,7 @@ OTHER_PROCESS = """
 import sys
 from pathlib import Path
 from tests.training.frozen.prefix_rows import BLOCK, LARGE, Model, names
-from training.prefix_store import PrefixStore
+from training.frozen.store import PrefixStore
 
 def compute(images):
     def slowly(positions):
