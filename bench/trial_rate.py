@@ -24,10 +24,9 @@ import torch
 from tabulate import tabulate
 
 from search_spaces import InputError, task_named
+from search_spaces.benchmarks import ONLY_HEADS, fixed_values
 from studies import Search, SearchRequest, Study, prepare_search
 from training import LaneGroup, Prefixes, atomic_write_bytes, environment, write_versioned_json
-
-from .search_speed.configs import fixed_values
 
 _STEP = 250
 # What is timed: a part of the search, and the methods that are it. Prefixes are computed inside an epoch.
@@ -109,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def measured(options: argparse.Namespace, folder: str, command: str) -> tuple[str, dict[str, Any]]:
-    fixed = fixed_values(task_named("fruit"), options.resolution, ["unfrozen_stages=0", *options.set])
+    fixed = fixed_values(task_named("fruit"), options.resolution, [*ONLY_HEADS, *options.set])
     search = prepare_search(
         SearchRequest(
             task="fruit",

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 
 from search_spaces import IMAGES, TASKS, InputError, SearchSpace, Task, task_file, task_named
-from training import Split, augment, open_data
+from training import Split, augment, open_data, resolve
 from training.data.augment import STRONGEST
 from training.data.batches import as_input, order_of, to_floats
-from training.data.inputs import resolution_of
 from training.frozen.views import view_draws
 from training.machine.display import display_name
 
@@ -80,7 +79,7 @@ def view_data(
     if task.modality != "image" and resolution is not None:
         raise InputError(f"task {task.name} has no images: leave out --resolution")
     opened = open_data(source, task, skip_unreadable=skip_unreadable, trust_split=trust_split, progress=progress)
-    side = resolution or resolution_of(task.recipe)
+    side = resolution or resolve(task, task.recipe).input.resolution
     splits = opened.at(side)
     chosen = {"train": splits.train, "valid": splits.valid, "test": splits.test}[split]
     if chosen is None:

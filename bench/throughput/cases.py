@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from search_spaces import Config
+from search_spaces.benchmarks import plain_training
 from training.models.numerics import Numerics
+from training.models.spec import Spec, spec_of
 
 TRAINING, INFERENCE = "training", "inference"
 ALL = "all"
@@ -25,20 +27,14 @@ class Case:
     depth: str
     precision: str
 
-    @property
-    def config(self) -> Config:
-        """The config that the core trains with; batch-norm computes its statistics, as it does in the reference."""
-        config: Config = dict(
-            backbone=self.backbone,
-            resolution=self.resolution,
-            batch_size=self.batch_size,
-            unfrozen_stages=ALL if self.depth == ALL else int(self.depth or 0),
-            batch_norm="batch",
-            optimizer="sgd",
-            learning_rate=1e-3,
-            weight_decay=1e-4,
-        )
-        return config
+    def config(self, strength: int) -> Config:
+        """What the core trains, with augmentation of that strength."""
+        unfrozen = ALL if self.depth == ALL else int(self.depth or 0)
+        return plain_training(self.backbone, self.resolution, self.batch_size, unfrozen, augmentation=strength)
+
+    def spec(self, strength: int = 0) -> Spec:
+        """The same, resolved."""
+        return spec_of(self.config(strength))
 
     @property
     def trains_stages(self) -> bool:

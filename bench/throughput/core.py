@@ -16,7 +16,7 @@ from training.lanes.optimisation import make_optimizer
 from training.lanes.suffix import SuffixTrainer
 from training.models.backbones import build
 from training.models.classifier import Head
-from training.models.structure import Phase, structure_of
+from training.models.spec import Phase
 from training.scoring.objectives import CrossEntropy
 
 from .cases import CLASSES, INFERENCE, Case, Variant
@@ -58,30 +58,30 @@ class Core:
         device: torch.device,
         prefixes: type[Prefixes] = Prefixes,
     ) -> None:
-        """`strength` is that of our augmentation, with new views in every epoch."""
+        """`strength` is that of our augmentation."""
         backbone = build(case.backbone)
         numerics = variant.numerics(case.precision)
-        config = case.config | {"augmentation": strength, "views": 0}
+        spec = case.spec(strength)
         stages = len(backbone.stages)
         self.case = case
         self.split = split
-        self.structure = structure_of(config, stages)
+        self.structure = spec.structure(stages)
         self.prefixes = prefixes(backbones=lambda _: backbone, numerics=numerics, device=device)
         self._tick = 0
         batches = len(split) // case.batch_size
         phase = Phase(first=1, epochs=_EPOCHS, cut=self.structure.cut, rate_factor=1.0)
-        head = Head(backbone.widths[-1], CLASSES, config).to(device)
+        head = Head(backbone.widths[-1], CLASSES, spec.head).to(device)
         loss = CrossEntropy(CLASSES)
         self.runner: HeadStack | SuffixTrainer
         if phase.cut == stages:
-            shape = HeadShape.of(config, backbone.widths[-1], CLASSES)
+            shape = HeadShape.of(spec, backbone.widths[-1], CLASSES)
             self.runner = HeadStack(shape, device, stages, numerics, loss=loss)
-            place = stacked(0, config, phase, batches, seed=0, done=0)
-            self.runner.add(place, head, make_optimizer(config, head.parameters()))
+            place = stacked(0, spec, phase, batches, seed=0, done=0)
+            self.runner.add(place, head, make_optimizer(spec.optimizer, head.parameters()))
         else:
             self.runner = SuffixTrainer(
                 0,
-                config,
+                spec,
                 self.prefixes.backbone(case.backbone),
                 head,
                 phase,

@@ -15,7 +15,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from training.models.backbones import build
 from training.models.lowering import lower
 from training.models.numerics import Numerics
-from training.models.structure import structure_of
 
 from .cases import CLASSES, INFERENCE, Case
 
@@ -44,7 +43,7 @@ def work_of(case: Case, device: torch.device) -> Work:
     """Counted in the stages as they are lowered for training, under a linear head, on a batch of two."""
     backbone, numerics = build(case.backbone), Numerics(case.precision)
     stages = len(backbone.stages)
-    cut = stages if case.mode == INFERENCE else structure_of(case.config, stages).cut
+    cut = stages if case.mode == INFERENCE else case.spec().backbone.cut(stages)
     lowered = lower(backbone, cut, numerics, device)
     head = nn.Linear(backbone.widths[-1], CLASSES, device=device)
     model = nn.ModuleList([*lowered.frozen, *lowered.trained, backbone.pool, head])

@@ -63,9 +63,9 @@ def test_a_step_changes_what_is_trained_and_nothing_else(depth: str) -> None:
         else:
             stages = one.prefixes.backbone("resnet18").stages
             tensors = {f"stages.{n}.{name}": t for n, s in enumerate(stages) for name, t in s.state_dict().items()}
-            config = one.case.config
-            head = Head(512, CLASSES, config)
-            one.runner.copy_to(0, head, make_optimizer(config, head.parameters()))
+            spec = one.case.spec()
+            head = Head(512, CLASSES, spec.head)
+            one.runner.copy_to(0, head, make_optimizer(spec.optimizer, head.parameters()))
             tensors |= {f"head.{name}": tensor for name, tensor in head.state_dict().items()}
         return {name: tensor.clone() for name, tensor in tensors.items()}
 

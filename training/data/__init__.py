@@ -9,14 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from search_spaces import Config, InputError, Task, is_numeric, positive_class
+from search_spaces import InputError, Task, is_numeric, positive_class
 
 from ..machine.display import display_name
 from ..machine.interrupts import CheckStop, never_stop
 from ..machine.threads import Progress
 from .drawn.rendered import rendered_folder as rendered_folder
 from .idx import TORCHVISION, fetch_idx, is_idx, read_idx
-from .inputs import resolution_of
 from .photos import TRUST_SPLIT as TRUST_SPLIT
 from .photos import PhotoSet as PhotoSet
 from .photos import labelled_photos as labelled_photos
@@ -230,11 +229,11 @@ def is_folder_of_photos(source: str) -> bool:
     return not source.startswith((RENDERED, TORCHVISION)) and not is_idx(Path(source))
 
 
-def splits_for(data: Data, config: Config, check_stop: CheckStop = never_stop) -> Splits:
-    """`data` at the resolution that `config` asks for; `check_stop` is called while photos are decoded."""
+def splits_for(data: Data, resolution: int, check_stop: CheckStop = never_stop) -> Splits:
+    """`data` with images of `resolution` pixels a side; `check_stop` is called while photos are decoded."""
     if isinstance(data, PhotoSet):
-        return data.at(resolution_of(config), progress=lambda _done, _total: check_stop())
-    return data.at(resolution_of(config))
+        return data.at(resolution, progress=lambda _done, _total: check_stop())
+    return data.at(resolution)
 
 
 def unlabelled(kind: Kind, paths: Sequence[Path], resolution: int) -> tuple[Tensor, tuple[str, ...]]:

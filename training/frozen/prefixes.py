@@ -21,7 +21,7 @@ from ..models.backbones import Backbone, needs_weights
 from ..models.backbones.backbone import digest_of, freeze
 from ..models.lowering import lower
 from ..models.numerics import Numerics
-from ..models.structure import Structure
+from ..models.spec import Structure
 from ..models.weights import load_backbone
 from .store import BlockKey, PrefixStore
 from .views import view_draws

@@ -9,7 +9,7 @@ import torch
 from ..data.augment import DRAWS
 from ..data.batches import EVALUATION_BATCH, generator_of, order_of
 from ..data.splits import Split
-from ..models.structure import Structure
+from ..models.spec import Structure
 from .prefixes import Prefixes
 from .streaming import Stream
 from .views import view_at, view_draws

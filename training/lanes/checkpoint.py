@@ -27,7 +27,7 @@ from ..models.backbones import build
 from ..models.classifier import Classifier, Head
 from ..models.lowering import lower
 from ..models.numerics import Numerics
-from ..models.structure import backbone_of, structure_of
+from ..models.spec import Spec, spec_of
 from ..scoring.objectives import Objective, objective_of
 
 FORMAT = 2
@@ -78,6 +78,10 @@ class CheckpointRecord:
     offset: float = 0.0
 
     @property
+    def spec(self) -> Spec:
+        return spec_of(self.config)
+
+    @property
     def kind(self) -> Kind:
         return Kind(self.modality, self.columns, self.metric)
 
@@ -105,14 +109,14 @@ class Checkpoint:
         With `lowered_for` it is on that device as it is in training there, in the record's numerics unless others are
         given: in bf16 that rounds in other places than the plain modules, and photos on the edge change sides.
         """
-        record = self.record
-        backbone = build(backbone_of(record.config))
-        head = Head(backbone.widths[-1], self.objective.outputs, record.config)
-        model = Classifier(backbone, record.config, head)
+        record, spec = self.record, self.record.spec
+        backbone = build(spec.backbone.name)
+        head = Head(backbone.widths[-1], self.objective.outputs, spec.head)
+        model = Classifier(backbone, spec, head)
         model.offset = record.offset
         restore_model(model, self.tensors, self.folder)
         if lowered_for is not None:
-            cut = structure_of(record.config, len(backbone.stages)).cut
+            cut = spec.backbone.cut(len(backbone.stages))
             lowered = lower(backbone, cut, numerics or record.numerics, lowered_for)
             model.stages = nn.ModuleList([*lowered.frozen, *lowered.trained])
             model.to(lowered_for)

@@ -26,7 +26,7 @@ from ..machine.memory import spare_the_collector
 from ..machine.seeds import number_of
 from ..models.backbones import Backbone, needs_weights
 from ..models.classifier import Classifier, Head
-from ..models.structure import Phase, Structure, phases_of, structure_of
+from ..models.spec import Phase, Spec, Structure, spec_of
 from ..scoring.objectives import objective_of
 from .heads import HeadShape, HeadStack, stacked
 from .lane_state import LaneState
@@ -43,6 +43,7 @@ class Lane:
 
     key: int
     config: Config
+    spec: Spec
     seed: int
     start: int
     phases: tuple[Phase, ...]
@@ -115,19 +116,21 @@ class LaneGroup:
             InputError: the config is outside the task's space or of another structure.
         """
         config = self.task.space.validate(config)
-        if structure_of(config, self._stages) != self.structure:
+        spec = spec_of(config)
+        if spec.structure(self._stages) != self.structure:
             raise InputError(f"a lane of {self.structure} can't have the config {config}")
         with torch.random.fork_rng(self._cuda()):
             torch.manual_seed(number_of(seed, 0, 2))
-            head = Head(self._backbone.widths[-1], self.objective.outputs, config).to(self.prefixes.device)
+            head = Head(self._backbone.widths[-1], self.objective.outputs, spec.head).to(self.prefixes.device)
         lane = Lane(
             key=key,
             config=config,
+            spec=spec,
             seed=seed,
             start=self.tick + 1,
-            phases=phases_of(config, self.structure, self._stages, self.epochs),
+            phases=spec.phases(self._stages, self.epochs),
             head=head,
-            optimizer=make_optimizer(config, head.parameters()),
+            optimizer=make_optimizer(spec.optimizer, head.parameters()),
             parameters=sum(p.numel() for module in (*self._backbone.stages, head) for p in module.parameters()),
         )
         self._lanes[key] = lane
@@ -220,7 +223,7 @@ class LaneGroup:
         if key in self._suffixes:
             return self._suffixes[key].model
         head, _, _ = self._modules(self._lanes[key])
-        return Classifier(self._backbone, self._lanes[key].config, head)
+        return Classifier(self._backbone, self._lanes[key].spec, head)
 
     def result(self, key: int, state: State, reason: str = "") -> FitResult:
         """How a lane ended. Of one that diverged, everything is that of the last epoch whose loss was finite."""
@@ -318,13 +321,13 @@ class LaneGroup:
     def _place(self, lane: Lane, phase: Phase, resume: LaneState | None) -> None:
         """Puts a lane where `phase` trains it: into the stack of its head's shape, or beside it with its own stages."""
         done = max(len(lane.curve) + 1 - phase.first, 0)
-        shape = HeadShape.of(lane.config, self._backbone.widths[-1], self.objective.outputs)
+        shape = HeadShape.of(lane.spec, self._backbone.widths[-1], self.objective.outputs)
         if phase.cut == self._stages:
             if resume is not None:
                 resume.restore(lane.head, lane.optimizer, {})
             new = HeadStack(shape, self.prefixes.device, self._stages, self.prefixes.numerics, loss=self.objective.loss)
             stack = self._stacks.setdefault(shape, new)
-            place = stacked(lane.key, lane.config, phase, self._batches, seed=lane.seed, done=done)
+            place = stacked(lane.key, lane.spec, phase, self._batches, seed=lane.seed, done=done)
             stack.add(place, lane.head, lane.optimizer)
             return
         if (stack_before := self._stacks.get(shape)) is not None and lane.key in stack_before.keys:
@@ -334,7 +337,7 @@ class LaneGroup:
                 del self._stacks[shape]
         suffix = SuffixTrainer(
             lane.key,
-            lane.config,
+            lane.spec,
             self._backbone,
             lane.head,
             phase,

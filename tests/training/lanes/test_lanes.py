@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_spaces import Config, InputError
-from training import FitResult, LaneGroup, Numerics, Prefixes, PrefixStore, State, fit, fit_lanes, structure_of
+from training import FitResult, LaneGroup, Numerics, Prefixes, PrefixStore, State, fit, fit_lanes, spec_of
 from training.frozen.store import BlockKey
 from training.lanes.lane_state import load_lane, save_lane
 
@@ -113,7 +113,7 @@ def counting(shared: Prefixes, monkeypatch: pytest.MonkeyPatch) -> Callable[[], 
             seen += len(activations)
         return forward(self, name, activations, first, last)
 
-    shared._bytes_at(toy_splits(48, 24).train, structure_of(HEADS[0], 3), 1)  # its own image is not counted
+    shared._bytes_at(toy_splits(48, 24).train, spec_of(HEADS[0]).structure(3), 1)  # its own image is not counted
     monkeypatch.setattr(Prefixes, "forward", count)
     return lambda: seen
 
@@ -148,7 +148,7 @@ def group(configs: list[Config], tick: int = 0) -> LaneGroup:
     made = LaneGroup(
         TOY,
         toy_splits(),
-        structure_of(configs[0], 3),
+        spec_of(configs[0]).structure(3),
         epochs=EPOCHS,
         seed=3,
         prefixes=prefixes(),

@@ -157,8 +157,8 @@ def test_decoding_is_stopped_between_photos_and_leaves_nothing_half_done(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        splits_for(photos, {"backbone": "toy", "resolution": 8}, stop)
+        splits_for(photos, 8, stop)
     assert not [path for path in (tmp_path / "cache" / "decoded").iterdir() if path.suffix == ".npy"]
     checks = 3
-    splits_for(photos, {"backbone": "toy", "resolution": 8}, stop)
+    splits_for(photos, 8, stop)
     assert checks == 3 + 11  # a check for each photo
