@@ -72,9 +72,6 @@ if TYPE_CHECKING:
     from .models.spec import resolve as resolve
     from .models.spec import spec_of as spec_of
     from .models.spec import structure_part as structure_part
-    from .models.structure import backbone_of as backbone_of
-    from .models.structure import from_scratch as from_scratch
-    from .models.structure import structure_of as structure_of
     from .models.weights import load_backbone as load_backbone
     from .scoring.intervals import Estimate as Estimate
     from .scoring.intervals import grouped_accuracy as grouped_accuracy
@@ -111,7 +108,6 @@ _NAMES: dict[str, tuple[str, ...]] = {
         *("BackboneSpec", "HeadSpec", "InputSpec", "OptimizerSpec", "Phase", "Run", "ScheduleSpec", "Spec"),
         *("Structure", "most_unfrozen", "resolve", "spec_of", "structure_part"),
     ),
-    "models.structure": ("backbone_of", "from_scratch", "structure_of"),
     "models.weights": ("load_backbone",),
 }
 __getattr__ = load_on_use(__name__, _NAMES)

@@ -24,7 +24,8 @@ def dimension(name: str, convert: Callable[[Value], T], default: Any = dataclass
 
 def dimensions_of(part: Any) -> dict[str, str]:
     """Of a dataclass or one of its instances: dimensions by the names of the fields that they are read into."""
-    return {field.name: field.metadata[_DIMENSION][0] for field in dataclasses.fields(part) if field.metadata}
+    searched = (field for field in dataclasses.fields(part) if _DIMENSION in field.metadata)
+    return {field.name: field.metadata[_DIMENSION][0] for field in searched}
 
 
 def values_for(part: Any, config: Config) -> dict[str, Any]:
@@ -35,15 +36,23 @@ def values_for(part: Any, config: Config) -> dict[str, Any]:
     """
     values = {}
     for field in dataclasses.fields(part):
-        name, convert = field.metadata.get(_DIMENSION, ("", None))
+        name, convert = field.metadata.get(_DIMENSION, (None, None))
         if name in config:
             try:
                 values[field.name] = convert(config[name])
             except ValueError:
-                raise InputError(
-                    f"{name} is {_EXPECTED.get(convert, 'something else')}, not {config[name]!r}"
-                ) from None
+                expected = _EXPECTED.get(convert, "something else")
+                raise InputError(f"{name} is {expected}, not {config[name]!r}") from None
     return values
+
+
+def updated(part: T, config: Config) -> T:
+    """`part`, an instance of a dataclass, with what `config` says about its fields.
+
+    Raises:
+        InputError: as from `values_for`.
+    """
+    return dataclasses.replace(part, **values_for(part, config))  # type: ignore[type-var]
 
 
 def from_config(part: type[T], config: Config) -> T:

@@ -14,7 +14,7 @@ from typing import Any
 from search_spaces import Choice, Config, InputError, Integer, SearchSpace, Task, Value
 
 from .backbones import family_of, image_side
-from .dimensions import dimension, dimensions_of, from_config, values_for
+from .dimensions import dimension, dimensions_of, from_config, updated
 
 BACKBONE = "backbone"
 _UNFROZEN = "unfrozen_stages"
@@ -230,7 +230,7 @@ def spec_of(config: Config) -> Spec:
     Raises:
         InputError: the config says what can't be trained.
     """
-    backbone = replace(from_config(BackboneSpec, config), name=_backbone_name(config))
+    backbone = _backbone(config)
     return Spec(
         input=_input(config, backbone),
         backbone=backbone,
@@ -242,10 +242,10 @@ def spec_of(config: Config) -> Spec:
 
 def structure_part(config: Config) -> Config:
     """The values of `config` that decide its structure."""
-    parts: list[Any] = [InputSpec, BackboneSpec]
-    if (shape := _plain_shape(config)) is not None:
-        parts.append(shape)
-    names = {name for part in parts for name in dimensions_of(part).values()}
+    deciding: list[Any] = [InputSpec, BackboneSpec]
+    if (shape := _shape(str(config.get(BACKBONE)))) is not None:
+        deciding.append(shape)
+    names = {name for part in deciding for name in dimensions_of(part).values()}
     return {name: value for name, value in config.items() if name in names}
 
 
@@ -257,6 +257,20 @@ def most_unfrozen(space: SearchSpace) -> int:
         case Choice(options):
             return max((option for option in options if isinstance(option, int)), default=0)
     return 0
+
+
+def _backbone(config: Config) -> BackboneSpec:
+    spec = from_config(BackboneSpec, config)
+    family, shape = family_of(spec.name), _shape(spec.name)
+    if family is None or shape is None:
+        return spec
+    return replace(spec, name=family.name_of(updated(shape, config)))
+
+
+def _shape(name: str) -> Any:
+    """The shape of a network that begins with random weights as far as its name says it; None of other backbones."""
+    family = family_of(name)
+    return None if family is None else family.shape_of(name)
 
 
 def _input(config: Config, backbone: BackboneSpec) -> InputSpec:
@@ -272,19 +286,3 @@ def _input(config: Config, backbone: BackboneSpec) -> InputSpec:
 def _schedule(config: Config, backbone: BackboneSpec) -> ScheduleSpec:
     spec = from_config(ScheduleSpec, config)
     return replace(spec, head_first=False, keeps_statistics=False) if backbone.from_scratch else spec
-
-
-def _backbone_name(config: Config) -> str:
-    """The backbone's name; of a network that begins with random weights, with what the config says of its shape."""
-    name, shape = str(config[BACKBONE]), _plain_shape(config)
-    family = family_of(name)
-    if family is None or shape is None:
-        return name
-    return family.name_of(replace(shape, **values_for(shape, config)))
-
-
-def _plain_shape(config: Config) -> Any:
-    """The shape that the config's backbone has where nothing more is said of it; None where that is not searched."""
-    name = str(config.get(BACKBONE, ""))
-    family = family_of(name)
-    return None if family is None else family.shape_of(name)
