@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from search_spaces import Config
 from search_spaces.benchmarks import plain_training
+from training.lanes.captured import Capture
 from training.models.numerics import Numerics
 from training.models.spec import Spec, spec_of
 
 TRAINING, INFERENCE = "training", "inference"
 ALL = "all"
+GRAPH = "graph"
 # As many classes as ImageNet has, on which public figures of throughput are.
 CLASSES = 1000
 
@@ -30,7 +32,7 @@ class Case:
     def config(self, strength: int) -> Config:
         """What the core trains, with augmentation of that strength."""
         unfrozen = ALL if self.depth == ALL else int(self.depth or 0)
-        return plain_training(self.backbone, self.resolution, self.batch_size, unfrozen, augmentation=strength)
+        return plain_training(self.backbone, self.resolution, self.batch_size, unfrozen, strength)
 
     def spec(self, strength: int = 0) -> Spec:
         """The same, resolved."""
@@ -54,10 +56,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to compute a case; with `captured` the trained stages' steps are replayed as one CUDA graph."""
+    """One way to compute a case; `capture` says whether a GPU replays the trained stages' steps as one CUDA graph."""
 
     channels_last: bool
-    captured: bool = False
+    capture: Capture = Capture.NEVER
 
     @property
     def layout(self) -> str:
@@ -65,7 +67,7 @@ class Variant:
 
     @property
     def name(self) -> str:
-        return "graph" if self.captured else "eager"
+        return {Capture.NEVER: "eager", Capture.ALWAYS: GRAPH, Capture.MEASURED: "as measured"}[self.capture]
 
     def numerics(self, precision: str) -> Numerics:
         return Numerics(precision, self.channels_last)

@@ -24,7 +24,7 @@ from search_spaces import InputError
 from training.data.augment import STRONGEST
 from training.machine.device import resolve_device
 from training.machine.environment import environment
-from training.machine.files import answer_text, atomic_write_bytes
+from training.machine.files import SCHEMA_VERSION, answer_text, atomic_write_bytes
 from training.machine.precision import PRECISIONS
 from training.models.backbones import BACKBONES
 
@@ -84,6 +84,7 @@ class Options:
     json: bool
     resume: bool
     out: Path | None
+    against_training: bool
     command: str
 
 
@@ -107,6 +108,8 @@ def parse(arguments: Sequence[str]) -> Options:
         InputError: an option asks for what there is not.
     """
     found = _parser().parse_args(with_results(arguments))
+    if found.against_training and (found.results or found.out or found.loader):
+        raise InputError("--against-training prints its figures: leave --results, --out and --loader out")
     device = resolve_device(found.device)
     defaults = _QUICK if found.quick else _CUDA if device.type == "cuda" else _CPU
     cases = cases_of(
@@ -131,6 +134,7 @@ def parse(arguments: Sequence[str]) -> Options:
         json=found.json,
         resume=found.resume,
         out=found.out,
+        against_training=found.against_training,
         command=shlex.join(["python", "-m", "bench.throughput", *arguments]),
     )
 
@@ -150,6 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rounds", type=_whole, metavar="N", help="in which all ways take turns")
     add("--seconds", type=_seconds, metavar="S", help="of each way in each round")
     add("--loader", action="store_true", help="also train from JPEGs on disk, which are made for it")
+    add("--against-training", action="store_true", help="compare these figures with those of training runs, and end")
     add("--quick", action="store_true", help="something tiny, in seconds")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="what computes (default auto)")
     add("--results", type=Path, metavar="FILE", help="write the figures, after every case")
@@ -166,6 +171,8 @@ def run(options: Options) -> str:
         InputError: results can't be written, or those to go on from are of another machine or version.
     """
     settings, device = options.settings, options.settings.device
+    if options.against_training:
+        return _against_training(options)
     results = _opened(options)
     known = {one.case for one in results.measured}
     waiting = [case for case in options.cases if case not in known]
@@ -192,6 +199,20 @@ def run(options: Options) -> str:
         if not report.draw(results.measured, options.out / "roofline.png"):
             sys.stderr.write("no roofline.png: it needs matplotlib, and a case that ran\n")
     return answer_text(results.to_json()) + "\n" if options.json else text
+
+
+def _against_training(options: Options) -> str:
+    from .against_training import compare  # trains, which needs more than torch
+
+    found = []
+    for case in options.cases:
+        for channels_last in options.layouts if case.mode == TRAINING else ():
+            free(options.settings.device)
+            found.append(compare(case, channels_last, options.settings))
+            sys.stderr.write(f"{len(found)}: {case}\n")
+    if options.json:
+        return answer_text({"schema_version": SCHEMA_VERSION, "compared": [one.to_json() for one in found]}) + "\n"
+    return "".join(f"{one}\n" for one in found)
 
 
 def _opened(options: Options) -> Results:

@@ -10,7 +10,6 @@ from torch import Tensor
 from training.data.splits import Split
 from training.frozen.prefixes import Prefixes
 from training.frozen.source import Pass, training_pass
-from training.lanes.captured import Capture
 from training.lanes.heads import HeadShape, HeadStack, stacked
 from training.lanes.optimisation import make_optimizer
 from training.lanes.suffix import SuffixTrainer
@@ -91,7 +90,7 @@ class Core:
                 numerics=numerics,
                 device=device,
                 loss=loss,
-                capture=Capture.ALWAYS if variant.captured else Capture.NEVER,
+                capture=variant.capture,
             )
 
     def epoch(self) -> Iterator[None]:

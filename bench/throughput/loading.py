@@ -21,9 +21,10 @@ from torch.utils.data import DataLoader, RandomSampler
 from training.data.decode import decoded
 from training.data.splits import Split
 from training.frozen.prefixes import Prefixes
+from training.lanes.captured import Capture
 from training.machine import vision
 
-from .cases import Case, Variant
+from .cases import GRAPH, Case, Variant
 from .clock import synchronise, timed
 from .core import Core, labelled
 from .measure import Settings
@@ -56,7 +57,7 @@ def with_loader(measured: Measured, photos: Path, settings: Settings) -> Measure
     best, peer = measured.best, measured.reference
     if best is None or peer is None:
         return measured
-    variant = Variant(best.layout != "NCHW", captured=best.variant == "graph")
+    variant = Variant(best.layout != "NCHW", Capture.ALWAYS if best.variant == GRAPH else Capture.NEVER)
     ours, theirs = _Ours(measured.case, variant, photos, settings), _Theirs(measured.case, photos, settings)
     ways = (
         (f"{OURS}, first pass", ours.first_pass, best),

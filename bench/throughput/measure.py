@@ -9,6 +9,8 @@ from functools import partial
 
 import torch
 
+from training.lanes.captured import Capture
+
 from . import core, reference
 from .cases import Case, Variant
 from .ceilings import Ceilings
@@ -57,11 +59,11 @@ def measure(case: Case, layouts: Sequence[bool], ceilings: Ceilings, settings: S
     def ours(variant: Variant) -> _Runner:
         runner = _Runner(OURS, variant.layout, variant.name)
         make = partial(core.step_of, case, variant, data, settings.strength, device)
-        return _prepared(runner, case, make, settings, may_fail=variant.captured)
+        return _prepared(runner, case, make, settings, may_fail=variant.capture is not Capture.NEVER)
 
     eager = {layout: ours(Variant(layout)) for layout in layouts}
     faster = min(layouts, key=lambda layout: eager[layout].step_seconds)
-    others = [ours(Variant(faster, captured=True))] if device.type == "cuda" and case.trains_stages else []
+    others = [ours(Variant(faster, Capture.ALWAYS))] if device.type == "cuda" and case.trains_stages else []
     peer = _Runner(REFERENCE, "NCHW", "eager")
     _prepared(peer, case, partial(reference.step_of, case, data, device), settings, may_fail=False)
 

@@ -20,6 +20,7 @@ from bench.throughput.command import main, parse
 from bench.throughput.results import OURS, REFERENCE, Loaded, load
 from bench.throughput.work import Work
 from search_spaces import InputError
+from training.lanes.captured import Capture
 
 from .throughput_examples import CASE, CPU, SETTINGS, made_up, results
 
@@ -88,7 +89,7 @@ def test_on_a_gpu_the_layout_that_is_faster_eagerly_is_captured_where_stages_tra
     monkeypatch.setattr(measure.reference, "step_of", lambda *_: lambda: None)
     on_a_gpu = replace(SETTINGS, device=torch.device("cuda"))
     ceilings = Ceilings({"fp32": 1e12}, 1e10)
-    for depth, captured in ((ALL, [Variant(False, captured=True)]), ("0", [])):
+    for depth, captured in ((ALL, [Variant(False, Capture.ALWAYS)]), ("0", [])):
         made.clear()
         measure.measure(replace(CASE, depth=depth), [False, True], ceilings, on_a_gpu)
         assert made == [Variant(False), Variant(True), *captured]

@@ -24,8 +24,8 @@ Step = Callable[..., None]
 _WARM_UP = 3
 # Steps of each kind that are timed; the median counts.
 _TIMED = 7
-# A capture pays for itself over some hundred steps.
-_WORTH = 200
+WORTH = 200
+"""Steps over which a capture pays for itself."""
 # How much faster a replay has to be, so that noise does not decide.
 _FASTER = 1.05
 # Of the memory that is free, what a capture may take.
@@ -62,7 +62,7 @@ class CapturedStep:
         self._step = step
         self._undo = undo
         self._device = device
-        worth = capture is Capture.ALWAYS or (capture is Capture.MEASURED and ahead >= _WORTH)
+        worth = capture is Capture.ALWAYS or (capture is Capture.MEASURED and ahead >= WORTH)
         self._capture = capture if worth and device.type == "cuda" else Capture.NEVER
         self._by_shape: dict[tuple[torch.Size, ...], _OneShape] = {}
 
