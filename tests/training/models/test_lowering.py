@@ -241,8 +241,9 @@ def test_chains_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(calls) == 1
 
 
-# Besides `lower`: the pool's own mean, and what chains are checked with.
+# Besides `lower`: the pool's own mean, what chains are checked with, and what measures operators one by one.
 FAST_PATH = {
+    "bench/kernels.py",
     "training/models/lowering.py",
     "training/models/backbones/backbone.py",
     "training/models/backbones/chains.py",
