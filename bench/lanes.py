@@ -19,6 +19,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from training.machine.process import configure
+
+if __name__ == "__main__":
+    # Before torch is imported, whose threads read their settings then.
+    configure()
+
 import torch
 import torch.nn.functional as F
 from tabulate import tabulate

@@ -35,6 +35,7 @@ from training import (
     open_data,
     spec_of,
 )
+from training.machine.process import configure
 from training.scoring.intervals import Estimate, accuracy
 
 BACKBONES = ("mobilenet_v2", "timm:tf_efficientnet_lite0")
@@ -111,4 +112,5 @@ def measured(options: argparse.Namespace, arguments: str) -> str:
 
 
 if __name__ == "__main__":
+    configure()
     raise SystemExit(main())

@@ -20,6 +20,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from training.machine.process import configure
+
+if __name__ == "__main__":
+    # Before torch is imported, whose threads read their settings then.
+    configure()
+
 import torch
 from tabulate import tabulate
 

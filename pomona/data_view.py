@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from search_spaces import IMAGES, TASKS, InputError, SearchSpace, Task, task_file, task_named
-from training import Split, augment, open_data, resolve
+from training import augment, open_data, resolve
+from training.data import modality_named
 from training.data.augment import STRONGEST
-from training.data.batches import as_input, order_of, to_floats
+from training.data.batches import as_input, order_of
+from training.data.previews import Lines, Numbers, Pictures
 from training.frozen.views import view_draws
 from training.machine.display import display_name
 
 from .figures import Grid, Listing, Panels, Row, Shown, picture_of
 
 _SPLITS = ("train", "valid", "test")
-# How many examples of a modality are shown, unless said, and at most.
-_COUNTS = {"image": (16, 128), "text": (32, 128), "tabular": (500, 10_000)}
-_MOST_FEATURES = 23
 # Side by side in a picture; more go below.
 _BAND = 16
 _FIRST_VIEW = 0
@@ -73,31 +71,29 @@ def view_data(
     if split not in _SPLITS:
         raise InputError(f"unknown split {split!r}: {', '.join(_SPLITS)}")
     task, source, name = _task_source_name(target, data)
-    usual, most = _COUNTS[task.modality]
+    modality = modality_named(task.modality)
+    usual, most = modality.preview_size
     if count is not None and count > most:
         raise InputError(f"at most {most} examples of task {task.name} are shown at once, not {count}")
-    if task.modality != "image" and resolution is not None:
+    if not modality.has_resolution and resolution is not None:
         raise InputError(f"task {task.name} has no images: leave out --resolution")
     opened = open_data(source, task, skip_unreadable=skip_unreadable, trust_split=trust_split, progress=progress)
     side = resolution or resolve(task, task.recipe).input.resolution
     splits = opened.at(side)
-    chosen = {"train": splits.train, "valid": splits.valid, "test": splits.test}[split]
+    chosen = splits.named(split)
     if chosen is None:
         raise InputError(f"{splits.source} has no split {split!r}: leave it out, or name another one")
     index = order_of(len(chosen), len(chosen), seed=seed, epoch=1)[0][: count or usual]
     strengths: tuple[int, ...] = ()
-    shown: Shown
-    match task.modality:
-        case "tabular":
-            title = f"{splits.source}, {split}, {len(index)} of {len(chosen)} rows, seed {seed}"
-            shown = row_panels(chosen, splits.classes, task.columns, index, title)
-        case "text":
-            title = f"{splits.source}, {split}, {len(index)} of {len(chosen)} texts, seed {seed}"
-            shown = text_listing(chosen, splits.classes, index, title)
-        case _:
+    match modality.preview(chosen, index, splits.classes, task.columns):
+        case Pictures() as pictures:
             strengths = strengths_of(task.space) if split == "train" else (0,)
             title = f"{splits.source}, {split}, {side} x {side} pixels, seed {seed}"
-            shown = batch_grid(chosen, splits.classes, index, strengths, side, title)
+            labels = [splits.classes[label] for label in chosen.labels[index].tolist()]
+            shown: Shown = batch_grid(pictures, labels, strengths, side, title)
+        case preview:
+            title = f"{splits.source}, {split}, {len(index)} of {len(chosen)} {modality.noun}, seed {seed}"
+            shown = _listed(preview, splits.classes, title)
     return DataView(
         name=name,
         summary=opened.summary(),
@@ -105,7 +101,7 @@ def view_data(
         fingerprint=opened.fingerprint,
         classes=splits.classes,
         counts=opened.counts,
-        resolution=side if task.modality == "image" else None,
+        resolution=side if modality.has_resolution else None,
         strengths=strengths,
         columns=task.columns,
         shown=shown,
@@ -120,57 +116,53 @@ def strengths_of(space: SearchSpace) -> tuple[int, ...]:
     return (0, *(strength for strength in range(1, STRONGEST + 1) if dimension.problem(strength) is None))
 
 
-def seen_images(split: Split, index: torch.Tensor, resolution: int, strength: int) -> torch.Tensor:
-    """The examples `index` as training at `strength` sees them in its first epoch, before they are normalised.
+def seen_images(pictures: Pictures, resolution: int, strength: int) -> torch.Tensor:
+    """`pictures` as training at `strength` sees them in its first epoch, before they are normalised.
 
     Floats (n, C, resolution, resolution) in 0..1.
     """
-    images = to_floats(split.take(index)[0], torch.device("cpu"))
-    images = as_input(images, resolution, images.shape[1])
-    keys = split.keys or split.names
-    return augment(images, strength, view_draws([keys[i] for i in index.tolist()], _FIRST_VIEW))
+    images = as_input(pictures.images, resolution, pictures.images.shape[1])
+    return augment(images, strength, view_draws(list(pictures.keys), _FIRST_VIEW))
 
 
 def batch_grid(
-    split: Split, classes: tuple[str, ...], index: torch.Tensor, strengths: tuple[int, ...], resolution: int, title: str
+    pictures: Pictures, labels: Sequence[str], strengths: tuple[int, ...], resolution: int, title: str
 ) -> Grid:
     """A row for each strength, one photo's copies below each other, its class above them."""
     rows = []
-    for band in torch.split(index, _BAND):
-        labels = [classes[int(label)] for label in split.labels[band]]
+    for start in range(0, len(labels), _BAND):
+        band = slice(start, start + _BAND)
         for strength in strengths:
-            images = seen_images(split, band, resolution, strength)
+            images = seen_images(Pictures(pictures.images[band], pictures.keys[band]), resolution, strength)
             first = strength == strengths[0]
-            pictures = [
-                picture_of(image, *([label] if first else [])) for image, label in zip(images, labels, strict=True)
+            row = [
+                picture_of(image, *([label] if first else []))
+                for image, label in zip(images, labels[band], strict=True)
             ]
-            rows.append(Row(tuple(pictures), f"strength {strength}" if strength else "as they are"))
+            rows.append(Row(tuple(row), f"strength {strength}" if strength else "as they are"))
     return Grid(title, tuple(rows))
 
 
-def text_listing(split: Split, classes: tuple[str, ...], index: torch.Tensor, title: str) -> Listing:
-    """The texts `index` with their class, as far as the model reads them."""
-    inputs, labels = split.take(index)
-    texts = (bytes(row).rstrip(b"\0").decode(errors="replace") for row in inputs.numpy())
-    named = (classes[label] for label in labels.tolist())
-    return Listing(title, ("class", "text"), tuple(zip(named, texts, strict=True)))
+def _listed(preview: Lines | Numbers, classes: tuple[str, ...], title: str) -> Listing | Panels:
+    match preview:
+        case Lines(headings, rows):
+            return Listing(title, headings, rows)
+        case Numbers():
+            return row_panels(preview, classes, title)
 
 
-def row_panels(
-    split: Split, classes: tuple[str, ...], columns: tuple[str, ...], index: torch.Tensor, title: str
-) -> Panels:
-    """The rows `index`, before they are standardised; of many features the first ones."""
-    features, target = split.take(index)
-    *names, last = columns
-    if len(names) > _MOST_FEATURES:
-        title = f"{title}, the first {_MOST_FEATURES} of {len(names)} features"
+def row_panels(numbers: Numbers, classes: tuple[str, ...], title: str) -> Panels:
+    """The target against each feature."""
+    if numbers.left_out:
+        shown = len(numbers.names) - 1
+        title = f"{title}, the first {shown} of {shown + numbers.left_out} features"
     return Panels(
         title=title,
-        names=(*names[:_MOST_FEATURES], last),
+        names=numbers.names,
         classes=classes,
-        features=features[:, :_MOST_FEATURES].numpy(),
-        target=target.numpy().astype(np.float64),
-        targets=split.labels.numpy().astype(np.float64),
+        features=numbers.features,
+        target=numbers.target,
+        targets=numbers.targets,
     )
 
 

@@ -13,12 +13,13 @@ import torch
 
 from search_spaces import InputError, interval_text, is_numeric, value_text
 from training import EpochResult, Evaluation, Split, wilson, write_versioned_json
-from training.data.batches import to_floats
-from training.export.evaluate import Mistake, Residual, mistakes, residuals
+from training.data import modality_named
+from training.data.previews import Pictures
 from training.lanes.checkpoint import CheckpointRecord
 from training.lanes.results import curve_from_json
 
 from .figures import DPI, Grid, Listing, Row, Shown, figure_of, picture_of, save, shortened
+from .mistakes import Mistake, Residual, mistakes, residuals
 from .printable import one_line
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation, split: Split, record:
         told = {"mistakes": [asdict(mistake) for mistake in found]}
     else:
         missed = residuals(evaluation, split)
-        named = [_described(split, residual.index, record) for residual in missed[:_WORST]]
+        named = _described(split, [residual.index for residual in missed[:_WORST]], record)
         target = record.columns[-1] if record.columns else "value"
         answers, wrong = predicted_figure(missed, target, title), residuals_listing(missed, named, title)
         told = {"residuals": [asdict(residual) for residual in missed]}
@@ -69,19 +70,19 @@ def write_evaluation(folder: Path, evaluation: Evaluation, split: Split, record:
 
 
 def _mistakes_shown(found: Sequence[Mistake], split: Split, record: CheckpointRecord, title: str) -> Shown:
-    if record.modality == "image":
-        return mistakes_grid(found, split, title)
-    named = [_described(split, mistake.index, record) for mistake in found[:_WORST]]
-    return mistakes_listing(found, named, len(split), title)
+    """As pictures where the examples can be shown as such, else in lines."""
+    index = [mistake.index for mistake in found[:_WORST]]
+    preview = modality_named(record.modality).preview(
+        split, torch.tensor(index, dtype=torch.int64), record.classes, record.columns
+    )
+    if isinstance(preview, Pictures):
+        return mistakes_grid(found, preview, len(split), title)
+    return mistakes_listing(found, _described(split, index, record), len(split), title)
 
 
-def _described(split: Split, index: int, record: CheckpointRecord) -> str:
-    """A text is its own name; a table's row is told with its numbers."""
-    if record.modality != "tabular":
-        return split.names[index]
-    (row,), _ = split.take(torch.tensor([index]))
-    cells = (f"{column} {value:g}" for column, value in zip(record.columns, row.tolist(), strict=False))
-    return f"{split.names[index]}: {', '.join(cells)}"
+def _described(split: Split, index: Sequence[int], record: CheckpointRecord) -> list[str]:
+    modality = modality_named(record.modality)
+    return [modality.described(split, place, record.columns) for place in index]
 
 
 def confusion_figure(evaluation: Evaluation, title: str) -> Figure:
@@ -190,12 +191,8 @@ def curves_figure(curve: Sequence[EpochResult], metric: str, n: int, title: str)
     return figure
 
 
-def mistakes_grid(found: Sequence[Mistake], split: Split, title: str) -> Grid:
-    """The first of `found` with what they are, what they were taken for and the name of their file."""
-    shown = found[:_WORST]
-    if not shown:
-        return Grid(_mistakes_title(found, len(split), title), ())
-    images = to_floats(split.take(torch.tensor([mistake.index for mistake in shown]))[0], torch.device("cpu"))
+def mistakes_grid(found: Sequence[Mistake], shown: Pictures, n: int, title: str) -> Grid:
+    """The first of `found` of `n` examples, which are `shown`: what they are, what they were taken for, their file."""
     pictures = [
         picture_of(
             image,
@@ -203,10 +200,10 @@ def mistakes_grid(found: Sequence[Mistake], split: Split, title: str) -> Grid:
             f"taken for {mistake.predicted}, {100 * mistake.probability:.1f} %",
             Path(mistake.name).name,
         )
-        for image, mistake in zip(images, shown, strict=True)
+        for image, mistake in zip(shown.images, found[:_WORST], strict=True)
     ]
     rows = tuple(Row(tuple(pictures[start : start + _IN_A_ROW])) for start in range(0, len(pictures), _IN_A_ROW))
-    return Grid(_mistakes_title(found, len(split), title), rows)
+    return Grid(_mistakes_title(found, n, title), rows)
 
 
 def mistakes_listing(found: Sequence[Mistake], named: Sequence[str], n: int, title: str) -> Listing:

@@ -75,7 +75,7 @@ class Panels:
     title: str
     names: tuple[str, ...]
     classes: tuple[str, ...]
-    features: NDArray[np.float32]
+    features: NDArray[np.float32 | np.float64]
     target: NDArray[np.float64]
     targets: NDArray[np.float64]
 

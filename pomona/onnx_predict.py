@@ -23,7 +23,8 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
+
+    Batches = Iterator[tuple[Sequence[str], NDArray[Any]]]
 
 # The libraries are imported by the functions, so that their time can be taken.
 
@@ -48,8 +51,9 @@ class PredictionError(ValueError):
 class Model:
     """A model in memory, with what `pomona export` wrote about it.
 
-    `modality` is "image", "tabular" or "text". `classes` are empty where it answers with a number. `resolution` is the
-    side of the squares that a model of photos takes; `columns` are those of a table, the target's last.
+    `modality` is "image", "tabular", "text" or the name of another one. `classes` are empty where it answers with a
+    number. `resolution` is the side of the squares that a model of photos takes; `columns` are those of a table, the
+    target's last.
     """
 
     def __init__(self, session: Any, told: Mapping[str, str]) -> None:
@@ -67,36 +71,26 @@ class Model:
         Raises:
             PredictionError: a file is missing, or no picture, table or text.
         """
-        (asked,) = self.session.get_inputs()
-        answers: list[dict[str, Any]] = []
-        for names, batch in self._batches(files, asked):
-            (outputs,) = self.session.run(None, {asked.name: batch})
-            answers += self._named(names, outputs) if self.classes else _numbered(names, outputs)
-        return answers
+        reader = READERS.get(self.modality)
+        if reader is None:
+            raise PredictionError(
+                f"the model takes examples of modality {self.modality!r}, and files are read of {', '.join(READERS)}: "
+                "add a reader for it to READERS, or predict with `pomona predict`"
+            )
+        return [answer for names, inputs in reader.read(self, files) for answer in self.answers(names, inputs)]
 
-    def _batches(self, files: Sequence[str | Path], asked: Any) -> Iterator[tuple[list[str], NDArray[Any]]]:
-        import numpy as np
-
-        if self.modality == "image":
-            for start in range(0, len(files), _BATCH):
-                paths = files[start : start + _BATCH]
-                pixels = np.stack([_read(Path(path), self.resolution) for path in paths])
-                yield [str(path) for path in paths], pixels
-            return
-        names, inputs = self._rows(files, asked.type) if self.modality == "tabular" else _lines(files, asked.shape[-1])
+    def answers(self, names: Sequence[str], inputs: NDArray[Any]) -> Iterator[dict[str, Any]]:
+        """As `predict`, for examples that were read already: (n, ...), with the name of each."""
         for start in range(0, len(names), _BATCH):
-            yield names[start : start + _BATCH], inputs[start : start + _BATCH]
+            batch, named = inputs[start : start + _BATCH], names[start : start + _BATCH]
+            (outputs,) = self.session.run(None, {self.input.name: batch})
+            yield from self._named(named, outputs) if self.classes else _numbered(named, outputs)
 
-    def _rows(self, files: Sequence[str | Path], kind: str) -> tuple[list[str], NDArray[Any]]:
-        import numpy as np
-
-        names, rows = [], []
-        for file in files:
-            numbers = _read_table(Path(file), self.columns[:-1])
-            names += [f"{file} row {row}" for row in range(1, 1 + len(numbers))]
-            rows += numbers
-        # A model takes 64 bits where a column has more digits than 32 bits hold.
-        return names, np.array(rows, np.float64 if kind == "tensor(double)" else np.float32)
+    @property
+    def input(self) -> Any:
+        """Name, shape and type of the only input, as onnxruntime has them."""
+        (asked,) = self.session.get_inputs()
+        return asked
 
     def _named(self, names: Sequence[str], logits: NDArray[np.float32]) -> Iterator[dict[str, Any]]:
         for name, row in zip(names, _softmax(logits), strict=True):
@@ -223,6 +217,15 @@ def _tag(image: Image.Image, number: int) -> int | None:
     return value if isinstance(value, int) else None
 
 
+def _photos(model: Model, files: Sequence[str | Path]) -> Batches:
+    """Image files, decoded a batch at a time."""
+    import numpy as np
+
+    for start in range(0, len(files), _BATCH):
+        paths = files[start : start + _BATCH]
+        yield [str(path) for path in paths], np.stack([_read(Path(path), model.resolution) for path in paths])
+
+
 def _read(path: Path, resolution: int) -> NDArray[np.uint8]:
     try:
         with warnings.catch_warnings():
@@ -233,6 +236,19 @@ def _read(path: Path, resolution: int) -> NDArray[np.uint8]:
         raise PredictionError(f"cannot read {str(path)!r}: {problem.strerror or 'it is no whole picture'}") from None
     except Exception as problem:
         raise PredictionError(f"cannot read {str(path)!r}: {_one_line(problem)}") from None
+
+
+def _rows(model: Model, files: Sequence[str | Path]) -> Batches:
+    """The rows of CSV files."""
+    import numpy as np
+
+    names, rows = [], []
+    for file in files:
+        numbers = _read_table(Path(file), model.columns[:-1])
+        names += [f"{file} row {row}" for row in range(1, 1 + len(numbers))]
+        rows += numbers
+    # A model takes 64 bits where a column has more digits than 32 bits hold.
+    yield names, np.array(rows, np.float64 if model.input.type == "tensor(double)" else np.float32)
 
 
 def _read_table(file: Path, columns: Sequence[str]) -> list[list[float]]:
@@ -299,16 +315,17 @@ def _number(file: Path, line: int, column: str, cell: str) -> float:
     return value
 
 
-def _lines(files: Sequence[str | Path], length: int) -> tuple[list[str], NDArray[np.uint8]]:
-    """The lines of text files as the model takes them: UTF-8 without zero bytes, cut or filled to `length` bytes."""
+def _texts(model: Model, files: Sequence[str | Path]) -> Batches:
+    """The lines of text files as the model takes them: UTF-8 without zero bytes, cut or filled to its length."""
     import numpy as np
 
+    length = model.input.shape[-1]
     names, encoded = [], bytearray()
     for file in files:
         for number, line in enumerate(_read_lines(Path(file)), 1):
             names.append(f"{file} line {number}")
             encoded += line.encode().replace(b"\0", b"")[:length].ljust(length, b"\0")
-    return names, np.frombuffer(encoded, np.uint8).reshape(len(names), length)
+    yield names, np.frombuffer(encoded, np.uint8).reshape(len(names), length)
 
 
 def _read_lines(file: Path) -> list[str]:
@@ -326,6 +343,22 @@ def _read_lines(file: Path) -> list[str]:
     if lines == [""]:
         raise PredictionError(f"{file} is empty: one text a line")
     return lines
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How files become names and inputs (n, ...), some at a time, and the libraries that this takes beside numpy."""
+
+    read: Callable[[Model, Sequence[str | Path]], Batches]
+    libraries: tuple[str, ...] = ()
+
+
+READERS: dict[str, Reader] = {
+    "image": Reader(_photos, ("PIL.Image", "PIL.ImageOps")),
+    "tabular": Reader(_rows),
+    "text": Reader(_texts),
+}
+"""By the modality that a model says it takes; a deployment adds its own."""
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -349,8 +382,7 @@ def profile(model: str | Path, files: Sequence[str | Path]) -> dict[str, float]:
     start = time.perf_counter()
     loaded = load(model)
     opened = time.perf_counter()
-    if loaded.modality == "image":
-        imported += _seconds_to_import("PIL.Image", "PIL.ImageOps")
+    imported += _seconds_to_import(*(READERS[loaded.modality].libraries if loaded.modality in READERS else ()))
     asked = time.perf_counter()
     loaded.predict(files)
     return {

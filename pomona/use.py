@@ -91,13 +91,13 @@ def export_checkpoint(
     Raises:
         InputError: there is no checkpoint, the data do not fit it, or the export fails; then `file` is as it was.
     """
-    from training.export.export_int8 import check_images, quantise
+    from training.export.export_int8 import check_quantisable, quantise
     from training.export.held_out import LabelledSource, examples_to_compare
     from training.export.onnx import export_onnx
 
     checkpoint = training.load_checkpoint(path)
     if int8:
-        check_images(checkpoint.record.modality)
+        check_quantisable(checkpoint.record.modality)
     source = LabelledSource(data, skip_unreadable, progress=progress)
     compared, calibration = examples_to_compare(checkpoint, source, calibrate=int8)
     if notify is not None:
@@ -121,10 +121,19 @@ def answers_for(path: Path, files: Sequence[Path], device: str = "auto") -> list
     if device == "cuda":
         raise InputError("an ONNX file is used on the CPU: leave --device out")
     try:
-        answers = onnx_predict.predict(path, files)
+        model = onnx_predict.load(path)
+        answers = model.predict(files) if model.modality in onnx_predict.READERS else _answers_by_modality(model, files)
     except onnx_predict.PredictionError as problem:
         raise InputError(str(problem)) from None
     return [answer | {"path": display_name(answer["path"])} for answer in answers]
+
+
+def _answers_by_modality(model: onnx_predict.Model, files: Sequence[Path]) -> list[dict[str, Any]]:
+    """Where only the modality's own module can read `files`, which takes torch."""
+    from training.data import Kind, unlabelled
+
+    inputs, names = unlabelled(Kind(model.modality, model.columns), files, model.resolution)
+    return list(model.answers(names, inputs.numpy()))
 
 
 def _fields_of(answer: training.Prediction) -> dict[str, Any]:

@@ -10,8 +10,6 @@ from .errors import InputError
 from .metrics import check_metric
 from .space import SearchSpace
 
-MODALITIES = ("image", "tabular", "text")
-
 
 @dataclass(frozen=True)
 class Target:
@@ -29,7 +27,8 @@ class Task:
     `classes` is empty where the class folders of the data decide them.
     `sources` lists where the data may come from when no folder is named, first choice first; with none of them a folder
     must be named.
-    `modality` is "image", "tabular" or "text". `columns` of a table are those of the features and, last, the target's.
+    `modality` is the name of one that `training` can open: "image", "tabular", "text", or one that was registered
+    there. `columns` of a table are those of the features and, last, the target's.
     `metric` is as in `metrics.py`.
     `recipe` is the setting that the task's origin describes; it lies in `space` and is trial 0 of every study.
     """
@@ -52,9 +51,7 @@ class Task:
             raise InputError(f"a task's name consists of letters, digits, - and _, unlike {self.name!r}")
         if self.direction not in ("maximize", "minimize"):
             raise InputError(f"a direction is 'maximize' or 'minimize', not {self.direction!r}")
-        if self.modality not in MODALITIES:
-            raise InputError(f"a modality is {', '.join(MODALITIES)}, not {self.modality!r}")
-        if (self.modality == "tabular") != (len(self.columns) > 1):
+        if len(self.columns) == 1:
             raise InputError("columns are those of a table: at least one feature's and, last, the target's")
         check_metric(self.metric, self.direction)
         try:

@@ -14,6 +14,7 @@ from search_spaces import Choice, Float, Integer, SearchSpace, Task
 from search_spaces.task import Target
 from training import Split, Splits
 from training.data.splits import identities_of
+from training.machine.threads import Progress
 from training.models.backbones import source_model
 from training.models.backbones.backbone import AveragePool, Backbone, Parts, Preprocessing, assemble
 
@@ -116,7 +117,7 @@ class ToyData:
     source: str = "toy colours"
     location: str = "toy"
 
-    def at(self, resolution: int) -> Splits:
+    def at(self, resolution: int, *, progress: Progress | None = None) -> Splits:
         return toy_splits(resolution=resolution)
 
     def summary(self) -> str:

@@ -27,6 +27,7 @@ from optuna.storages.journal import JournalFileBackend
 from search_spaces import Config, SearchSpace
 from studies.edges.optuna import suggest
 from training import spec_of
+from training.machine.process import configure
 
 from .expert import Photos, Trainer, load_photos
 from .result import PeerResult, cores
@@ -180,4 +181,5 @@ def _pruner(epochs: int) -> optuna.pruners.BasePruner:
 
 
 if __name__ == "__main__":
+    configure()
     raise SystemExit(main(sys.argv[1:]))

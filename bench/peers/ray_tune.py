@@ -22,6 +22,7 @@ from ray.tune.search import BasicVariantGenerator
 from search_spaces import Config, SearchSpace
 from studies.edges.ray import config_of, param_space
 from training import spec_of
+from training.machine.process import configure
 
 from .expert import Photos, Trainer, load_photos
 from .result import PeerResult, cores
@@ -43,6 +44,7 @@ class Trial(tune.Trainable):
     ) -> None:
         assert photos is not None
         assert weights is not None
+        configure()
         torch.set_num_threads(1)
         self.photos, self.weights, self.epochs, self.seed, self.dimensions = photos, weights, epochs, seed, dimensions
         self._begin(config)

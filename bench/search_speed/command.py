@@ -22,7 +22,8 @@ from training.machine.files import answer_text
 
 from ..answers import JSON_HELP, with_results
 from .configs import draw_configs
-from .methods import OURS, Job, methods_named
+from .job import Job
+from .methods import OURS, methods_named
 from .results import Results, load, save
 
 TASK = "fruit"

@@ -9,7 +9,7 @@ from typing import Any
 from search_spaces import Config, task_named
 from search_spaces.benchmarks import DEPTHS
 
-from .methods import Job, Train
+from .job import Job, Train
 
 
 def prepare(job: Job, *, lanes: bool) -> Train:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from training.export.export_int8 import Latency, Quantised
     from training.export.onnx import Export
 
-_NOUNS = {"image": "images", "tabular": "rows", "text": "texts"}
-
 
 def export(
     checkpoint: Checkpoint,
@@ -60,7 +58,7 @@ def export(
         [
             f"{exported.file}: {_size(exported.bytes)}, {_purpose(exported)}, opset {exported.opset}",
             f"largest difference from torch {exported.max_difference:.1e} on {len(exported.seen)} "
-            f"{_NOUNS[exported.kind.modality]} (allowed: {exported.tolerance:.1e})",
+            f"{exported.modality.noun} (allowed: {exported.tolerance:.1e})",
             f"{metric} on them {value_text(metric, score.value)} ({interval_text(metric, score.ci95)})",
         ]
     )
@@ -73,14 +71,9 @@ def _size(count: int) -> str:
 
 
 def _purpose(exported: Export) -> str:
-    *features, target = exported.kind.columns or ("",)
-    answer = f"{len(exported.classes)} classes" if exported.classes else target
-    match exported.kind.modality:
-        case "tabular":
-            return f"{answer} from {', '.join(features)}"
-        case "text":
-            return f"{answer}, texts of up to {exported.seen.inputs.shape[1]} bytes"
-    return f"{answer}, photos of {exported.resolution} x {exported.resolution}"
+    columns = exported.kind.columns
+    predicted = f"{len(exported.classes)} classes" if exported.classes else columns[-1] if columns else "a number"
+    return predicted + exported.modality.inputs_text(exported.input, columns)
 
 
 def _compare(exported: Export, quantised: Quantised) -> None:

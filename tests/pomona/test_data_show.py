@@ -15,8 +15,9 @@ from pomona.data_view import DataView, batch_grid, row_panels, seen_images, stre
 from pomona.figures import Grid, Listing, Panels, Picture, Row, grid_figure, panels_figure
 from search_spaces import BONUS, FRUIT, SMS_SPAM, Choice, Dimension, Integer, SearchSpace
 from training import InputSpec, Prefixes, Split, Structure, open_data
-from training.data import scan
+from training.data import modality_named, scan
 from training.data.batches import order_of
+from training.data.previews import Numbers, Pictures
 from training.data.texts import BYTES
 from training.frozen.source import training_pass
 
@@ -37,6 +38,12 @@ def as_bytes(picture: Picture) -> NDArray[np.uint8]:
     return np.rint(picture.pixels * 255).astype(np.uint8)
 
 
+def pictures_of(split: Split, index: torch.Tensor) -> Pictures:
+    shown = modality_named("image").preview(split, index, CLASSES)
+    assert isinstance(shown, Pictures)
+    return shown
+
+
 @pytest.mark.parametrize("strength", EVERY)
 def test_people_see_what_the_model_sees(strength: int) -> None:
     split, seed = toy_splits().train, 3
@@ -45,7 +52,9 @@ def test_people_see_what_the_model_sees(strength: int) -> None:
     prefixes = Prefixes(backbones=toy_backbone)
     first = next(training_pass(prefixes, structure, split, seed=seed, tick=1).batches())
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)))
-    torch.testing.assert_close(seen_images(split, first.index, RESOLUTION, strength), first.at(0) * std + mean)
+    torch.testing.assert_close(
+        seen_images(pictures_of(split, first.index), RESOLUTION, strength), first.at(0) * std + mean
+    )
 
 
 def test_strength_0_shows_the_photos_as_they_are(photos: Path) -> None:
@@ -76,12 +85,12 @@ def test_the_photos_are_the_first_that_training_sees(photos: Path) -> None:
 
 def test_copies_of_one_photo_stand_below_each_other() -> None:
     split, index = toy_splits().train, torch.arange(20)
-    grid = batch_grid(split, CLASSES, index, (0, 1, 4), RESOLUTION, "toys")
+    grid = batch_grid(pictures_of(split, index), [CLASSES[i % 3] for i in range(20)], (0, 1, 4), RESOLUTION, "toys")
     assert [len(row.pictures) for row in grid.rows] == [16] * 3 + [4] * 3
     assert [row.heading for row in grid.rows[3:]] == ["as they are", "strength 1", "strength 4"]
     below = [[*first.pictures, *second.pictures] for first, second in zip(grid.rows[:3], grid.rows[3:], strict=True)]
     for strength, pictures in zip((0, 1, 4), below, strict=True):
-        expected = seen_images(split, index, RESOLUTION, strength).permute(0, 2, 3, 1).numpy()
+        expected = seen_images(pictures_of(split, index), RESOLUTION, strength).permute(0, 2, 3, 1).numpy()
         np.testing.assert_array_equal([picture.pixels for picture in pictures], expected)
     assert [picture.lines for picture in below[0]] == [(CLASSES[i % 3],) for i in range(20)]
     assert all(picture.lines == () for picture in below[1] + below[2])
@@ -93,10 +102,11 @@ def test_copies_of_one_photo_stand_below_each_other() -> None:
 def test_grey_images_of_another_size() -> None:
     pool = torch.randint(0, 256, (6, 28, 28, 1), dtype=torch.uint8)
     split = Split(pool, torch.arange(6), torch.arange(6) % 3, (), tuple("abcdef"))
-    grid = batch_grid(split, CLASSES, torch.arange(6), (0, 3), 28, "grey")
+    pictures, labels = pictures_of(split, torch.arange(6)), [CLASSES[i % 3] for i in range(6)]
+    grid = batch_grid(pictures, labels, (0, 3), 28, "grey")
     for picture, image in zip(grid.rows[0].pictures, pool, strict=True):
         np.testing.assert_array_equal(as_bytes(picture), np.repeat(image.numpy(), 3, axis=2))
-    enlarged = batch_grid(split, CLASSES, torch.arange(6), (0, 3), 40, "grey")
+    enlarged = batch_grid(pictures, labels, (0, 3), 40, "grey")
     assert all(picture.pixels.shape == (40, 40, 3) for row in enlarged.rows for picture in row.pictures)
     grid_figure(enlarged).canvas.draw()
 
@@ -247,7 +257,9 @@ def test_a_table_of_classes_and_of_many_columns() -> None:
     features, target = torch.rand(30, 40), torch.arange(30) % 3
     split = Split(features, torch.arange(30), target, (), ("",) * 30)
     columns = (*(f"$c{column}" for column in range(40)), "kind")
-    panels = row_panels(split, CLASSES, columns, torch.arange(9), "many")
+    numbers = modality_named("tabular").preview(split, torch.arange(9), CLASSES, columns)
+    assert isinstance(numbers, Numbers)
+    panels = row_panels(numbers, CLASSES, "many")
     assert panels.names == (*columns[:23], "kind")
     assert "the first 23 of 40" in panels.title
     np.testing.assert_array_equal(panels.features, features[:9, :23].numpy())

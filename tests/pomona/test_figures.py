@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +27,11 @@ from pomona.evaluation_figures import (
     residuals_listing,
 )
 from pomona.figures import Grid, Listing, Picture, Row, grid_figure, listing_figure, save, shortened
+from pomona.mistakes import Mistake, Residual, mistakes, residuals
 from search_spaces import InputError
 from training import Checkpoint, EpochResult, Evaluation, Split, wilson
-from training.export.evaluate import Mistake, Residual, mistakes
+from training.data import modality_named
+from training.data.previews import Pictures
 from training.scoring.intervals import accuracy
 
 from ..toys import CLASSES, toy_splits
@@ -81,13 +84,34 @@ def test_mistakes_are_the_wrong_answers_by_confidence(data: st.DataObject) -> No
     assert confidence == [pytest.approx(float(logits.softmax(1)[mistake.index].max())) for mistake in found]
 
 
+@given(missed=st.lists(st.integers(-9, 9), min_size=1, max_size=20))
+def test_residuals_are_all_examples_the_worst_missed_first(missed: list[int]) -> None:
+    n = len(missed)
+    labels = torch.arange(n, dtype=torch.float32)
+    names = tuple(f"row {i}" for i in range(n))
+    split = Split(torch.zeros(n), torch.arange(n), labels, (), names)
+    evaluation = evaluation_of([0], torch.tensor([[1.0, 0.0, 0.0]]))
+    found = residuals(replace(evaluation, outputs=(labels + torch.tensor(missed))[:, None]), split)
+    assert sorted(residual.index for residual in found) == list(range(n))
+    assert all((r.name, r.true) == (names[r.index], float(r.index)) for r in found)
+    off = [abs(residual.predicted - residual.true) for residual in found]
+    assert off == sorted(off, reverse=True)
+
+
+def pictures_of(split: Split, found: Sequence[Mistake]) -> Pictures:
+    index = torch.tensor([mistake.index for mistake in found], dtype=torch.int64)
+    shown = modality_named("image").preview(split, index, CLASSES)
+    assert isinstance(shown, Pictures)
+    return shown
+
+
 def test_the_grid_shows_the_most_confident_mistakes() -> None:
     split = toy_splits(train=0, valid=60).valid
     logits = torch.zeros(60, 3)
     logits[torch.arange(60), (split.labels + 1) % 3] = torch.linspace(1, 9, 60)
     found = mistakes(evaluation_of(split.labels.tolist(), logits), split)
     assert [mistake.index for mistake in found] == list(range(59, -1, -1))
-    grid = mistakes_grid(found, split, "toys")
+    grid = mistakes_grid(found, pictures_of(split, found[:24]), len(split), "toys")
     assert "24 of 60 mistakes" in grid.title
     pictures = [picture for row in grid.rows for picture in row.pictures]
     assert [len(row.pictures) for row in grid.rows] == [8, 8, 8]
@@ -102,7 +126,7 @@ def test_the_grid_shows_the_most_confident_mistakes() -> None:
 def test_a_model_without_mistakes(tmp_path: Path) -> None:
     split = toy_splits(train=0, valid=9).valid
     found = mistakes(evaluation_of(split.labels.tolist(), torch.eye(3)[split.labels]), split)
-    grid = mistakes_grid(found, split, "toys")
+    grid = mistakes_grid(found, pictures_of(split, found), len(split), "toys")
     assert (found, grid.rows) == ([], ())
     assert "no mistakes, all 9 are right" in grid.title
     save(grid_figure(grid), tmp_path / "none.png")

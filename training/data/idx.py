@@ -109,7 +109,7 @@ class IdxSet:
         sizes = ", ".join(f"{split} {len(rows)}" for split, rows in self.rows.items())
         return f"{self.source}: {sizes} images of {len(self.classes)} classes (fingerprint {self.fingerprint})"
 
-    def at(self, resolution: int) -> Splits:
+    def at(self, resolution: int, *, progress: Progress | None = None) -> Splits:
         """The images as they are; a model that wants larger ones enlarges them on its device."""
         pool = torch.from_numpy(self.images)[..., None]
         splits = {name: self._split(pool, rows) for name, rows in self.rows.items()}

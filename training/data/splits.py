@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..machine.threads import Progress
+
 
 def short_digest(value: list[object]) -> str:
     """16 hexadecimal digits of what JSON can say."""
@@ -124,7 +126,7 @@ class Splits:
 
 
 class Data(Protocol):
-    """A data set that can be had at several resolutions.
+    """A data set that can be had at several resolutions; `progress` counts what has to be decoded for one.
 
     `source` names it in tables, `location` opens it again, `summary` tells people what it holds; `counts` are examples
     of each class in each split.
@@ -145,6 +147,6 @@ class Data(Protocol):
     @property
     def counts(self) -> dict[str, dict[str, int]]: ...
 
-    def at(self, resolution: int) -> Splits: ...
+    def at(self, resolution: int, *, progress: Progress | None = None) -> Splits: ...
 
     def summary(self) -> str: ...

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from search_spaces import InputError
 
+from ..machine.threads import Progress
 from .csv_rows import Cells, csv_file, lost_digits, numbers_of, read_cells
 from .dividing import divide
 from .precision import Floats, compact, constant_columns, offset_of, short_floats_suffice, standardisation
@@ -72,7 +73,7 @@ class TableSet:
             f"; {self.note}" if self.note else ""
         )
 
-    def at(self, resolution: int) -> Splits:
+    def at(self, resolution: int, *, progress: Progress | None = None) -> Splits:
         """The rows as they are, whatever `resolution`, and the training rows' mean and deviation as `fitted`.
 
         They have 64 bits where the columns need them, and the first stage then computes with so many.

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from search_spaces import InputError
 
+from ..machine.threads import Progress
 from .dividing import divide
 from .splits import Split, Splits, counts_of, identities_of, short_digest
 
@@ -61,7 +62,7 @@ class TextSet:
         sizes = ", ".join(f"{split} {len(rows)}" for split, rows in self.rows.items())
         return f"{self.source}: {sizes} texts of {len(self.classes)} classes (fingerprint {self.fingerprint})"
 
-    def at(self, resolution: int) -> Splits:
+    def at(self, resolution: int, *, progress: Progress | None = None) -> Splits:
         """The texts as bytes, uint8 (n, `BYTES`); they have no resolution."""
         pool, identities = encode_texts(self.texts), self._identities()
         splits = {name: self._split(pool, identities, rows) for name, rows in self.rows.items()}

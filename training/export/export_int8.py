@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 from search_spaces import InputError
 
+from ..data.modalities import modality_named
 from ..data.splits import Split
 from ..machine.files import atomic_path
 from ..scoring.intervals import Estimate, accuracy
-from .onnx import IMAGES, SUFFIX, Export, answers, describe, library, open_session, photos_of, right
+from .onnx import SUFFIX, Export, answers, describe, library, open_session, right, sample_of
 
 CALIBRATION_IMAGES = 128
 BATCHES = (1, 32)
@@ -83,12 +84,12 @@ class Quantised:
         }
 
 
-def check_images(modality: str) -> None:
+def check_quantisable(modality: str) -> None:
     """
     Raises:
-        InputError: the model is for other things than images.
+        InputError: models of this modality are not worth it.
     """
-    if modality != "image":
+    if not modality_named(modality).quantisable:
         raise InputError("8 bits are for models of images: those of tables and texts are small, leave --int8 out")
 
 
@@ -99,18 +100,21 @@ def quantise(export: Export, calibration: Split) -> Quantised:
         calibration: photos of the training split; of more than `CALIBRATION_IMAGES` that many are drawn.
 
     Raises:
-        InputError: the model is not for images, onnxruntime or onnx is missing, or the file can't be written.
+        InputError: as from `check_quantisable`, onnxruntime or onnx is missing, or the file can't be written.
     """
-    check_images(export.kind.modality)
+    check_quantisable(export.kind.modality)
     file = export.file.with_suffix(f".int8{SUFFIX}")
-    shown = photos_of(calibration, export.resolution, most=CALIBRATION_IMAGES)
+    shown = sample_of(calibration, export.kind, export.resolution, most=CALIBRATION_IMAGES)
     with atomic_path(file) as temporary:
-        _quantise(export.file, temporary, shown)
+        _quantise(export, temporary, shown)
     sessions = {"fp32": open_session(export.file), "int8": open_session(file)}
     correct = right(answers(sessions["int8"], export.seen), export.seen)
     pairs = list(zip(export.correct, correct, strict=True))
     images = export.seen.take(torch.arange(min(len(export.seen), max(BATCHES))))[0].numpy()
-    timed = {batch: _latency(sessions, np.resize(images, (batch, *images.shape[1:]))) for batch in BATCHES}
+    timed = {
+        batch: _latency(sessions, {export.input.name: np.resize(images, (batch, *images.shape[1:]))})
+        for batch in BATCHES
+    }
     return Quantised(
         file=file,
         bytes=file.stat().st_size,
@@ -123,19 +127,21 @@ def quantise(export: Export, calibration: Split) -> Quantised:
 
 
 class _Calibration:
-    """Batches of a split, one a call, as onnxruntime's calibration asks for them."""
+    """Batches of a split for the input `name`, one a call, as onnxruntime's calibration asks for them."""
 
-    def __init__(self, split: Split) -> None:
+    def __init__(self, split: Split, name: str) -> None:
         self._split = split
+        self._name = name
         self._start = 0
 
     def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
         index = torch.arange(self._start, min(self._start + _CALIBRATION_BATCH, len(self._split)))
         self._start += len(index)
-        return {IMAGES: self._split.take(index)[0].numpy()} if len(index) else None
+        return {self._name: self._split.take(index)[0].numpy()} if len(index) else None
 
 
-def _quantise(source: Path, target: Path, calibration: Split) -> None:
+def _quantise(export: Export, target: Path, calibration: Split) -> None:
+    source = export.file
     quantization = library("onnxruntime.quantization")
     preparation = library("onnxruntime.quantization.shape_inference")
     entries = {entry.key: entry.value for entry in library("onnx").load(str(source)).metadata_props}
@@ -146,7 +152,7 @@ def _quantise(source: Path, target: Path, calibration: Split) -> None:
         quantization.quantize_static(
             str(prepared),
             str(target),
-            _Calibration(calibration),
+            _Calibration(calibration, export.input.name),
             quant_format=quantization.QuantFormat.QDQ,
             op_types_to_quantize=list(_OPERATIONS),
             per_channel=True,
@@ -160,16 +166,16 @@ def _quantise(source: Path, target: Path, calibration: Split) -> None:
     describe(target, entries | {"pomona.precision": "int8"})
 
 
-def _latency(sessions: Mapping[str, Any], images: NDArray[np.uint8]) -> dict[str, Latency]:
+def _latency(sessions: Mapping[str, Any], inputs: dict[str, NDArray[Any]]) -> dict[str, Latency]:
     """The time of one answer of each, taken in turns so that a busy moment hits all alike, after a warm-up."""
     times: dict[str, list[float]] = {name: [] for name in sessions}
     for session in [*sessions.values()] * 2:
-        session.run(None, {IMAGES: images})
+        session.run(None, inputs)
     deadline = time.perf_counter() + _TIMED_SECONDS
     while time.perf_counter() < deadline or min(map(len, times.values())) < _LEAST_ROUNDS:
         for name, session in sessions.items():
             start = time.perf_counter()
-            session.run(None, {IMAGES: images})
+            session.run(None, inputs)
             times[name].append(1000 * (time.perf_counter() - start))
     quartiles = {name: statistics.quantiles(taken, n=4, method="inclusive") for name, taken in times.items()}
     return {name: Latency(median, low, high) for name, (low, median, high) in quartiles.items()}

@@ -17,7 +17,7 @@ from __future__ import annotations
 import importlib
 import json
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,13 +26,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from search_spaces import InputError, is_numeric
+from search_spaces import InputError
 
-from ..data import Kind
-from ..data.batches import as_input, to_floats
-from ..data.decode import DECODING
+from ..data.modalities import InputSignature, Kind, Modality, ModelInput, modality_named
 from ..data.splits import Split
-from ..data.texts import BYTES
 from ..lanes.checkpoint import Checkpoint
 from ..machine.environment import versions
 from ..machine.files import atomic_path
@@ -45,8 +42,6 @@ SUFFIX = ".onnx"
 OPSET = 17
 """The first with LayerNormalization; every runtime of the last years reads it."""
 FORMAT = 1
-IMAGES = "images"
-"""The name of the input of a model of images."""
 MOST_EXAMPLES = 400
 """More are not looked at: the files are compared, not the model judged."""
 
@@ -56,51 +51,23 @@ _TOLERANCE = 1e-4
 _BATCH = 32
 # onnxruntime's names of what a file takes.
 _INPUT_TYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(double)": np.float64}
-_PHOTO = {
-    "decoding": DECODING,
-    "frame": "the first, upright by its EXIF orientation, RGB, transparent parts on white",
-    "grey of 16 or 32 bits": "by the smallest of 8, 10, 12, 14 and 16 bits that holds the file's largest value",
-    "jpeg": "Pillow's draft mode for (2 * resolution, 2 * resolution)",
-    "resize": "the whole picture to (resolution, resolution), aspect not kept, Pillow's BICUBIC with reducing_gap 3.0",
-    "input": "uint8 (batch, resolution, resolution, 3)",
-    "inside the model": "input / 255, its ITU-R BT.601 luma where mean has one value, minus mean, divided by std",
-}
-_TABLE = {
-    "input": "floats (batch, features), the numbers as they are, in the order of columns, without the last one",
-    "inside the model": "minus the training rows' mean, divided by their deviation",
-}
-_TEXT = {
-    "encoding": "UTF-8, zero bytes left out, cut to `bytes`, zeros after a shorter text",
-    "bytes": BYTES,
-    "input": "uint8 (batch, bytes)",
-    "inside the model": "lower case, words and n-grams, hashing",
-}
 
 
 @dataclass(frozen=True)
 class Signature:
-    """What a file is asked and answers: the names, and the shape and type of one input."""
+    """What a file takes, and the name of what it gives: logits (batch, classes) or values (batch, 1)."""
 
-    input: str
-    shape: tuple[int, ...]
-    dtype: torch.dtype
+    input: InputSignature
     output: str
 
     @staticmethod
-    def of(kind: Kind, resolution: int, numbers: torch.dtype = torch.float32) -> Signature:
-        """`numbers` is the type of a table's."""
-        output = "values" if is_numeric(kind.metric) else "logits"
-        match kind.modality:
-            case "tabular":
-                return Signature("table", (len(kind.columns) - 1,), numbers, output)
-            case "text":
-                return Signature("texts", (BYTES,), torch.uint8, output)
-        return Signature(IMAGES, (resolution, resolution, 3), torch.uint8, output)
+    def of(kind: Kind, model: ModelInput) -> Signature:
+        return Signature(modality_named(kind.modality).signature(kind, model), "values" if kind.numeric else "logits")
 
 
 @dataclass(frozen=True, eq=False)
 class Export:
-    """An ONNX file, as compared with torch on the examples of `seen`.
+    """An ONNX file that takes `input`, as compared with torch on the examples of `seen`.
 
     `max_difference` is the largest between two outputs, `tolerance` what was allowed. `score` is the value of the
     task's metric on these examples, by the file's answers; `correct` has one entry an example where there are classes.
@@ -110,6 +77,7 @@ class Export:
     bytes: int
     opset: int
     kind: Kind
+    input: InputSignature
     classes: tuple[str, ...]
     resolution: int
     max_difference: float
@@ -117,6 +85,10 @@ class Export:
     seen: Split
     score: Estimate
     correct: tuple[bool, ...]
+
+    @property
+    def modality(self) -> Modality:
+        return modality_named(self.kind.modality)
 
     def to_json(self) -> dict[str, Any]:
         """Of images with `resolution` and `images`, of a table with `columns`, of classes with `accuracy`."""
@@ -133,8 +105,8 @@ class Export:
             "n": self.score.n,
             "ci95": list(self.score.ci95),
         }
-        if self.kind.modality == "image":
-            told |= {"resolution": self.resolution, "images": len(self.seen)}
+        if self.modality.has_resolution:
+            told |= {"resolution": self.resolution, self.modality.noun: len(self.seen)}
         if self.kind.columns:
             told |= {"columns": list(self.kind.columns)}
         if self.correct:
@@ -167,20 +139,15 @@ def export_onnx(checkpoint: Checkpoint, file: Path, split: Split) -> Export:
     if file.suffix != SUFFIX:
         raise InputError(f"an ONNX file is named {file.stem}{SUFFIX}, not {file.name!r}")
     record, model = checkpoint.record, checkpoint.classifier()
-    if record.modality == "image":
-        seen = photos_of(split, record.resolution, most=MOST_EXAMPLES)
-    else:
-        seen = sample_of(split, most=MOST_EXAMPLES)
+    seen = sample_of(split, record.kind, record.resolution, most=MOST_EXAMPLES)
+    signature = Signature.of(record.kind, model_input(model))
     # The file holds torch's own modules; what it must agree with is the model as it is scored.
     scored = checkpoint.classifier(torch.device("cpu"), Numerics())
     expected = predict_outputs(scored, seen, torch.device("cpu"), Numerics()).numpy()
     tolerance = _TOLERANCE * max(1.0 if record.classes else 0.0, float(np.abs(expected - record.offset).max()))
     with atomic_path(file) as temporary:
         try:
-            # As many bits as the columns are standardised with.
-            fitted = next(model.stages[0].buffers(), None) if record.modality == "tabular" else None
-            numbers = torch.float32 if fitted is None else fitted.dtype
-            write_graph(model, Signature.of(record.kind, record.resolution, numbers), temporary)
+            write_graph(model, signature, temporary)
         except torch.onnx.OnnxExporterError as problem:
             reason = str(problem).strip().splitlines()[0]
             raise InputError(f"{record.spec.backbone.name} can't be exported to ONNX: {reason}") from None
@@ -199,6 +166,7 @@ def export_onnx(checkpoint: Checkpoint, file: Path, split: Split) -> Export:
         bytes=file.stat().st_size,
         opset=OPSET,
         kind=record.kind,
+        input=signature.input,
         classes=record.classes,
         resolution=record.resolution,
         max_difference=difference,
@@ -215,7 +183,7 @@ def write_graph(model: Classifier, signature: Signature, file: Path) -> None:
     By the exporter that traces: torch's newer one gives the same graph but asks for one more library, onnxscript.
     """
     deployed = Deployed(model).eval().requires_grad_(False)
-    example = torch.zeros(2, *signature.shape, dtype=signature.dtype)
+    example = torch.zeros(2, *signature.input.shape, dtype=signature.input.dtype)
     # It warns that it is the older one, and of every shape that it takes for constant, as all but the batch are here.
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -225,9 +193,9 @@ def write_graph(model: Classifier, signature: Signature, file: Path) -> None:
             str(file),
             dynamo=False,
             opset_version=OPSET,
-            input_names=[signature.input],
+            input_names=[signature.input.name],
             output_names=[signature.output],
-            dynamic_axes={signature.input: {0: "batch"}, signature.output: {0: "batch"}},
+            dynamic_axes={signature.input.name: {0: "batch"}, signature.output: {0: "batch"}},
         )
 
 
@@ -241,7 +209,7 @@ def metadata(checkpoint: Checkpoint, model: Classifier, precision: str) -> dict[
         "metric": record.metric,
         "classes": record.classes,
         "columns": record.columns,
-        **_input_entries(record.modality, model),
+        **modality_named(record.modality).export_metadata(model_input(model)),
         "precision": precision,
         "version": versions().get("pomona", ""),
         "source": record.source,
@@ -257,19 +225,13 @@ def metadata(checkpoint: Checkpoint, model: Classifier, precision: str) -> dict[
     }
 
 
-def _input_entries(modality: str, model: Classifier) -> dict[str, Any]:
-    match modality:
-        case "tabular":
-            return {"table": _TABLE}
-        case "text":
-            return {"text": _TEXT}
-    mean, std = (cast(torch.Tensor, values).flatten().tolist() for values in (model.mean, model.std))
-    return {
-        "resolution": model.resolution,
-        "mean": [round(value, 6) for value in mean],
-        "std": [round(value, 6) for value in std],
-        "photo": _PHOTO,
-    }
+def model_input(model: Classifier) -> ModelInput:
+    """What `model` does with its inputs."""
+    fitted = dict(model.stages[0].named_buffers())
+    if not model.takes_images:
+        return ModelInput(fitted=fitted)
+    mean, std = (tuple(cast(torch.Tensor, values).flatten().tolist()) for values in (model.mean, model.std))
+    return ModelInput(model.resolution, mean, std, fitted)
 
 
 def describe(file: Path, entries: dict[str, str]) -> None:
@@ -307,21 +269,13 @@ def right(logits: NDArray[Any], split: Split) -> tuple[bool, ...]:
     return tuple(bool(hit) for hit in logits.argmax(1) == split.labels.numpy())
 
 
-def photos_of(split: Split, resolution: int, *, most: int) -> Split:
-    """`sample_of` photos as a client would send them: bytes (n, resolution, resolution, 3), small or grey ones too."""
-    sample = sample_of(split, most=most)
-    images = sample.inputs
-    if images.shape[1:] == (resolution, resolution, 3):
-        return sample
-    floats = as_input(to_floats(images, images.device), resolution, 3)
-    return replace(sample, inputs=(255 * floats).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous())
-
-
-def sample_of(split: Split, *, most: int) -> Split:
-    """`split`, or `most` of its examples drawn at random, the same ones each time, as a pool of their own."""
+def sample_of(split: Split, kind: Kind, resolution: int, *, most: int) -> Split:
+    """`split`, or `most` of its examples drawn at random, the same ones each time, as a client would send them."""
     chosen = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))[:most].sort().values
     inputs, labels = split.take(chosen)
-    return Split(inputs, torch.arange(len(chosen)), labels, (), tuple(split.names[row] for row in chosen.tolist()))
+    names = tuple(split.names[row] for row in chosen.tolist())
+    sample = Split(inputs, torch.arange(len(chosen)), labels, (), names)
+    return modality_named(kind.modality).export_sample(sample, resolution)
 
 
 def library(name: str) -> Any:

@@ -22,9 +22,9 @@ from ..frozen.prefixes import Prefixes
 from ..frozen.source import Pass, scoring_pass, training_pass
 from ..machine.environment import environment
 from ..machine.interrupts import uninterrupted
-from ..machine.memory import spare_the_collector
+from ..machine.process import spare_the_collector
 from ..machine.seeds import number_of
-from ..models.backbones import Backbone, needs_weights
+from ..models.backbones import Backbone
 from ..models.classifier import Classifier, Head
 from ..models.spec import Phase, Spec, Structure, spec_of
 from ..scoring.objectives import objective_of
@@ -105,9 +105,8 @@ class LaneGroup:
     def saves_by_company(self) -> bool:
         """Whether lanes cost less side by side than one after another: as heads, or where the prefix is not kept."""
         cut, augmented = self.structure.cut, self.structure.augmentation > 0
-        return cut == self._stages or not self.prefixes.kept(
-            self.splits.train, self.structure, cut, augmented=augmented
-        )
+        plan = self.prefixes.plan(self.splits.train, self.structure, augmented=augmented)
+        return cut == self._stages or not plan.kept(cut)
 
     def add(self, key: int, config: Config, *, seed: int, resume: LaneState | None = None) -> None:
         """A lane joins; its first epoch is the group's next one.
@@ -174,6 +173,7 @@ class LaneGroup:
         way = training_pass(self.prefixes, self.structure, self.splits.train, seed=self._seed, tick=self.tick + 1)
         losses: dict[int, float] = {}
         seconds: dict[int, float] = {}
+        way.prepare(map(self._cut_of, runners))
         from_kept = {key for runner in runners if self._reads_kept(way, runner) for key in runner.keys}
         with torch.random.fork_rng(self._cuda()):
             total, done = len(way) * len(runners), 0
@@ -259,16 +259,17 @@ class LaneGroup:
         Where the prefix is kept, one after the other, as each one's weights then stay in the processor's caches. Where
         it is computed for each batch, all together, so that it is computed once.
         """
-        cuts = {self._stages for stack in self._stacks.values() if len(stack)}
-        cuts |= {self.structure.cut for _ in self._suffixes}
-        if all(way.kept(cut) for cut in cuts):
+        if all(way.plan.kept(self._cut_of(runner)) for runner in runners):
             return [[runner] for runner in runners]
         return [runners]
 
     def _reads_kept(self, way: Pass, runner: HeadStack | SuffixTrainer) -> bool:
         """Whether a runner reads what pretrained stages gave earlier; pixels that are only scaled don't count."""
-        cut = self.structure.cut if isinstance(runner, SuffixTrainer) else self._stages
-        return needs_weights(self.structure.backbone) and way.kept(cut)
+        return way.plan.pretrained and way.plan.kept(self._cut_of(runner))
+
+    def _cut_of(self, runner: HeadStack | SuffixTrainer) -> int:
+        """The cut whose output a runner trains on."""
+        return self.structure.cut if isinstance(runner, SuffixTrainer) else self._stages
 
     def _score(self, runners: list[HeadStack | SuffixTrainer]) -> dict[int, tuple[float, torch.Tensor]]:
         split = self.splits.valid

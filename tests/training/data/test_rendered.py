@@ -119,7 +119,7 @@ def _few(seed: int, **options: object) -> Path:
 def test_open_data_draws_where_no_folder_is_named(
     monkeypatch: pytest.MonkeyPatch, source: str | None, named: int
 ) -> None:
-    monkeypatch.setattr("training.data.rendered_folder", _few)
+    monkeypatch.setattr("training.data.modalities.photos.rendered_folder", _few)
     data = open_data(source, FRUIT)
     assert data.source == f"rendered (seed {named})"
     assert data.classes == FRUIT.classes
@@ -129,7 +129,7 @@ def test_open_data_draws_where_no_folder_is_named(
 
 @pytest.mark.parametrize("source", ["rendered:", "rendered:one", "rendered:-1", "rendered:²"])
 def test_a_seed_of_rendered_data_is_a_number(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.data.rendered_folder", _few)
+    monkeypatch.setattr("training.data.modalities.photos.rendered_folder", _few)
     if source == "rendered:":
         assert open_data(source, FRUIT).source == "rendered (seed 0)"
         return

@@ -20,14 +20,14 @@ from training.export import onnx as export_module
 from training.export.evaluate import predict_outputs
 from training.export.export_int8 import Quantised, quantise
 from training.export.onnx import (
-    IMAGES,
     OPSET,
     Deployed,
     Export,
     Signature,
     export_onnx,
+    model_input,
     open_session,
-    photos_of,
+    sample_of,
     write_graph,
 )
 from training.machine import vision
@@ -201,7 +201,7 @@ def test_stored_images_of_any_kind_become_photos(side: int, channels: int) -> No
     pool = torch.randint(0, 256, (9, side, side, channels), dtype=torch.uint8)
     rows = torch.tensor([8, 1, 4, 6])
     split = Split(pool, rows, torch.tensor([0, 1, 2, 3]), (), ("a", "b", "c", "d"))
-    photos = photos_of(split, SIDE, most=4)
+    photos = sample_of(split, Kind(), SIDE, most=4)
     assert photos.inputs.shape == (4, SIDE, SIDE, 3)
     assert photos.inputs.dtype == torch.uint8
     assert photos.labels.tolist() == [0, 1, 2, 3]
@@ -210,8 +210,8 @@ def test_stored_images_of_any_kind_become_photos(side: int, channels: int) -> No
 
 
 def test_a_sample_is_always_the_same_and_keeps_what_belongs_together() -> None:
-    sample = photos_of(SPLITS.train, SIDE, most=10)
-    assert sample.names == photos_of(SPLITS.train, SIDE, most=10).names
+    sample = sample_of(SPLITS.train, Kind(), SIDE, most=10)
+    assert sample.names == sample_of(SPLITS.train, Kind(), SIDE, most=10).names
     assert len(set(sample.names)) == 10
     for index, name in enumerate(sample.names):
         place = SPLITS.train.names.index(name)
@@ -247,12 +247,12 @@ def test_every_family_can_be_exported(name: str, tmp_path: Path) -> None:
     backbone, side = untrained(name)
     spec = spec_of({"backbone": name, "resolution": side, "head_width": 8, "dropout": 0.5, "learning_rate": 0.1})
     model = Classifier(backbone, spec, Head(backbone.widths[-1], 4, spec.head)).eval()
-    write_graph(model, Signature.of(Kind(), side), tmp_path / "model.onnx")
+    write_graph(model, Signature.of(Kind(), model_input(model)), tmp_path / "model.onnx")
     session = open_session(tmp_path / "model.onnx")
     assert [entry.shape for entry in session.get_inputs()] == [["batch", side, side, 3]]
     assert [entry.shape for entry in session.get_outputs()] == [["batch", 4]]
     images = torch.randint(0, 256, (3, side, side, 3), dtype=torch.uint8)
-    (found,) = session.run(["logits"], {IMAGES: images.numpy()})
+    (found,) = session.run(["logits"], {"images": images.numpy()})
     with torch.no_grad():
         expected = Deployed(model)(images).numpy()
         floats = as_input(to_floats(images, images.device), side, model.channels)

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from search_spaces import InputError
 from training import Checkpoint, Numerics
-from training.data import Split, encode_texts, open_again
-from training.data.texts import BYTES
+from training.data import Split, open_again
+from training.data.texts import BYTES, encode_texts
 from training.export import onnx as export_module
 from training.export.evaluate import predict_outputs
 from training.export.export_int8 import quantise

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from search_spaces import CLOTHING, TASKS, InputError
 
@@ -27,8 +27,37 @@ StageProgress = Callable[[str, int, int], None]
 """Called with (what is being done, done, total)."""
 
 
+class Source(Protocol):
+    """Where the data of a task can be had. A folder of it has `holds`; `page` is for people."""
+
+    @property
+    def page(self) -> str: ...
+
+    @property
+    def holds(self) -> str: ...
+
+    def home(self, task: str) -> Path:
+        """Where the data goes unless another folder is named."""
+
+    def fill_in_place(self, folder: Path, progress: StageProgress | None) -> bool | None:
+        """Whether something was missing in `folder` and was added; None where it is only made as a whole."""
+
+    def prepare(self, progress: StageProgress | None) -> Callable[[Path], None]:
+        """Fetches what can be kept elsewhere, and gives what makes a folder of it."""
+
+
+class _AsAWhole:
+    """A folder of the task's own, which is there or not."""
+
+    def home(self, task: str) -> Path:
+        return cache_folder("data", task)
+
+    def fill_in_place(self, folder: Path, progress: StageProgress | None) -> bool | None:
+        return None
+
+
 @dataclass(frozen=True)
-class Published:
+class Published(_AsAWhole):
     """Files on the web, and what makes a folder of them that has `holds`: `unpack(files, folder, progress)`."""
 
     page: str
@@ -36,9 +65,13 @@ class Published:
     unpack: Callable[[Sequence[Path], Path, Progress | None], None]
     holds: str = "train"
 
+    def prepare(self, progress: StageProgress | None) -> Callable[[Path], None]:
+        files = [download(file, progress=_stage(progress, f"downloading {file.name}")) for file in self.files]
+        return lambda folder: self.unpack(files, folder, _stage(progress, "unpacking"))
+
 
 @dataclass(frozen=True)
-class Kaggle:
+class Kaggle(_AsAWhole):
     """A data set of Kaggle's whose folder `inside` holds train/ and more."""
 
     dataset: str
@@ -48,6 +81,9 @@ class Kaggle:
     @property
     def page(self) -> str:
         return f"https://www.kaggle.com/datasets/{self.dataset}"
+
+    def prepare(self, progress: StageProgress | None) -> Callable[[Path], None]:
+        return lambda folder: _from_kaggle(self, folder, progress)
 
 
 @dataclass(frozen=True)
@@ -61,11 +97,29 @@ class Idx:
     def holds(self) -> str:
         return f"{self.kind}/raw"
 
+    def home(self, task: str) -> Path:
+        return idx_folder(self.kind)
+
+    def fill_in_place(self, folder: Path, progress: StageProgress | None) -> bool | None:
+        if folder != idx_folder(self.kind).absolute():
+            return None
+        before = idx_files(folder, self.kind)
+        self._fetch(progress)
+        return idx_files(folder, self.kind) != before
+
+    def prepare(self, progress: StageProgress | None) -> Callable[[Path], None]:
+        files = self._fetch(progress)
+        return lambda folder: _copy(files, folder / self.holds)
+
+    def _fetch(self, progress: StageProgress | None) -> list[Path]:
+        folder = fetch_idx(TORCHVISION + self.kind, progress=_stage(progress, f"downloading {self.kind}"))
+        return idx_files(folder, self.kind)
+
 
 _FASHION = Idx("https://github.com/zalandoresearch/fashion-mnist", "FashionMNIST")
 _FLOWERS102 = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/"
 
-SOURCES: dict[str, Published | Kaggle | Idx] = {
+SOURCES: dict[str, Source] = {
     "fruit": Kaggle("sriramr/fruits-fresh-and-rotten-for-classification", "dataset"),
     # Addresses and checksums as torchvision has them.
     "cifar10": Published(
@@ -125,7 +179,7 @@ class Fetched:
 def data_folder(task: str) -> Path:
     """Where the data of a task goes unless another folder is named."""
     source = SOURCES.get(task)
-    return idx_folder(source.kind) if isinstance(source, Idx) else cache_folder("data", task)
+    return cache_folder("data", task) if source is None else source.home(task)
 
 
 def fetch_data(task: str, to: Path | None = None, *, progress: StageProgress | None = None) -> Fetched:
@@ -140,24 +194,15 @@ def fetch_data(task: str, to: Path | None = None, *, progress: StageProgress | N
     if source is None:
         raise InputError(_nothing_to_fetch(task))
     folder = (to or data_folder(task)).absolute()
-    if isinstance(source, Idx) and folder == idx_folder(source.kind).absolute():
-        before = idx_files(folder, source.kind)
-        _from_torchvision(source, progress)
-        return Fetched(folder, source.page, new=idx_files(folder, source.kind) != before)
+    if (new := source.fill_in_place(folder, progress)) is not None:
+        return Fetched(folder, source.page, new)
     if _is_there(folder, source.holds):
         return Fetched(folder, source.page, new=False)
     # In the cache, so that no file of ours is left in folders of the user.
     with only_one_process(download_folder() / f"unpacking-{task}"):
         if _is_there(folder, source.holds):
             return Fetched(folder, source.page, new=False)
-        if isinstance(source, Kaggle):
-            _write(folder, lambda temporary: _from_kaggle(source, temporary, progress))
-        elif isinstance(source, Idx):
-            fetched = _from_torchvision(source, progress)
-            _write(folder, lambda temporary: _copy(fetched, temporary / source.holds))
-        else:
-            files = [download(file, progress=_stage(progress, f"downloading {file.name}")) for file in source.files]
-            _write(folder, lambda temporary: source.unpack(files, temporary, _stage(progress, "unpacking")))
+        _write(folder, source.prepare(progress))
     return Fetched(folder, source.page, new=True)
 
 
@@ -192,11 +237,6 @@ def _write(folder: Path, fill: Callable[[Path], None]) -> None:
         if problem.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InputError(f"no room left to unpack in {folder.parent}: free some space") from None
         raise InputError(f"cannot write {folder}: {problem.strerror or problem}") from None
-
-
-def _from_torchvision(source: Idx, progress: StageProgress | None) -> list[Path]:
-    folder = fetch_idx(TORCHVISION + source.kind, progress=_stage(progress, f"downloading {source.kind}"))
-    return idx_files(folder, source.kind)
 
 
 def _copy(files: Sequence[Path], folder: Path) -> None:

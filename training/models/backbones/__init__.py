@@ -74,6 +74,9 @@ class Family(Own, Protocol):
     def name_of(self, shape: Any, /) -> str:
         """A name that says all of a shape: `shape_of` makes the shape of it again."""
 
+    def frozen_name(self, name: str, /) -> str:
+        """What of a name that `name_of` gave decides the stages that have nothing to train."""
+
 
 # By what their names begin with.
 FAMILIES: Mapping[str, Family] = MappingProxyType(
@@ -92,6 +95,12 @@ def image_side(name: str) -> int:
     """The side in pixels of the images that a backbone is made for, where its name says so (`cnn:1x28x28`), else 0."""
     named = _IMAGES.search(name)
     return int(named[1]) if named else 0
+
+
+def frozen_name(name: str, cut: int) -> str:
+    """What of a backbone's name decides its first `cut` stages, as far as is known: all of it in most cases."""
+    family = family_of(name)
+    return family.frozen_name(name) if family is not None and cut <= family.FROZEN else name
 
 
 def build(name: str) -> Backbone:

@@ -67,6 +67,11 @@ def name_of(shape: Shape) -> str:
     return f"{RESIDUAL}{'x'.join(map(str, shape.image))}:b{shape.blocks}w{shape.width}"
 
 
+def frozen_name(name: str) -> str:
+    """All of `name`: every stage trains."""
+    return name
+
+
 def parts(shape: Shape) -> Parts:
     """Four stages: the first convolution, then the groups. Pixels are shifted to -1..1.
 

@@ -54,6 +54,11 @@ def name_of(shape: Shape) -> str:
     return f"{CNN}{image}:b{shape.blocks}c{shape.channels}k{shape.kernel}n{int(shape.norm)}"
 
 
+def frozen_name(name: str) -> str:
+    """All of `name`: every stage trains."""
+    return name
+
+
 def parts(shape: Shape) -> Parts:
     """One stage a block; features are the last block's output, flat. Pixels are shifted to -1..1.
 

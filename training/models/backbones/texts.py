@@ -76,6 +76,16 @@ def name_of(shape: Shape) -> str:
     return f"{BAG}{shape.length}:w{words}c{shape.characters}b{shape.buckets}e{shape.width}"
 
 
+def frozen_name(name: str) -> str:
+    """What of `name` decides how texts become numbers: not the width of their embeddings, for one."""
+    match shape_of(name):
+        case BagShape(length, words, characters, buckets):
+            return f"{BAG}{length}:w{words}c{characters}b{buckets}"
+        case EncoderShape(length, buckets):
+            return f"{ENCODER}{length}:{WORDS}:b{buckets}"
+    return name
+
+
 def parts(shape: Shape) -> Parts:
     """Two stages: the bytes (N, L) of texts to numbers of n-grams or words, and these to features (N, width).
 
