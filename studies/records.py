@@ -195,7 +195,7 @@ def config_key(config: Config) -> str:
 
 
 def run_key(config: Config, seed: int) -> str:
-    """Equal for equal configs that are trained with one seed: what has one result."""
+    """Equal for equal configs and seeds: a `training.Run` as text, so that a record is found without loading torch."""
     return f"{seed} {config_key(config)}"
 
 
