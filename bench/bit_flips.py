@@ -40,7 +40,6 @@ from training import (
     measure_numerics,
     open_data,
     save_lane,
-    splits_for,
     write_versioned_json,
 )
 from training.data import contents, rendered_folder
@@ -50,6 +49,7 @@ from training.lanes.checkpoint import save_checkpoint
 from training.lanes.lane_state import LaneState
 from training.lanes.results import curve_from_json
 from training.machine.digest import Digest, file_digest, note
+from training.machine.process import configure
 from training.models.numerics import known_numerics
 
 CPU = torch.device("cpu")
@@ -90,7 +90,7 @@ def kinds(folder: Path) -> list[Kind]:
 
 def _checkpoint(folder: Path) -> Iterator[Kind]:
     task, place = task_named("bonus"), folder / "checkpoint"
-    fit(task, task.recipe, splits_for(open_data(None, task), task.recipe), epochs=2, checkpoint_to=place)
+    fit(task, task.recipe, open_data(None, task).at(0), epochs=2, checkpoint_to=place)
     small = load_checkpoint(place)
     # A line's two weights are next to nothing beside the header of their file.
     save_checkpoint(place, small.record, small.tensors | _weights())
@@ -128,7 +128,7 @@ def _plain(tensors: dict[str, torch.Tensor]) -> dict[str, object]:
 
 
 def _activations(folder: Path) -> Iterator[Kind]:
-    key = BlockKey("mobilenet_v2", "0123abcd", 96, 1, 0, 7, "bf16, channels_last")
+    key = BlockKey("mobilenet_v2", "0123abcd", 96, 1, 0, 7, "bf16, channels_last, cpu", "2.13.0", 1)
     images = [f"{number:04x}" for number in range(20)]
     rows = torch.rand(20, 40, generator=torch.Generator().manual_seed(0)).bfloat16()
 
@@ -348,4 +348,5 @@ def _report(figures: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    configure()
     raise SystemExit(main())

@@ -27,6 +27,7 @@ from typing import Any
 import torch
 
 from search_spaces import Config, InputError, Task, task_named
+from search_spaces.benchmarks import fixed_values
 from training import (
     FitResult,
     Numerics,
@@ -50,7 +51,7 @@ from training.export.evaluate import evaluate
 from training.machine.files import answer_text
 
 from .search_speed import command as search_speed
-from .search_speed.configs import draw_configs, fixed_values
+from .search_speed.configs import draw_configs
 from .throughput import command as throughput
 
 PARTS = ("contracts", "throughput", "search-speed", "search")

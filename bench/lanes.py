@@ -19,12 +19,19 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from training.machine.process import configure
+
+if __name__ == "__main__":
+    # Before torch is imported, whose threads read their settings then.
+    configure()
+
 import torch
 import torch.nn.functional as F
 from tabulate import tabulate
 from torch import nn
 
-from search_spaces import Float, InputError, Task, task_named
+from search_spaces import InputError, Task, task_named
+from search_spaces.benchmarks import BACKBONE, LINEAR_HEADS, NO_DROPOUT, fixed_values, narrowed
 from training import (
     Prefixes,
     PrefixStore,
@@ -35,17 +42,16 @@ from training import (
     load_backbone,
     measure_numerics,
     open_data,
-    structure_of,
+    resolve,
     write_versioned_json,
 )
 
-from .search_speed.configs import BACKBONE, draw, fixed_values
+from .search_speed.configs import draw
 
 LANES = (1, 8, 32, 128)
 EPOCHS = 10
 PLAIN = "torch's modules"
-HEADS = {"no dropout": ["dropout=0.0"], "rates of their own": []}
-_FIXED = ["unfrozen_stages=0", "batch_size=32", "augmentation=0", "optimizer=adamw", "head_width=0"]
+HEADS: dict[str, tuple[str, ...]] = {"no dropout": NO_DROPOUT, "rates of their own": ()}
 
 
 def plain_head(features: torch.Tensor, labels: torch.Tensor, valid: torch.Tensor, rate: float, drop: float) -> None:
@@ -70,13 +76,12 @@ def cases(
     """What is timed, by (kind of head, how it is trained)."""
     found: dict[tuple[str, str], Callable[[], object]] = {}
     for kind, held in HEADS.items():
-        rates = task.space.replace(learning_rate=Float(1e-3, 1e-2, log=True))
-        space = rates.fix(fixed_values(task, resolution, [*_FIXED, *held]))
-        none = task.space.parse(HEADS["no dropout"])
+        space = narrowed(task.space).fix(fixed_values(task, resolution, [*LINEAR_HEADS, *held]))
+        none = task.space.parse([*NO_DROPOUT])
         drawn = (draw(space, (0, number)) for number in itertools.count())
         wanted = drawn if held else (config for config in drawn if config | none != config)
         heads = list(itertools.islice(wanted, max(LANES)))
-        structure = structure_of(heads[0], len(prefixes.backbone(BACKBONE).stages))
+        structure = resolve(task, heads[0]).structure(len(prefixes.backbone(BACKBONE).stages))
         ways = (
             prefixes.block(split, structure, structure.cut, strength=0, view=0)
             for split in (splits.train, splits.valid)

@@ -23,17 +23,19 @@ from sklearn.preprocessing import StandardScaler
 from tabulate import tabulate
 
 from search_spaces import InputError, interval_text, task_named, value_text
+from search_spaces.transfer import frozen_recipe
 from training import (
     Prefixes,
     PrefixStore,
     Splits,
-    Structure,
     atomic_write_bytes,
     environment,
     load_backbone,
     measure_numerics,
     open_data,
+    spec_of,
 )
+from training.machine.process import configure
 from training.scoring.intervals import Estimate, accuracy
 
 BACKBONES = ("mobilenet_v2", "timm:tf_efficientnet_lite0")
@@ -43,14 +45,8 @@ _DECAY = 1e-3
 
 def probe(splits: Splits, backbone: str, resolution: int, prefixes: Prefixes) -> Estimate:
     """Accuracy on `valid` of a linear classifier that is fitted to the features of `train`."""
-    structure = Structure(
-        backbone=backbone,
-        cut=(stages := len(prefixes.backbone(backbone).stages)),
-        resolution=resolution,
-        batch_size=1,
-        augmentation=0,
-        views=1,
-    )
+    stages = len(prefixes.backbone(backbone).stages)
+    structure = spec_of(frozen_recipe(backbone, resolution)).structure(stages)
     train, valid = (
         prefixes.block(split, structure, stages, strength=0, view=0).float().numpy()
         for split in (splits.train, splits.valid)
@@ -116,4 +112,5 @@ def measured(options: argparse.Namespace, arguments: str) -> str:
 
 
 if __name__ == "__main__":
+    configure()
     raise SystemExit(main())

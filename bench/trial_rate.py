@@ -20,14 +20,19 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from training.machine.process import configure
+
+if __name__ == "__main__":
+    # Before torch is imported, whose threads read their settings then.
+    configure()
+
 import torch
 from tabulate import tabulate
 
 from search_spaces import InputError, task_named
+from search_spaces.benchmarks import ONLY_HEADS, fixed_values
 from studies import Search, SearchRequest, Study, prepare_search
 from training import LaneGroup, Prefixes, atomic_write_bytes, environment, write_versioned_json
-
-from .search_speed.configs import fixed_values
 
 _STEP = 250
 # What is timed: a part of the search, and the methods that are it. Prefixes are computed inside an epoch.
@@ -109,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def measured(options: argparse.Namespace, folder: str, command: str) -> tuple[str, dict[str, Any]]:
-    fixed = fixed_values(task_named("fruit"), options.resolution, ["unfrozen_stages=0", *options.set])
+    fixed = fixed_values(task_named("fruit"), options.resolution, [*ONLY_HEADS, *options.set])
     search = prepare_search(
         SearchRequest(
             task="fruit",

@@ -3,7 +3,7 @@
     python -m bench.waiting [--rounds 3] [--results FILE]
 
 Each figure is from a process of its own, since OpenMP reads its setting once; the settings take turns, alone and beside
-processes that keep a core each busy. The answer decides `training/machine/openmp.py`.
+processes that keep a core each busy. The answer decides `training/machine/process.py`.
 """
 
 from __future__ import annotations
@@ -96,7 +96,10 @@ def measure(rounds: int, seconds: float) -> Figures:
 def _in_a_process(spin: int, busy: int, seconds: float) -> list[float]:
     burners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
     try:
-        code = f"from bench.waiting import images_per_second; print(*images_per_second({seconds}))"
+        code = (
+            "from training.machine.process import configure; configure(); "
+            f"from bench.waiting import images_per_second; print(*images_per_second({seconds}))"
+        )
         environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
         environment["GOMP_SPINCOUNT"] = str(spin)
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)

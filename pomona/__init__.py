@@ -75,11 +75,17 @@ def _check_owner() -> None:
 
 
 def _public(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """A function that first makes sure that the packages it imports are ours: their names are plain words."""
+    """A function that first makes sure that the packages it imports are ours: their names are plain words.
+
+    Then it tells the process what `training.machine.process` says.
+    """
 
     @functools.wraps(function)
     def call(*arguments: _P.args, **options: _P.kwargs) -> _R:
         _check_owner()
+        from training.machine.process import configure
+
+        configure()
         return function(*arguments, **options)
 
     return call

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from training.machine.process import SWITCH, configure
+
 from .commands.bench import bench
 from .commands.cache import cache
 from .commands.dashboard import dashboard
@@ -49,23 +51,27 @@ def _version() -> str:
     return __version__
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        print_answer(f"pomona {_version()}")
-        raise typer.Exit
-
-
-@app.callback()
+@app.callback(invoke_without_command=True)
 def pomona(
+    context: typer.Context,
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print pomona's version and exit."),
+        typer.Option(
+            "--version",
+            help="Print pomona's version and exit; with --verbose also what it tells its process, which "
+            f"{SWITCH}=off switches off.",
+        ),
     ] = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
     """Search the hyperparameters of transfer-learning tasks, and use what was found."""
     set_verbosity(verbose=verbose, quiet=quiet)
+    if version:
+        print_answer("\n".join([f"pomona {_version()}", *(configure().lines if verbose else ())]))
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        context.fail("Missing command.")
 
 
 def _with_verbosity(command: Callable[..., None]) -> Callable[..., None]:

@@ -38,7 +38,10 @@ def _run(arguments: list[str]) -> int:
         return _error(sentence)
     # Only now is it sure that these are ours.
     from search_spaces import InputError
+    from training.machine.process import configure
 
+    # Before anything imports torch.
+    configure()
     from .app import app
     from .stopping import interruptible
 

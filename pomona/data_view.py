@@ -10,11 +10,10 @@ from pathlib import Path
 import torch
 
 from search_spaces import IMAGES, TASKS, InputError, SearchSpace, Task, task_file, task_named
-from training import augment, open_data
+from training import augment, open_data, resolve
 from training.data import modality_named
 from training.data.augment import STRONGEST
 from training.data.batches import as_input, order_of
-from training.data.inputs import resolution_of
 from training.data.previews import Lines, Numbers, Pictures
 from training.frozen.views import view_draws
 from training.machine.display import display_name
@@ -79,7 +78,7 @@ def view_data(
     if not modality.has_resolution and resolution is not None:
         raise InputError(f"task {task.name} has no images: leave out --resolution")
     opened = open_data(source, task, skip_unreadable=skip_unreadable, trust_split=trust_split, progress=progress)
-    side = resolution or resolution_of(task.recipe)
+    side = resolution or resolve(task, task.recipe).input.resolution
     splits = opened.at(side)
     chosen = splits.named(split)
     if chosen is None:

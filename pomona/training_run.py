@@ -26,6 +26,7 @@ from training import (
     load_checkpoint,
     measure_numerics,
     open_data,
+    resolve,
     resolve_device,
     runnable,
     splits_for,
@@ -119,7 +120,7 @@ def prepare_training(
         _on_other_data(request, settings, photos, notify)
     notify(f"data: {photos.summary()}")
     notify(f"device: {device.type}, {numerics}")
-    splits = splits_for(photos, config)
+    splits = splits_for(photos, resolve(task, config).input.resolution)
     # Last, so that nothing has been made where anything above is wrong.
     held = HeldFolder(request.out, task.name)
     out = held.path

@@ -53,14 +53,14 @@ def transfer_dimensions(
     }
 
 
-def frozen_recipe(backbone: str) -> Config:
+def frozen_recipe(backbone: str, resolution: int = 224) -> Config:
     """A frozen backbone under one linear layer: what the sources of most tasks do.
 
     Resolution, batch size, optimizer and rate are the customary ones.
     """
     return {
         "backbone": backbone,
-        "resolution": 224,
+        "resolution": resolution,
         "batch_size": 32,
         "augmentation": 0,
         "optimizer": "adamw",

@@ -9,6 +9,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from training.machine.process import configure
+
 # The machine that runs the tests may be busy with something else: how long an example takes says nothing. CI looks at
 # more examples than somebody who waits for an answer wants to.
 for _profile, _examples in (("quick", 25), ("thorough", 75)):
@@ -26,6 +28,12 @@ def _own_cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POMONA_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _configured() -> None:
+    """As every entry point does: the tests run in a process like that of a command."""
+    configure()
 
 
 @pytest.fixture(autouse=True, scope="session")

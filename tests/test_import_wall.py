@@ -57,12 +57,11 @@ STANDALONE = ("bench.throughput", ("studies", "pomona"))
 
 @dataclass(frozen=True)
 class Import:
-    """`module` imports `target` (a dotted name) on `line`; `at_import` where that happens as the module is loaded."""
+    """`module` imports `target` (a dotted name) on `line`."""
 
     module: str
     target: str
     line: int
-    at_import: bool
 
 
 class Tree:
@@ -81,9 +80,9 @@ class Tree:
         ]
 
     def _imports_of(self, module: str, tree: ast.Module) -> Iterator[Import]:
-        for node, at_import in _walk(tree, at_import=True):
+        for node in ast.walk(tree):
             for target in self._targets(module, node):
-                yield Import(module, target, getattr(node, "lineno", 0), at_import)
+                yield Import(module, target, getattr(node, "lineno", 0))
 
     def _targets(self, module: str, node: ast.AST) -> Iterator[str]:
         match node:
@@ -114,17 +113,6 @@ class Tree:
 
 def _module_name(path: Path) -> str:
     return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
-
-
-def _walk(node: ast.AST, *, at_import: bool) -> Iterator[tuple[ast.AST, bool]]:
-    for child in ast.iter_child_nodes(node):
-        later = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or _for_types_only(child)
-        yield child, at_import
-        yield from _walk(child, at_import=at_import and not later)
-
-
-def _for_types_only(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
 
 
 def _top(name: str) -> str:
@@ -186,10 +174,13 @@ def reached(tree: Tree, start: str) -> set[str]:
 
 
 def cycle(tree: Tree) -> list[str]:
-    """Modules that need each other while they are loaded, as a path; empty where there are none."""
+    """Modules that need each other, as a path; empty where there are none.
+
+    An import inside a function or for types only counts too: it hides a cycle from Python, not from whoever reads it.
+    """
     graph: dict[str, set[str]] = {module: set() for module in tree.files}
     for found in tree.imports:
-        if found.at_import and found.target in tree.files:
+        if found.target in tree.files:
             graph[found.module].add(found.target)
     try:
         TopologicalSorter(graph).prepare()
@@ -337,11 +328,16 @@ def test_what_a_benchmark_reaches_is_followed_through_other_modules(tmp_path: Pa
         pytest.param("from . import b", "from .a import x", {"training.a", "training.b"}, id="two modules"),
         pytest.param("import training.a", "", {"training.a"}, id="a module that imports itself"),
         pytest.param("from training import b", "import training.a", {"training.a", "training.b"}, id="by full names"),
-        pytest.param("from . import b", "def late():\n    from . import a", set(), id="one of them later"),
+        pytest.param(
+            "from . import b",
+            "def late():\n    from . import a",
+            {"training.a", "training.b"},
+            id="one of them later",
+        ),
         pytest.param(
             "from . import b",
             "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from . import a",
-            set(),
+            {"training.a", "training.b"},
             id="one of them for types",
         ),
         pytest.param("from . import b", "import json", set(), id="one direction"),

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .machine import memory as memory
-from .machine import openmp as openmp
 from .machine.lazy import load_on_use
 
 if TYPE_CHECKING:
@@ -59,12 +57,19 @@ if TYPE_CHECKING:
     from .models.backbones import Backbone as Backbone
     from .models.numerics import Measured as Measured
     from .models.numerics import measure_numerics as measure_numerics
-    from .models.structure import Structure as Structure
-    from .models.structure import backbone_of as backbone_of
-    from .models.structure import from_scratch as from_scratch
-    from .models.structure import most_unfrozen as most_unfrozen
-    from .models.structure import structure_of as structure_of
-    from .models.structure import structure_part as structure_part
+    from .models.spec import BackboneSpec as BackboneSpec
+    from .models.spec import HeadSpec as HeadSpec
+    from .models.spec import InputSpec as InputSpec
+    from .models.spec import OptimizerSpec as OptimizerSpec
+    from .models.spec import Phase as Phase
+    from .models.spec import Run as Run
+    from .models.spec import ScheduleSpec as ScheduleSpec
+    from .models.spec import Spec as Spec
+    from .models.spec import Structure as Structure
+    from .models.spec import most_unfrozen as most_unfrozen
+    from .models.spec import resolve as resolve
+    from .models.spec import spec_of as spec_of
+    from .models.spec import structure_part as structure_part
     from .models.weights import load_backbone as load_backbone
     from .scoring.intervals import Estimate as Estimate
     from .scoring.intervals import grouped_accuracy as grouped_accuracy
@@ -97,7 +102,10 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "frozen.prefixes": ("Prefixes",),
     "lanes.results": ("EpochResult", "FitResult", "State"),
     "machine.seeds": ("number_of",),
-    "models.structure": ("Structure", "backbone_of", "from_scratch", "most_unfrozen", "structure_of", "structure_part"),
+    "models.spec": (
+        *("BackboneSpec", "HeadSpec", "InputSpec", "OptimizerSpec", "Phase", "Run", "ScheduleSpec", "Spec"),
+        *("Structure", "most_unfrozen", "resolve", "spec_of", "structure_part"),
+    ),
     "models.weights": ("load_backbone",),
 }
 __getattr__ = load_on_use(__name__, _NAMES)

@@ -22,7 +22,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from search_spaces import Config
+from training import Spec
 from training.machine import vision
 
 from .result import OnEpoch, PeerResult, cores
@@ -61,7 +61,7 @@ def load_photos(data: Path, resolution: int) -> Photos:
 
 
 def train(
-    config: Config,
+    spec: Spec,
     data: Path,
     weights: Path,
     epochs: int,
@@ -71,7 +71,7 @@ def train(
 ) -> PeerResult:
     """Trains a MobileNetV2 on DIR/train and scores it on DIR/valid after each epoch."""
     started = time.perf_counter()
-    trainer = Trainer(config, load_photos(data, int(config["resolution"])), weights, epochs, seed, device)
+    trainer = Trainer(spec, load_photos(data, spec.input.resolution), weights, epochs, seed, device)
     while not trainer.finished:
         accuracy = trainer.train_epoch()
         if on_epoch is not None:
@@ -83,29 +83,29 @@ class Trainer:
     """One trial, an epoch at a time."""
 
     def __init__(
-        self, config: Config, photos: Photos, weights: Path, epochs: int, seed: int = 0, device: str = "cpu"
+        self, spec: Spec, photos: Photos, weights: Path, epochs: int, seed: int = 0, device: str = "cpu"
     ) -> None:
         torch.manual_seed(seed)
-        self.config, self.epochs, self.device = config, epochs, device
+        self.spec, self.epochs, self.device = spec, epochs, device
         self.train_images = torch.tensor(photos.train_images).to(device)
         self.train_labels = torch.tensor(photos.train_labels).to(device)
         self.valid_images = torch.tensor(photos.valid_images).to(device)
         self.valid_labels = torch.tensor(photos.valid_labels)
         self.mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
         self.std = torch.tensor(STD, device=device).view(1, 3, 1, 1)
-        model = make_model(config, int(photos.train_labels.max()) + 1, weights)
+        model = make_model(spec, int(photos.train_labels.max()) + 1, weights)
         self.model: Any = model.to(device=device, memory_format=torch.channels_last)
         self.stages = len(model.features)
 
-        unfrozen = min(int(config["unfrozen_stages"]), self.stages)
+        unfrozen = min(spec.backbone.unfrozen, self.stages)
         tuned = 0
         if unfrozen and epochs > 1:
-            tuned = min(max(round(epochs * float(config["fine_tune_share"])), 1), epochs - 1)
+            tuned = min(max(round(epochs * spec.schedule.fine_tune_share), 1), epochs - 1)
         # First epoch, epochs, frozen stages and rate of each phase: the head first, then the last stages too.
-        rate = float(config["learning_rate"])
+        rate = spec.optimizer.learning_rate
         self.phases = [(0, epochs - tuned, self.stages, rate)]
         if tuned:
-            factor = float(config["fine_tune_rate"])
+            factor = spec.schedule.fine_tune_rate
             self.phases.append((epochs - tuned, tuned, self.stages - unfrozen, rate * factor))
         self.curve: list[float] = []
         self.correct: list[bool] = []
@@ -118,16 +118,16 @@ class Trainer:
         """One epoch of training; the accuracy on the validation photos after it."""
         epoch = len(self.curve)
         start, length, frozen, rate = next(phase for phase in reversed(self.phases) if phase[0] <= epoch)
-        batches = torch.split(torch.randperm(len(self.train_images)), int(self.config["batch_size"]))
+        batches = torch.split(torch.randperm(len(self.train_images)), self.spec.input.batch_size)
         if epoch == start:
             self._freeze(frozen)
-            self.optimizer = make_optimizer(self.config, self.model, rate)
+            self.optimizer = make_optimizer(self.spec, self.model, rate)
             share = functools.partial(warm_up_and_cosine, steps=length * len(batches))
             self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, share)
         self._set_modes(frozen)
-        smoothing = float(self.config["label_smoothing"])
+        smoothing = self.spec.head.label_smoothing
         for index in batches:
-            images = augment(self.train_images[index].float().div_(255), int(self.config["augmentation"]))
+            images = augment(self.train_images[index].float().div_(255), self.spec.input.augmentation)
             loss = F.cross_entropy(
                 self._logits(images, frozen), self.train_labels[index].to(self.device), label_smoothing=smoothing
             )
@@ -164,7 +164,7 @@ class Trainer:
     def _set_modes(self, frozen: int) -> None:
         self.model.train()
         self.model.features[:frozen].eval()
-        if self.config.get("batch_norm", "pretrained") == "pretrained":
+        if self.spec.schedule.keeps_statistics:
             for module in self.model.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.eval()
@@ -175,10 +175,10 @@ def _weights(file: Path) -> dict[str, Tensor]:
     return load_file(file)
 
 
-def make_model(config: Config, classes: int, weights: Path) -> Any:
+def make_model(spec: Spec, classes: int, weights: Path) -> Any:
     model = vision.torchvision().models.mobilenet_v2()
     model.load_state_dict(_weights(weights / "mobilenet_v2.safetensors"))
-    width, hidden, dropout = model.last_channel, int(config["head_width"]), float(config["dropout"])
+    width, hidden, dropout = model.last_channel, spec.head.width, spec.head.dropout
     layers: list[nn.Module] = [nn.Dropout(dropout)]
     if hidden:
         layers += [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout)]
@@ -186,14 +186,14 @@ def make_model(config: Config, classes: int, weights: Path) -> Any:
     return model
 
 
-def make_optimizer(config: Config, model: nn.Module, rate: float) -> torch.optim.Optimizer:
+def make_optimizer(spec: Spec, model: nn.Module, rate: float) -> torch.optim.Optimizer:
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": float(config["weight_decay"])},
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": spec.optimizer.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    if config["optimizer"] == "sgd":
-        momentum = float(config["momentum"])
+    if spec.optimizer.name == "sgd":
+        momentum = spec.optimizer.momentum
         return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=True, fused=True)
     return torch.optim.AdamW(groups, lr=rate, fused=True)
 

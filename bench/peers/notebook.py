@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import DataLoader
 
-from search_spaces import Config
+from training import Spec
 from training.machine import vision
 
 from .result import OnEpoch, PeerResult, cores
@@ -22,7 +22,7 @@ STD = [0.229, 0.224, 0.225]
 
 
 def train(
-    config: Config,
+    spec: Spec,
     data: Path,
     weights: Path,
     epochs: int,
@@ -34,34 +34,34 @@ def train(
     started = time.perf_counter()
     torch.manual_seed(seed)
     datasets = vision.torchvision().datasets
-    train_set = datasets.ImageFolder(data / "train", train_transform(config))
-    valid_set = datasets.ImageFolder(data / "valid", valid_transform(config))
+    train_set = datasets.ImageFolder(data / "train", train_transform(spec))
+    valid_set = datasets.ImageFolder(data / "valid", valid_transform(spec))
     options: dict[str, Any] = {"num_workers": cores(), "pin_memory": device == "cuda"}
-    train_loader = DataLoader(train_set, int(config["batch_size"]), shuffle=True, **options)
+    train_loader = DataLoader(train_set, spec.input.batch_size, shuffle=True, **options)
     valid_loader = DataLoader(valid_set, 64, **options)
 
-    model = make_model(config, len(train_set.classes), weights).to(device)
-    loss_function = nn.CrossEntropyLoss(label_smoothing=float(config["label_smoothing"]))
+    model = make_model(spec, len(train_set.classes), weights).to(device)
+    loss_function = nn.CrossEntropyLoss(label_smoothing=spec.head.label_smoothing)
 
     # The head first; then the last stages too, at a lower rate.
-    unfrozen = int(config["unfrozen_stages"])
+    unfrozen = spec.backbone.unfrozen
     tuned = 0
     if unfrozen and epochs > 1:
-        tuned = min(max(round(epochs * float(config["fine_tune_share"])), 1), epochs - 1)
-    phases = [(epochs - tuned, 0, float(config["learning_rate"]))]
+        tuned = min(max(round(epochs * spec.schedule.fine_tune_share), 1), epochs - 1)
+    phases = [(epochs - tuned, 0, spec.optimizer.learning_rate)]
     if tuned:
-        phases.append((tuned, unfrozen, float(config["learning_rate"]) * float(config["fine_tune_rate"])))
+        phases.append((tuned, unfrozen, spec.optimizer.learning_rate * spec.schedule.fine_tune_rate))
 
     curve: list[float] = []
     correct: list[bool] = []
     for phase_epochs, stages, rate in phases:
         frozen = freeze(model, stages)
-        optimizer = make_optimizer(config, model, rate)
+        optimizer = make_optimizer(spec, model, rate)
         scheduler = make_scheduler(optimizer, phase_epochs * len(train_loader))
         for _ in range(phase_epochs):
             model.train()
             frozen.eval()
-            if config.get("batch_norm", "pretrained") == "pretrained":
+            if spec.schedule.keeps_statistics:
                 for module in model.modules():
                     if isinstance(module, nn.BatchNorm2d):
                         module.eval()
@@ -85,10 +85,10 @@ def train(
     return PeerResult(curve[-1], correct, time.perf_counter() - started, curve)
 
 
-def make_model(config: Config, classes: int, weights: Path) -> Any:
+def make_model(spec: Spec, classes: int, weights: Path) -> Any:
     model = vision.torchvision().models.mobilenet_v2()
     model.load_state_dict(load_file(weights / "mobilenet_v2.safetensors"))
-    width, hidden, dropout = model.last_channel, int(config["head_width"]), float(config["dropout"])
+    width, hidden, dropout = model.last_channel, spec.head.width, spec.head.dropout
     if hidden:
         model.classifier = nn.Sequential(
             nn.Dropout(dropout), nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, classes)
@@ -106,14 +106,14 @@ def freeze(model: Any, unfrozen: int) -> nn.Module:
     return frozen  # type: ignore[no-any-return]
 
 
-def make_optimizer(config: Config, model: nn.Module, rate: float) -> torch.optim.Optimizer:
+def make_optimizer(spec: Spec, model: nn.Module, rate: float) -> torch.optim.Optimizer:
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": float(config["weight_decay"])},
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": spec.optimizer.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    if config["optimizer"] == "sgd":
-        return torch.optim.SGD(groups, lr=rate, momentum=float(config["momentum"]), nesterov=True)
+    if spec.optimizer.name == "sgd":
+        return torch.optim.SGD(groups, lr=rate, momentum=spec.optimizer.momentum, nesterov=True)
     return torch.optim.AdamW(groups, lr=rate)
 
 
@@ -129,12 +129,12 @@ def make_scheduler(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.
     return torch.optim.lr_scheduler.LambdaLR(optimizer, share)
 
 
-def train_transform(config: Config) -> Any:
-    """Flips, turns, shifts, scales and colours, all of it growing with the config's step of 0 to 4."""
+def train_transform(spec: Spec) -> Any:
+    """Flips, turns, shifts, scales and colours, all of it growing with the augmentation's step of 0 to 4."""
     transforms = vision.torchvision().transforms
-    step = int(config["augmentation"])
+    step = spec.input.augmentation
     dial = step / 4
-    resolution = int(config["resolution"])
+    resolution = spec.input.resolution
     parts = [transforms.Resize((resolution, resolution), transforms.InterpolationMode.BICUBIC)]
     if step:
         parts += [
@@ -154,9 +154,9 @@ def train_transform(config: Config) -> Any:
     return transforms.Compose(parts)
 
 
-def valid_transform(config: Config) -> Any:
+def valid_transform(spec: Spec) -> Any:
     transforms = vision.torchvision().transforms
-    resolution = int(config["resolution"])
+    resolution = spec.input.resolution
     return transforms.Compose(
         [
             transforms.Resize((resolution, resolution), transforms.InterpolationMode.BICUBIC),

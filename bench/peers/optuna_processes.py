@@ -26,6 +26,8 @@ from optuna.storages.journal import JournalFileBackend
 
 from search_spaces import Config, SearchSpace
 from studies.edges.optuna import suggest
+from training import spec_of
+from training.machine.process import configure
 
 from .expert import Photos, Trainer, load_photos
 from .result import PeerResult, cores
@@ -59,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
 
     def objective(trial: optuna.Trial) -> float:
         started = time.perf_counter()
-        trainer = Trainer(suggest(trial, space), photos, job.weights, job.epochs, job.seed)
+        trainer = Trainer(spec_of(suggest(trial, space)), photos, job.weights, job.epochs, job.seed)
         while not trainer.finished:
             accuracy = trainer.train_epoch()
             trial.report(accuracy, len(trainer.curve))
@@ -135,7 +137,7 @@ def search(
 def _prepare(folder: Path, job: Job, data: Path, configs: Sequence[Config]) -> optuna.Study:
     """A study with `configs` as its first trials, and beside it what their processes need."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    photos = load_photos(data, int(configs[0]["resolution"]))
+    photos = load_photos(data, spec_of(configs[0]).input.resolution)
     for name in _ARRAYS:
         np.save(folder / f"{name}.npy", getattr(photos, name))
     (folder / "job.pickle").write_bytes(pickle.dumps(vars(job)))
@@ -179,4 +181,5 @@ def _pruner(epochs: int) -> optuna.pruners.BasePruner:
 
 
 if __name__ == "__main__":
+    configure()
     raise SystemExit(main(sys.argv[1:]))

@@ -21,6 +21,8 @@ from ray.tune.search import BasicVariantGenerator
 
 from search_spaces import Config, SearchSpace
 from studies.edges.ray import config_of, param_space
+from training import spec_of
+from training.machine.process import configure
 
 from .expert import Photos, Trainer, load_photos
 from .result import PeerResult, cores
@@ -42,6 +44,7 @@ class Trial(tune.Trainable):
     ) -> None:
         assert photos is not None
         assert weights is not None
+        configure()
         torch.set_num_threads(1)
         self.photos, self.weights, self.epochs, self.seed, self.dimensions = photos, weights, epochs, seed, dimensions
         self._begin(config)
@@ -53,7 +56,7 @@ class Trial(tune.Trainable):
     def _begin(self, sample: dict[str, Any]) -> None:
         # With a list of configs a sample holds one of them whole; with a search it holds a value a dimension.
         config = sample[CONFIG] if self.dimensions is None else config_of(SearchSpace(self.dimensions), sample)
-        self.trainer = Trainer(config, self.photos, self.weights, self.epochs, self.seed)
+        self.trainer = Trainer(spec_of(config), self.photos, self.weights, self.epochs, self.seed)
 
     def step(self) -> dict[str, Any]:
         accuracy = self.trainer.train_epoch()
@@ -81,7 +84,7 @@ def start() -> None:
 def train_all(configs: Sequence[Config], data: Path, weights: Path, epochs: int, seed: int = 0) -> list[PeerResult]:
     """Every config trained to its end, in their order."""
     start()
-    photos = load_photos(data, int(configs[0]["resolution"]))
+    photos = load_photos(data, spec_of(configs[0]).input.resolution)
     trainable = tune.with_parameters(Trial, photos=photos, weights=weights.resolve(), epochs=epochs, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
         tuner = tune.Tuner(
@@ -139,7 +142,7 @@ def search(
     """
     started = time.perf_counter()
     start()
-    photos = load_photos(data, int(first["resolution"]))
+    photos = load_photos(data, spec_of(first).input.resolution)
     trainable = tune.with_parameters(
         Trial,
         photos=photos,

@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces import InputError, Task, task_named
+from search_spaces.benchmarks import fixed_values
 from training.machine.files import answer_text
 
 from ..answers import JSON_HELP, with_results
-from .configs import draw_configs, fixed_values
-from .methods import OURS, Job, methods_named
+from .configs import draw_configs
+from .job import Job
+from .methods import OURS, methods_named
 from .results import Results, load, save
 
 TASK = "fruit"
@@ -36,7 +38,7 @@ class Options:
     weights_dir: Path | None
     configs: int = 24
     epochs: int = 8
-    resolution: int = 128
+    side: int = 128
     seed: int = 0
     methods: tuple[str, ...] = tuple(DEFAULT_METHODS.split(","))
     counts: tuple[tuple[str, int], ...] = ()
@@ -118,7 +120,7 @@ def parse(arguments: Sequence[str]) -> Options:
         weights_dir=found.weights_dir,
         configs=found.configs,
         epochs=found.epochs,
-        resolution=found.resolution,
+        side=found.resolution,
         seed=found.seed,
         methods=methods,
         counts=_numbers("--peer-configs", found.peer_configs, methods),
@@ -155,7 +157,7 @@ def run(options: Options) -> str:
         return _answer(load(options.results), task, options)
     _check(options)
     methods = methods_named(options.methods)
-    fixed = fixed_values(task, options.resolution, options.fixed)
+    fixed = fixed_values(task, options.side, options.fixed)
     lists = {count: draw_configs(task, fixed, count, options.seed) for count in (options.configs, *options.growth)}
     results, job, environment = _opened(options, Results({}, {}, lists[options.configs]))
     path = options.results or (options.out / "search_speed.json" if options.out else None)
@@ -203,14 +205,14 @@ def _answer(results: Results, task: Task, options: Options) -> str:
 
 def _opened(options: Options, results: Results) -> tuple[Results, Job, dict[str, Any]]:
     """The results with their settings, the job, and the environment; finds out what is wrong with the data."""
-    from training import environment, load_backbone, open_data, resolve_device
-    from training.models.structure import backbone_of
+    from training import environment, load_backbone, open_data, resolve, resolve_device
 
     assert options.data is not None
     assert options.weights_dir is not None
     device = resolve_device(options.device)
-    data = open_data(options.data, task_named(TASK))
-    load_backbone(backbone_of(results.configs[0]), weights_dir=options.weights_dir)
+    task = task_named(TASK)
+    data = open_data(options.data, task)
+    load_backbone(resolve(task, results.configs[0]).backbone.name, weights_dir=options.weights_dir)
     results.settings = {
         "task": TASK,
         "fingerprint": data.fingerprint,
@@ -224,7 +226,7 @@ def _opened(options: Options, results: Results) -> tuple[Results, Job, dict[str,
         task=TASK,
         data=options.data.resolve(),
         weights_dir=options.weights_dir.resolve(),
-        resolution=options.resolution,
+        side=options.side,
         epochs=options.epochs,
         seed=options.seed,
         device=device.type,

@@ -4,25 +4,11 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Sequence
 
 import numpy as np
 
 from search_spaces import Choice, Config, Dimension, Float, Integer, SearchSpace, Task, Value
-
-BACKBONE = "mobilenet_v2"
-DEPTHS = (0, 1, 2, 3)
-
-
-def fixed_values(task: Task, resolution: int, assignments: Sequence[str] = ()) -> Config:
-    """The dimensions that all configs share, from their values and further `dim=value`.
-
-    Raises:
-        InputError: a dimension is unknown or a value lies outside it.
-    """
-    fixed = task.space.parse([f"backbone={BACKBONE}", f"resolution={resolution}", *assignments])
-    task.space.fix(fixed)
-    return fixed
+from search_spaces.benchmarks import DEPTHS, at_depth, narrowed
 
 
 def draw_configs(task: Task, fixed: Config, count: int, seed: int) -> list[Config]:
@@ -30,11 +16,9 @@ def draw_configs(task: Task, fixed: Config, count: int, seed: int) -> list[Confi
 
     Rates lie in a band in which a trial of a few epochs learns; whatever is not `fixed` is drawn from the task's space.
     """
-    space = task.space.replace(
-        learning_rate=Float(1e-3, 1e-2, log=True), fine_tune_rate=Float(0.01, 0.3, log=True)
-    ).fix(fixed)
+    space = narrowed(task.space).fix(fixed)
     return [
-        task.space.validate(draw(space.replace(unfrozen_stages=Choice(DEPTHS[number % len(DEPTHS)])), (seed, number)))
+        task.space.validate(draw(at_depth(space, DEPTHS[number % len(DEPTHS)]), (seed, number)))
         for number in range(count)
     ]
 

@@ -11,7 +11,8 @@ from typing import Protocol
 
 from search_spaces import Config
 
-from .methods import OURS, Job, Method
+from .job import Job
+from .methods import OURS, Method
 from .process import Ended, Process
 from .results import Block, Results, Trained
 

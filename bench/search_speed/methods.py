@@ -4,25 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from search_spaces import Config, InputError
 
-Train = Callable[[Sequence[Config]], Iterator[tuple[int, float | None]]]
-"""Trains configs and yields, as they end, their position and accuracy; None where a config can't be trained."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """What all methods work on, in a form that goes to another process. `device` is `cpu` or `cuda`."""
-
-    task: str
-    data: Path
-    weights_dir: Path
-    resolution: int
-    epochs: int
-    seed: int
-    device: str
+from .job import Job, Train
 
 
 @dataclass(frozen=True)
@@ -41,10 +26,11 @@ class Method:
 
 def prepare_notebook(job: Job) -> Train:
     from bench.peers import notebook
+    from training import spec_of
 
     def train(configs: Sequence[Config]) -> Iterator[tuple[int, float | None]]:
         for position, config in enumerate(configs):
-            result = notebook.train(config, job.data, job.weights_dir, job.epochs, job.seed, device=job.device)
+            result = notebook.train(spec_of(config), job.data, job.weights_dir, job.epochs, job.seed, device=job.device)
             yield position, result.accuracy
 
     return train
@@ -52,12 +38,13 @@ def prepare_notebook(job: Job) -> Train:
 
 def prepare_expert(job: Job) -> Train:
     from bench.peers import expert
+    from training import spec_of
 
-    expert.load_photos(job.data, job.resolution)
+    expert.load_photos(job.data, job.side)
 
     def train(configs: Sequence[Config]) -> Iterator[tuple[int, float | None]]:
         for position, config in enumerate(configs):
-            result = expert.train(config, job.data, job.weights_dir, job.epochs, job.seed, device=job.device)
+            result = expert.train(spec_of(config), job.data, job.weights_dir, job.epochs, job.seed, device=job.device)
             yield position, result.accuracy
 
     return train
@@ -68,7 +55,7 @@ def prepare_ray(job: Job) -> Train:
     from bench.peers import expert, ray_tune
 
     ray_tune.start()
-    expert.load_photos(job.data, job.resolution)
+    expert.load_photos(job.data, job.side)
 
     def train(configs: Sequence[Config]) -> Iterator[tuple[int, float | None]]:
         results = ray_tune.train_all(configs, job.data, job.weights_dir, job.epochs, job.seed)
@@ -82,7 +69,7 @@ def prepare_optuna(job: Job) -> Train:
     from bench.peers import expert, optuna_processes
     from search_spaces import task_named
 
-    expert.load_photos(job.data, job.resolution)
+    expert.load_photos(job.data, job.side)
     space = task_named(job.task).space
 
     def train(configs: Sequence[Config]) -> Iterator[tuple[int, float | None]]:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 from search_spaces import Config, task_named
+from search_spaces.benchmarks import DEPTHS
 
-from .configs import DEPTHS
-from .methods import Job, Train
+from .job import Job, Train
 
 
 def prepare(job: Job, *, lanes: bool) -> Train:
@@ -22,20 +22,20 @@ def prepare(job: Job, *, lanes: bool) -> Train:
         load_backbone,
         measure_numerics,
         open_data,
+        resolve,
         resolve_device,
-        structure_of,
     )
-    from training.models.structure import backbone_of
 
     task = task_named(job.task)
     device = resolve_device(job.device)
-    splits = open_data(job.data, task).at(job.resolution)
+    splits = open_data(job.data, task).at(job.side)
     numerics = measure_numerics(device).numerics
     backbones = functools.partial(load_backbone, weights_dir=job.weights_dir)
     prefixes = Prefixes(backbones=backbones, numerics=numerics, device=device, store=PrefixStore(), unfrozen=DEPTHS[-1])
 
     def structure(config: Config) -> Hashable:
-        return structure_of(config, len(prefixes.backbone(backbone_of(config)).stages))
+        spec = resolve(task, config)
+        return spec.structure(len(prefixes.backbone(spec.backbone.name).stages))
 
     common: dict[str, Any] = {"epochs": job.epochs, "seed": job.seed, "prefixes": prefixes}
 

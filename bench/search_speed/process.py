@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces import Config, InputError
+from training.machine.process import configure
 
-from .methods import Job, Method
+from .job import Job
+from .methods import Method
 
 _SPAWN = multiprocessing.get_context("spawn")
 
@@ -109,6 +111,8 @@ class Child:
 
 
 def _run(target: Callable[..., None], connection: Connection, arguments: tuple[Any, ...]) -> None:
+    # Of ours and of its peers alike: they differ in their method, not in what their process is told.
+    configure()
     # The parent decides when to stop, also on Ctrl-C; what this process started ends with it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

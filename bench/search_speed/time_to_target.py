@@ -10,8 +10,9 @@ from pathlib import Path
 
 from search_spaces import Config, InputError, Task, task_named
 
+from .job import Job
 from .measure import Save, Watch
-from .methods import OURS, Job
+from .methods import OURS
 from .process import Child, Sender
 from .results import Results, Search
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from search_spaces import Config
+from search_spaces.benchmarks import plain_training
 from training.models.numerics import Numerics
+from training.models.spec import Spec, spec_of
 
 TRAINING, INFERENCE = "training", "inference"
 ALL = "all"
@@ -26,19 +27,10 @@ class Case:
     precision: str
 
     @property
-    def config(self) -> Config:
-        """The config that the core trains with; batch-norm computes its statistics, as it does in the reference."""
-        config: Config = dict(
-            backbone=self.backbone,
-            resolution=self.resolution,
-            batch_size=self.batch_size,
-            unfrozen_stages=ALL if self.depth == ALL else int(self.depth or 0),
-            batch_norm="batch",
-            optimizer="sgd",
-            learning_rate=1e-3,
-            weight_decay=1e-4,
-        )
-        return config
+    def spec(self) -> Spec:
+        """What the core trains."""
+        unfrozen = ALL if self.depth == ALL else int(self.depth or 0)
+        return spec_of(plain_training(self.backbone, self.resolution, self.batch_size, unfrozen))
 
     @property
     def work(self) -> str:

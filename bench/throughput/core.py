@@ -16,7 +16,6 @@ from training.models.backbones.chains import chains_of
 from training.models.backbones.folding import folded_stages
 from training.models.backbones.quick import quickened
 from training.models.classifier import Classifier, Head
-from training.models.structure import structure_of
 from training.scoring.objectives import CrossEntropy
 
 from .cases import CLASSES, INFERENCE, Case, Variant
@@ -51,8 +50,8 @@ class Core:
 
     def __init__(self, case: Case, variant: Variant, strength: int, device: torch.device) -> None:
         backbone = build(case.backbone)
-        self.config = case.config
-        self.cut = structure_of(self.config, len(backbone.stages)).cut
+        self.spec = case.spec
+        self.cut = self.spec.backbone.cut(len(backbone.stages))
         self._numerics = variant.numerics(case.precision)
         self._strength = strength
         self._device = device
@@ -64,9 +63,9 @@ class Core:
             chains = chains_of(backbone)[frozen:]
             trained = tuple(quickened(stage, mine) for stage, mine in zip(trained, chains, strict=True))
         stages = (*quick, *trained)
-        head = Head(backbone.widths[-1], CLASSES, self.config)
-        self.model = self._numerics.place(Classifier(replace(backbone, stages=stages), self.config, head), device)
-        self.optimizer = make_optimizer(self.config, self.model.freeze(self.cut))
+        head = Head(backbone.widths[-1], CLASSES, self.spec.head)
+        self.model = self._numerics.place(Classifier(replace(backbone, stages=stages), self.spec, head), device)
+        self.optimizer = make_optimizer(self.spec.optimizer, self.model.freeze(self.cut))
         if case.mode == INFERENCE:
             self.model.eval()
 
@@ -78,7 +77,7 @@ class Core:
             with torch.no_grad():
                 activations = self.model.prefix(images, self.cut)
             features = self.model.suffix(activations, self.cut)
-        return CrossEntropy(CLASSES).mean(self.model.head(features), labels, self.config)
+        return CrossEntropy(CLASSES).mean(self.model.head(features), labels, self.spec.head.label_smoothing)
 
     def logits(self, pixels: Tensor) -> Tensor:
         """From bytes (N, R, R, 3), not augmented, to logits (N, CLASSES)."""

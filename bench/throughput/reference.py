@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from training.machine import vision
 from training.models.backbones import divide
-from training.models.structure import structure_of
 
 from .cases import CLASSES, INFERENCE, Case
 from .core import Resident, Step
@@ -72,7 +71,7 @@ def step_of(case: Case, data: Resident, device: torch.device) -> Step:
 
 def _freeze(case: Case, model: nn.Module) -> None:
     stages = divide(case.backbone, model).stages
-    cut = structure_of(case.config, len(stages)).cut
+    cut = case.spec.backbone.cut(len(stages))
     if cut == len(stages):
         model.requires_grad_(False)
         [*(module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d))][-1].requires_grad_(True)

@@ -20,15 +20,13 @@ from training import (
     PrefixStore,
     SaveClock,
     State,
-    backbone_of,
     diverged,
     free_memory,
-    from_scratch,
     is_out_of_memory,
     load_backbone,
     most_unfrozen,
+    resolve,
     splits_for,
-    structure_of,
     structure_part,
     uninterrupted,
 )
@@ -139,13 +137,19 @@ class _Run:
     def _lanes(self, restart: Restart) -> Iterator[Outcome]:
         self._check(Progress(0, 0))
         first = restart.members[0].proposal
-        backbone = self.prefixes.backbone(backbone_of(first.config))
-        splits = splits_for(self.plan.data, first.config, self.prefixes.check_stop)
+        try:
+            spec = resolve(self.plan.task, first.config)
+        except InputError as problem:
+            for proposal in restart.running:
+                yield self._failed(proposal, problem)
+            return
+        backbone = self.prefixes.backbone(spec.backbone.name)
+        splits = splits_for(self.plan.data, spec.input.resolution, self.prefixes.check_stop)
         try:
             group = LaneGroup(
                 self.plan.task,
                 splits,
-                structure_of(first.config, len(backbone.stages)),
+                spec.structure(len(backbone.stages)),
                 epochs=self.plan.epochs,
                 seed=first.seed,
                 prefixes=self.prefixes,
@@ -207,7 +211,7 @@ class _Run:
         places, most = (plan.lanes, _ROUNDS * plan.lanes) if together else (1, plan.lanes)
         while len(group) < places and study.members(first) < most:
             example = group.lanes[0].config if len(group) else study.trial(first).config
-            if from_scratch(example):
+            if resolve(plan.task, example).backbone.from_scratch:
                 return
             proposal = study.ask(
                 plan.task.space, plan.trials, structure=structure_part(example), group=first, start=group.tick + 1

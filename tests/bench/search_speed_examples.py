@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.search_speed.configs import draw_configs, fixed_values
+from bench.search_speed.configs import draw_configs
+from bench.search_speed.job import Job, Train
 from bench.search_speed.measure import Planned, plan
-from bench.search_speed.methods import Job, Method, Train
+from bench.search_speed.methods import Method
 from bench.search_speed.results import Block, Results, Trained
 from search_spaces import FRUIT, Config
+from search_spaces.benchmarks import fixed_values
 
 FIXED = fixed_values(FRUIT, 128)
 SETTINGS = {"methods": ["notebook", "expert", "ours"], "epochs": 2}

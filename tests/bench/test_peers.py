@@ -14,8 +14,8 @@ from torch import nn
 from bench.peers import expert, notebook, optuna_processes
 from bench.peers.result import PeerResult
 from search_spaces import FRUIT, Config
+from training import spec_of
 from training.machine import vision
-from training.models.structure import phases_of, structure_of
 
 CLASSES = ("dark", "light")
 CONFIG: Config = {
@@ -89,8 +89,8 @@ def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_result_says_what_happened(peer: str, change: Config, data: Path, weights: Path) -> None:
     heard: list[tuple[int, float]] = []
-    config = CONFIG | change
-    result = PEERS[peer].train(config, data, weights, 3, 0, lambda epoch, accuracy: heard.append((epoch, accuracy)))
+    spec = spec_of(CONFIG | change)
+    result = PEERS[peer].train(spec, data, weights, 3, 0, lambda epoch, accuracy: heard.append((epoch, accuracy)))
     assert heard == list(enumerate(result.curve, 1))
     assert len(result.curve) == 3
     assert len(result.correct) == 8
@@ -100,13 +100,13 @@ def test_a_result_says_what_happened(peer: str, change: Config, data: Path, weig
 
 @pytest.mark.parametrize("peer", PEERS)
 def test_what_can_be_learned_is(peer: str, data: Path, weights: Path) -> None:
-    assert PEERS[peer].train(CONFIG | {"batch_size": 4}, data, weights, 12).accuracy == 1
+    assert PEERS[peer].train(spec_of(CONFIG | {"batch_size": 4}), data, weights, 12).accuracy == 1
 
 
 @pytest.mark.parametrize("peer", PEERS)
 def test_one_seed_gives_one_result(peer: str, data: Path, weights: Path) -> None:
-    config = TUNED | {"augmentation": 2, "dropout": 0.5}
-    first, second = (PEERS[peer].train(config, data, weights, 2, 5).curve for _ in range(2))
+    spec = spec_of(TUNED | {"augmentation": 2, "dropout": 0.5})
+    first, second = (PEERS[peer].train(spec, data, weights, 2, 5).curve for _ in range(2))
     assert first == second
 
 
@@ -116,17 +116,15 @@ def test_what_on_epoch_raises_ends_the_trial(peer: str, data: Path, weights: Pat
         raise StopIteration
 
     with pytest.raises(StopIteration):
-        PEERS[peer].train(CONFIG, data, weights, 2, 0, stop)
+        PEERS[peer].train(spec_of(CONFIG), data, weights, 2, 0, stop)
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 5, 8])
 @pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
 def test_the_phases_are_those_of_our_loop(epochs: int, share: float, data: Path, weights: Path) -> None:
-    config = TUNED | {"fine_tune_share": share}
-    trainer = expert.Trainer(config, expert.load_photos(data, 32), weights, epochs)
-    stages = trainer.stages
-    ours = phases_of(config, structure_of(config, stages), stages, epochs)
-    rate = float(config["learning_rate"])
+    spec = spec_of(TUNED | {"fine_tune_share": share})
+    trainer = expert.Trainer(spec, expert.load_photos(data, 32), weights, epochs)
+    ours, rate = spec.phases(trainer.stages, epochs), spec.optimizer.learning_rate
     assert trainer.phases == [(p.first - 1, p.epochs, p.cut, pytest.approx(rate * p.rate_factor)) for p in ours]
 
 
@@ -134,8 +132,8 @@ def test_the_phases_are_those_of_our_loop(epochs: int, share: float, data: Path,
 def test_only_the_last_stages_learn_and_statistics_follow_the_config(
     batch_norm: str, data: Path, weights: Path
 ) -> None:
-    config = TUNED | {"batch_norm": batch_norm}
-    trainer = expert.Trainer(config, expert.load_photos(data, 32), weights, 2)
+    spec = spec_of(TUNED | {"batch_norm": batch_norm})
+    trainer = expert.Trainer(spec, expert.load_photos(data, 32), weights, 2)
     before = {name: tensor.clone() for name, tensor in trainer.model.features.state_dict().items()}
     trainer.train_epoch()
     assert _changed(trainer.model.features, before) == set()
@@ -151,7 +149,7 @@ def _changed(features: nn.Module, before: dict[str, torch.Tensor]) -> set[str]:
 
 def test_both_see_the_same_photos(data: Path) -> None:
     photos = expert.load_photos(data, 32)
-    dataset = vision.torchvision().datasets.ImageFolder(data / "valid", notebook.valid_transform(CONFIG))
+    dataset = vision.torchvision().datasets.ImageFolder(data / "valid", notebook.valid_transform(spec_of(CONFIG)))
     mean, std = torch.tensor(notebook.MEAN).view(3, 1, 1), torch.tensor(notebook.STD).view(3, 1, 1)
     theirs = torch.stack([(image * std + mean) * 255 for image, _ in dataset])
     torch.testing.assert_close(theirs, torch.tensor(photos.valid_images).float(), atol=0.01, rtol=0)
@@ -207,4 +205,4 @@ def test_ray_trains_the_configs_it_is_given(data: Path, weights: Path) -> None:
 def _agree_with_the_expert(results: list[PeerResult], configs: list[Config], data: Path, weights: Path) -> None:
     """They train with its trainer, in other processes."""
     for result, config in zip(results, configs, strict=True):
-        assert result.correct == expert.train(config, data, weights, 2).correct
+        assert result.correct == expert.train(spec_of(config), data, weights, 2).correct

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.search_speed.command import main, parse
-from bench.search_speed.configs import draw, draw_configs, fixed_values
+from bench.search_speed.configs import draw, draw_configs
 from bench.search_speed.methods import METHODS
 from search_spaces import FRUIT, Choice, InputError, Integer, SearchSpace
+from search_spaces.benchmarks import fixed_values
 from training.machine import vision
 
 from ..pomona.photos import tiny_photos

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from bench.search_speed import figures
 from bench.search_speed.configs import draw_configs
+from bench.search_speed.job import Job, Train
 from bench.search_speed.measure import measure, measure_growth, plan
-from bench.search_speed.methods import Job, Method, Train, methods_named
+from bench.search_speed.methods import Method, methods_named
 from bench.search_speed.ours import in_groups
 from bench.search_speed.process import Ended, Process
 from bench.search_speed.results import Results, Search, load, save

@@ -30,6 +30,7 @@ ABSENT = {"optuna", "ray", "sklearn", "pandas", "safetensors", "filelock", "plat
     "tabulate",
     "timm",
     "scipy",
+    "cachetools",
 }
 
 

@@ -18,7 +18,7 @@ from torch import nn
 
 from search_spaces import Config, task_named
 from studies import leaderboard
-from training import LaneGroup, Numerics, Prefixes, PrefixStore, Splits, augment, structure_of
+from training import LaneGroup, Numerics, Prefixes, PrefixStore, Splits, augment, spec_of
 from training.data.augment import DRAWS
 from training.data.batches import batch_count
 from training.frozen.source import Batch, Pass, training_pass
@@ -30,7 +30,6 @@ from training.lanes.suffix import SuffixTrainer
 from training.models.backbones import Backbone, build
 from training.models.backbones.backbone import AveragePool, Parts, Preprocessing, assemble
 from training.models.classifier import Head
-from training.models.structure import phases_of
 from training.scoring.objectives import CrossEntropy
 
 from ..studies.test_leaderboard import a_record
@@ -41,7 +40,7 @@ TRAIN, VALID, WIDTH, CLASSES = 938, 334, 1280, 6
 BATCH = 32
 EPOCHS = 4
 ROOM = 2**30
-KEPT = BlockKey("toy", "made up", 128, 0, 0, 3, "fp32")
+KEPT = BlockKey("toy", "made up", 128, 0, 0, 3, "fp32", "2.13.0", 1)
 # Reading this clock takes a microsecond, so the shortest calls are timed in series of a tenth of a millisecond.
 pytestmark = pytest.mark.benchmark(timer=time.process_time, min_time=1e-4)
 
@@ -89,18 +88,18 @@ class Kept:
     def __init__(self, folder: Path) -> None:
         self.prefixes = Prefixes(backbones=wide_backbone, store=store(folder))
         self.splits = photos(TRAIN, VALID)
-        self.structure = structure_of(config(), 1)
+        self.structure = spec_of(config()).structure(1)
 
     def way(self) -> Pass:
         return training_pass(self.prefixes, self.structure, self.splits.train, seed=0, tick=1)
 
     def stack(self, configs: list[Config], way: Pass) -> HeadStack:
-        stack = HeadStack(HeadShape.of(configs[0], WIDTH, CLASSES), torch.device("cpu"), cut=1)
-        for key, one in enumerate(configs):
-            head = Head(WIDTH, CLASSES, one)
-            (phase,) = phases_of(one, self.structure, 1, EPOCHS)
-            place = stacked(key, one, phase, len(way), seed=0, done=0)
-            stack.add(place, head, make_optimizer(one, head.parameters()))
+        stack = HeadStack(HeadShape.of(spec_of(configs[0]), WIDTH, CLASSES), torch.device("cpu"), cut=1)
+        for key, spec in enumerate(map(spec_of, configs)):
+            head = Head(WIDTH, CLASSES, spec.head)
+            (phase,) = spec.phases(1, EPOCHS)
+            place = stacked(key, spec, phase, len(way), seed=0, done=0)
+            stack.add(place, head, make_optimizer(spec.optimizer, head.parameters()))
         stack.begin(1, way.order)
         return stack
 
@@ -167,7 +166,7 @@ def test_prefix_read_from_disk(
 
 def test_batch_from_a_block(benchmark: BenchmarkFixture, kept: Kept) -> None:
     way = kept.way()
-    assert way.kept(1)
+    assert way.plan.kept(1)
     features = benchmark(lambda: Batch(way, 0, way.order[0], None).at(1))
     assert features.shape == (len(way.order[0]), WIDTH)
 
@@ -208,15 +207,15 @@ def test_suffix_step(benchmark: BenchmarkFixture, mobilenet: tuple[Prefixes, Spl
     """Forward, backward and step of MobileNetV2's last stages at 128 pixels, on a prefix that is there."""
     prefixes, splits = mobilenet
     backbone = prefixes.backbone("mobilenet_v2")
-    one = config(unfrozen_stages=unfrozen)
-    structure = structure_of(one, len(backbone.stages))
-    trained = phases_of(one, structure, len(backbone.stages), EPOCHS)[-1]
+    spec = spec_of(config(unfrozen_stages=unfrozen))
+    structure = spec.structure(len(backbone.stages))
+    trained = spec.phases(len(backbone.stages), EPOCHS)[-1]
     assert trained.cut == len(backbone.stages) - unfrozen
     suffix = SuffixTrainer(
         0,
-        one,
+        spec,
         backbone,
-        Head(backbone.widths[-1], CLASSES, one),
+        Head(backbone.widths[-1], CLASSES, spec.head),
         trained,
         batch_count(BATCH, BATCH),
         seed=0,

@@ -16,7 +16,7 @@ from training.machine.cache import make_cache_folder
 
 from .conftest import Run
 
-BLOCK = BlockKey("mobilenet_v2", "0123abcd", 128, 1, 2, 17, "bf16, channels_last")
+BLOCK = BlockKey("mobilenet_v2", "0123abcd", 128, 1, 2, 17, "bf16, channels_last, cpu", "2.13.0", 1)
 
 ONE, OTHER = f"{24 * 'a'}.npy", f"{24 * 'b'}.npy"
 
@@ -76,7 +76,9 @@ def test_what_is_kept(run: Run, filled: Path) -> None:
             "augmentation": 1,
             "view": 2,
             "cut": 17,
-            "precision": "bf16, channels_last",
+            "precision": "bf16, channels_last, cpu",
+            "torch": "2.13.0",
+            "kernels": 1,
             "digest": BLOCK.digest,
             "rows": 3,
             "bytes": taken,

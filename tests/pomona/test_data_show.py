@@ -14,7 +14,7 @@ from PIL import Image
 from pomona.data_view import DataView, batch_grid, row_panels, seen_images, strengths_of, view_data
 from pomona.figures import Grid, Listing, Panels, Picture, Row, grid_figure, panels_figure
 from search_spaces import BONUS, FRUIT, SMS_SPAM, Choice, Dimension, Integer, SearchSpace
-from training import Prefixes, Split, Structure, open_data
+from training import InputSpec, Prefixes, Split, Structure, open_data
 from training.data import modality_named, scan
 from training.data.batches import order_of
 from training.data.previews import Numbers, Pictures
@@ -47,7 +47,8 @@ def pictures_of(split: Split, index: torch.Tensor) -> Pictures:
 @pytest.mark.parametrize("strength", EVERY)
 def test_people_see_what_the_model_sees(strength: int) -> None:
     split, seed = toy_splits().train, 3
-    structure = Structure("toy", 2, RESOLUTION, 8, strength, views=2 if strength else 1)
+    seen = InputSpec(resolution=RESOLUTION, batch_size=8, augmentation=strength, views=2 if strength else 1)
+    structure = Structure("toy", 2, seen)
     prefixes = Prefixes(backbones=toy_backbone)
     first = next(training_pass(prefixes, structure, split, seed=seed, tick=1).batches())
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)))
@@ -71,7 +72,7 @@ def test_strength_0_shows_the_photos_as_they_are(photos: Path) -> None:
 
 def test_the_photos_are_the_first_that_training_sees(photos: Path) -> None:
     train = scan(photos).at(32).train
-    structure = Structure("toy", 2, 32, 8, 2, views=2)
+    structure = Structure("toy", 2, InputSpec(resolution=32, batch_size=8, augmentation=2, views=2))
     way = training_pass(Prefixes(backbones=toy_backbone), structure, train, seed=7, tick=1)
     order = torch.cat([batch.index for batch in way.batches()])
     for count in (1, 12):

@@ -7,12 +7,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from search_spaces import Config, InputError, Task
+from search_spaces import InputError, Task
 
 from ..machine.interrupts import CheckStop, never_stop
 from ..machine.threads import Progress
 from .drawn.rendered import rendered_folder as rendered_folder
-from .inputs import resolution_of
 from .modalities import RENDERED as RENDERED
 from .modalities import Kind as Kind
 from .modalities import Modality as Modality
@@ -106,9 +105,9 @@ def open_labelled(
     return modality_for(kind.modality, source).open_labelled(source, classes, kind, split, resolution, reading)
 
 
-def splits_for(data: Data, config: Config, check_stop: CheckStop = never_stop) -> Splits:
-    """`data` at the resolution that `config` asks for; `check_stop` is called while photos are decoded."""
-    return data.at(resolution_of(config), progress=lambda _done, _total: check_stop())
+def splits_for(data: Data, resolution: int, check_stop: CheckStop = never_stop) -> Splits:
+    """`data` with images of `resolution` pixels a side; `check_stop` is called while photos are decoded."""
+    return data.at(resolution, progress=lambda _done, _total: check_stop())
 
 
 def unlabelled(kind: Kind, paths: Sequence[Path], resolution: int) -> tuple[Tensor, tuple[str, ...]]:

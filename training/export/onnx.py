@@ -148,7 +148,7 @@ def export_onnx(checkpoint: Checkpoint, file: Path, split: Split) -> Export:
             write_graph(model, signature, temporary)
         except torch.onnx.OnnxExporterError as problem:
             reason = str(problem).strip().splitlines()[0]
-            raise InputError(f"{record.config.get('backbone')} can't be exported to ONNX: {reason}") from None
+            raise InputError(f"{record.spec.backbone.name} can't be exported to ONNX: {reason}") from None
         describe(temporary, metadata(checkpoint, model, "fp32"))
         found = answers(open_session(temporary), seen)
         difference = float(np.abs(found - expected).max())

@@ -7,6 +7,7 @@ outlives trials, splits and studies.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,12 +18,15 @@ from ..data.augment import augment
 from ..data.batches import as_input, to_floats
 from ..data.splits import Split, Splits
 from ..machine.interrupts import CheckStop, never_stop
-from ..models.backbones import Backbone, needs_weights
+from ..models.backbones import Backbone, frozen_name, needs_weights
 from ..models.backbones.backbone import digest_of, freeze
 from ..models.backbones.folding import folded_stages
+from ..models.kernels import REVISION
 from ..models.numerics import Numerics
-from ..models.structure import Structure
+from ..models.spec import Structure
 from ..models.weights import load_backbone
+from .plan import SHARE, KeepPlan
+from .sizes import row_bytes
 from .store import BlockKey, PrefixStore
 from .views import view_draws
 
@@ -30,8 +34,6 @@ CPU = torch.device("cpu")
 FITTED = "fitted on the training split"
 # Images that go through the frozen stages at once. On a CPU more fall out of its caches.
 _CHUNK = {"cpu": 32, "cuda": 256}
-# Of the store's room on disk, what the views of one split may take at one cut.
-_SHARE = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +50,18 @@ class _Placed:
     @property
     def stages(self) -> tuple[nn.Module, ...]:
         return self.backbone.stages
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """Whose outputs are asked for: the examples of `split`, augmented by `strength` as in `view`. `plan` is theirs, or
+    that of a split that holds them."""
+
+    split: Split
+    structure: Structure
+    plan: KeepPlan
+    strength: int
+    view: int
 
 
 class Prefixes:
@@ -78,7 +92,7 @@ class Prefixes:
         self._unfrozen = unfrozen
         self._backbones = backbones
         self._placed: dict[str, _Placed] = {}
-        self._row_bytes: dict[tuple[str, int, int], int] = {}
+        self._row_bytes: dict[tuple[str, int], tuple[int, ...]] = {}
         self._on_device: dict[tuple[str, int], tuple[torch.Tensor, torch.Tensor]] = {}
 
     def with_numerics(self, numerics: Numerics) -> Prefixes:
@@ -145,33 +159,31 @@ class Prefixes:
                 activations = placed.backbone.pool(activations).float()
         return activations
 
-    def kept(self, split: Split, structure: Structure, cut: int, *, augmented: bool) -> bool:
-        """Whether the output at `cut` is kept for every view that `structure` sees of `split`."""
-        if self.store is None or cut == 0 or not split.keys or (augmented and structure.views == 0):
-            return False
-        if cut == len(self._place(structure.backbone).stages):
-            return True
-        needed = self._bytes_at(split, structure, cut) * len(split) * (structure.views if augmented else 1)
-        return needed <= _SHARE * self.store.disk_limit
+    def plan(self, split: Split, structure: Structure, *, augmented: bool) -> KeepPlan:
+        """What is kept of `split` as `structure` sees it, where training sees it `augmented` and scoring does not."""
+        stages = len(self._place(structure.backbone).stages)
+        possible = self.store is not None and bool(split.keys)
+        return KeepPlan(
+            stages=stages,
+            row_bytes=self._sizes(split, structure) if possible else (),
+            examples=len(split),
+            views=structure.views if augmented else 1,
+            first=max(min(structure.cut, stages - self._unfrozen), 1),
+            room=0 if self.store is None else self.store.disk_limit // SHARE,
+            possible=possible,
+            pretrained=needs_weights(structure.backbone),
+        )
 
     def block(self, split: Split, structure: Structure, cut: int, *, strength: int, view: int) -> torch.Tensor:
         """The output at `cut` for all examples of `split`, in their order, on the device where it has room.
 
         4-d activations come as (n, h, w, c) where the layout is channels_last: see `as_activations`.
         """
-        assert self.store is not None
-        key = self._key(structure, cut, strength, view)
-        rows = self.store.rows(
-            key,
-            split.keys,
-            lambda missing: self._compute(split, structure, cut, strength, view, missing),
-            # What follows from another block, or from nothing but pixels, is computed again sooner than it is written.
-            to_disk=lambda: (
-                needs_weights(structure.backbone) and self._below(split, structure, cut, strength, view) is None
-            ),
-            check_stop=self.check_stop,
-        )
-        return rows if self.device.type == "cpu" else self._resident(key.digest, rows)
+        plan = self.plan(split, structure, augmented=strength > 0)
+        rows = self._rows(_Asked(split, structure, plan, strength, view), cut)
+        if self.device.type == "cpu":
+            return rows
+        return self._resident(self._key(structure, cut, strength, view).digest, rows)
 
     def as_activations(self, rows: torch.Tensor) -> torch.Tensor:
         """Rows of a block as a stage takes them."""
@@ -180,19 +192,37 @@ class Prefixes:
     def _last(self, rows: torch.Tensor) -> bool:
         return rows.ndim == 4 and self.numerics.channels_last
 
-    def _compute(
-        self, split: Split, structure: Structure, cut: int, strength: int, view: int, missing: Sequence[int]
-    ) -> Iterator[torch.Tensor]:
-        """Rows of the examples `missing`, on the CPU, from the deepest shallower cut that is kept or planned.
+    def _rows(self, asked: _Asked, cut: int) -> torch.Tensor:
+        """What the store has, or what is computed into it as the plan says; on the CPU."""
+        store = self.store
+        assert store is not None
+
+        def key(at: int) -> BlockKey:
+            return self._key(asked.structure, at, asked.strength, asked.view)
+
+        @functools.cache
+        def source() -> int:
+            # Only asked for where rows are missing, as it looks into files.
+            return asked.plan.source(cut, lambda below: store.has(key(below), asked.split.keys))
+
+        return store.rows(
+            key(cut),
+            asked.split.keys,
+            lambda missing: self._compute(asked, cut, source(), missing),
+            to_disk=lambda: asked.plan.on_disk(cut, source()),
+            check_stop=self.check_stop,
+        )
+
+    def _compute(self, asked: _Asked, cut: int, source: int, missing: Sequence[int]) -> Iterator[torch.Tensor]:
+        """Rows of the examples `missing`, on the CPU, from the output at `source`.
 
         They come in pieces, so that those computed before a stop can be kept. A piece is always computed as a whole:
         the rows do not depend on where a run was stopped.
         """
-        assert self.store is not None
+        split = asked.split
         index = torch.as_tensor(missing, dtype=torch.int64)
-        below = self._below(split, structure, cut, strength, view)
-        part = None
-        if below is not None:
+        below = None
+        if source:
             chosen = Split(
                 split.inputs,
                 split.rows[index],
@@ -201,49 +231,30 @@ class Prefixes:
                 ("",) * len(index),
                 tuple(split.keys[i] for i in missing),
             )
-            part = self.store.rows(
-                self._key(structure, below, strength, view),
-                chosen.keys,
-                lambda absent: self._compute(chosen, structure, below, strength, view, absent),
-                check_stop=self.check_stop,
-            )
+            below = self._rows(replace(asked, split=chosen), source)
         for chunk in torch.split(torch.arange(len(index)), _CHUNK[self.device.type]):
-            if part is not None and below is not None:
-                start, activations = below, self.as_activations(part[chunk].to(self.device, non_blocking=True))
+            if below is not None:
+                activations = self.as_activations(below[chunk].to(self.device, non_blocking=True))
             else:
                 examples = index[chunk]
-                draws = view_draws([split.keys[i] for i in examples.tolist()], view) if strength else None
+                draws = view_draws([split.keys[i] for i in examples.tolist()], asked.view) if asked.strength else None
                 pixels = self.pool(split)[split.rows[examples]]
-                start, activations = 0, self.inputs(pixels, structure, strength, draws)
-            out = self.forward(structure.backbone, activations, start, cut)
+                activations = self.inputs(pixels, asked.structure, asked.strength, draws)
+            out = self.forward(asked.structure.backbone, activations, source, cut)
             yield (out.permute(0, 2, 3, 1) if self._last(out) else out).contiguous().cpu()
 
-    def _below(self, split: Split, structure: Structure, cut: int, strength: int, view: int) -> int | None:
-        assert self.store is not None
-        stages = len(self._place(structure.backbone).stages)
-        first = max(min(structure.cut, stages - self._unfrozen), 1)
-        planned = (c for c in range(first, cut) if self.kept(split, structure, c, augmented=strength > 0))
-        base = next(planned, None)
-        for shallower in range(cut - 1, 0, -1):
-            if shallower == base or self.store.has(self._key(structure, shallower, strength, view), split.keys):
-                return shallower
-        return None
-
     def _key(self, structure: Structure, cut: int, strength: int, view: int) -> BlockKey:
-        backbone = self._place(structure.backbone).backbone
-        name, weights = structure.backbone, backbone.weights_digest
-        if not needs_weights(name):
-            # Its name says more than these stages depend on: the width of an embedding that comes after, for one.
-            stages = backbone.stages[:cut]
-            name, weights = f"{backbone.preprocessing} {[*stages]}", digest_of(stages)
+        name, backbone = structure.backbone, self._place(structure.backbone).backbone
         return BlockKey(
-            backbone=name,
-            weights=weights,
+            backbone=name if needs_weights(name) else frozen_name(name, cut),
+            weights=backbone.weights_digest if needs_weights(name) else digest_of(backbone.stages[:cut]),
             resolution=structure.resolution,
             augmentation=strength,
             view=view if strength else 0,
             cut=cut,
             precision=f"{self.numerics}, {self.device.type}",
+            torch=torch.__version__,
+            kernels=REVISION,
         )
 
     def _place(self, name: str) -> _Placed:
@@ -263,15 +274,18 @@ class Prefixes:
             self._placed[name] = _Placed(replace(backbone, stages=tuple(stages)), quick, constants)
         return self._placed[name]
 
-    def _bytes_at(self, split: Split, structure: Structure, cut: int) -> int:
-        """Of one example's output at `cut`, found by running the first."""
-        name, side = structure.backbone, structure.resolution
-        if (name, side, cut) not in self._row_bytes:
-            activations = self.inputs(split.inputs[split.rows[:1]], structure, 0, None)
-            for stage in range(len(self._place(name).stages)):
-                activations = self.forward(name, activations, stage, stage + 1)
-                self._row_bytes[name, side, stage + 1] = activations.numel() * activations.element_size()
-        return self._row_bytes[name, side, cut]
+    def _sizes(self, split: Split, structure: Structure) -> tuple[int, ...]:
+        """Bytes of one example's output at the cuts 1, 2, ..."""
+        key = (structure.backbone, structure.resolution)
+        if key not in self._row_bytes:
+            placed = self._place(structure.backbone)
+            if placed.constants is None:
+                row = torch.empty((1, *split.inputs.shape[1:]), dtype=split.inputs.dtype, device=self.device)
+            else:
+                shape = (1, placed.constants[0].shape[1], structure.resolution, structure.resolution)
+                row = torch.empty(shape, device=self.device, memory_format=self.numerics.memory_format)
+            self._row_bytes[key] = row_bytes(placed.backbone, row, self.numerics)
+        return self._row_bytes[key]
 
     def pool(self, split: Split) -> torch.Tensor:
         """The pool of images, on the device where it has room for it."""

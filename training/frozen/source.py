@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 
 from ..data.augment import DRAWS
 from ..data.batches import EVALUATION_BATCH, generator_of, order_of
 from ..data.splits import Split
-from ..models.structure import Structure
+from ..models.spec import Structure
 from .prefixes import Prefixes
 from .streaming import Stream
 from .views import view_at, view_draws
@@ -18,7 +18,7 @@ from .views import view_at, view_draws
 class Pass:
     """One way through a split: an epoch of training, or one scoring.
 
-    What is kept at a cut is read, everything else is computed for each batch from the deepest cut that is there.
+    What `plan` keeps at a cut is read, everything else is computed for each batch from the deepest cut that is there.
     """
 
     def __init__(
@@ -36,10 +36,11 @@ class Pass:
         self.structure = structure
         self.split = split
         self.order = order
+        self.plan = prefixes.plan(split, structure, augmented=strength > 0)
         self._strength = strength
         self._view = view
         self._chance = chance
-        self._blocks: dict[int, torch.Tensor | None] = {}
+        self._blocks: dict[int, torch.Tensor] = {}
         self._stream = Stream(order, prefixes.device)
 
     def __len__(self) -> int:
@@ -54,18 +55,17 @@ class Pass:
             yield Batch(self, number, index, None if draws is None else draws[start : start + len(index)])
             start += len(index)
 
-    def kept(self, cut: int) -> bool:
-        """Whether what stands at `cut` need not be computed for each batch."""
-        return self.block(cut) is not None
+    def prepare(self, cuts: Iterable[int]) -> None:
+        """Computes what is kept for outputs at `cuts` and not there yet, so that no batch has to wait for it."""
+        for cut in cuts:
+            if kept := cut if self.plan.kept(cut) else self.plan.source(cut):
+                self.block(kept)
 
-    def block(self, cut: int) -> torch.Tensor | None:
+    def block(self, cut: int) -> torch.Tensor:
+        """The rows at a cut whose output is kept; computed when they are first asked for."""
         if cut not in self._blocks:
-            augmented = self._strength > 0
-            keeps = self.prefixes.kept(self.split, self.structure, cut, augmented=augmented)
-            self._blocks[cut] = (
-                self.prefixes.block(self.split, self.structure, cut, strength=self._strength, view=self._view or 0)
-                if keeps
-                else None
+            self._blocks[cut] = self.prefixes.block(
+                self.split, self.structure, cut, strength=self._strength, view=self._view or 0
             )
         return self._blocks[cut]
 
@@ -108,12 +108,12 @@ class Batch:
     def _computed(self, cut: int) -> torch.Tensor:
         way = self._pass
         prefixes = way.prefixes
-        if cut and (block := way.block(cut)) is not None:
-            return prefixes.as_activations(way.rows(block, self))
+        if way.plan.kept(cut):
+            return prefixes.as_activations(way.rows(way.block(cut), self))
         if cut == 0:
             return way.images(self, self._draws)
         # The nearest cut that this batch has already, or that is kept.
-        start = next((c for c in range(cut - 1, 0, -1) if c in self._at or way.kept(c)), 0)
+        start = max([way.plan.source(cut), *(computed for computed in self._at if computed < cut)])
         return prefixes.forward(way.structure.backbone, self.at(start), start, cut)
 
 

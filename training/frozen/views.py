@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..data.augment import DRAWS
-from ..models.structure import Structure
+from ..models.spec import Structure
 
 # What a bank's numbers are made from; to be raised when the views that come out change.
 _BANK = 1

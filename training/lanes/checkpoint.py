@@ -29,7 +29,7 @@ from ..models.backbones.folding import folded_stages
 from ..models.backbones.quick import quickened
 from ..models.classifier import Classifier, Head
 from ..models.numerics import Numerics
-from ..models.structure import backbone_of, structure_of
+from ..models.spec import Spec, spec_of
 from ..scoring.objectives import Objective, objective_of
 
 FORMAT = 2
@@ -80,6 +80,10 @@ class CheckpointRecord:
     offset: float = 0.0
 
     @property
+    def spec(self) -> Spec:
+        return spec_of(self.config)
+
+    @property
     def kind(self) -> Kind:
         return Kind(self.modality, self.columns, self.metric)
 
@@ -107,14 +111,14 @@ class Checkpoint:
         With `as_trained` its stages are folded and quickened as they are in training on a CPU: in bf16 they round in
         other places than the plain ones, and photos on the edge fall to the other side.
         """
-        record = self.record
-        backbone = build(backbone_of(record.config))
-        head = Head(backbone.widths[-1], self.objective.outputs, record.config)
-        model = Classifier(backbone, record.config, head)
+        record, spec = self.record, self.record.spec
+        backbone = build(spec.backbone.name)
+        head = Head(backbone.widths[-1], self.objective.outputs, spec.head)
+        model = Classifier(backbone, spec, head)
         model.offset = record.offset
         restore_model(model, self.tensors, self.folder)
         if as_trained:
-            cut = structure_of(record.config, len(backbone.stages)).cut
+            cut = spec.backbone.cut(len(backbone.stages))
             stages = list(folded_stages(backbone)[:cut])
             for stage, chains in zip(backbone.stages[cut:], chains_of(backbone)[cut:], strict=True):
                 stages.append(quickened(stage, chains) if record.numerics.channels_last else stage)

@@ -20,7 +20,7 @@ from ..machine.errors import Stop
 from ..machine.interrupts import SaveClock, uninterrupted
 from ..models.backbones import Backbone
 from ..models.numerics import Numerics
-from ..models.structure import backbone_of, structure_of
+from ..models.spec import resolve
 from ..models.weights import load_backbone
 from .checkpoint import (
     TRAINED_ON,
@@ -92,7 +92,8 @@ def fit(
     if prefixes is None:
         prefixes = Prefixes(backbones=backbones, numerics=numerics, device=device)
     prefixes = prefixes.fitted_to(splits)
-    backbone = prefixes.backbone(backbone_of(config))
+    spec = resolve(task, config)
+    backbone = prefixes.backbone(spec.backbone.name)
     about: dict[str, Any] = {
         "task": task.name,
         "config": config,
@@ -116,7 +117,7 @@ def fit(
         resume = LaneState(saved.tensors, curve_from_json(saved.record.curve), None, 0.0)
         before = sum(epoch.seconds for epoch in resume.curve)
     done = len(resume.curve) if resume else 0
-    structure = structure_of(config, len(backbone.stages))
+    structure = spec.structure(len(backbone.stages))
     group = LaneGroup(
         task,
         splits,
@@ -202,8 +203,9 @@ def fit_lanes(
         return []
     if prefixes is None:
         prefixes = Prefixes(backbones=backbones, numerics=numerics, device=device)
-    stages = len(prefixes.backbone(backbone_of(configs[0])).stages)
-    group = LaneGroup(task, splits, structure_of(configs[0], stages), epochs=epochs, seed=seed, prefixes=prefixes)
+    first = resolve(task, configs[0])
+    structure = first.structure(len(prefixes.backbone(first.backbone.name).stages))
+    group = LaneGroup(task, splits, structure, epochs=epochs, seed=seed, prefixes=prefixes)
     for key, config in enumerate(configs):
         group.add(key, config, seed=seed if seeds is None else seeds[key])
     results: dict[int, FitResult] = {}

@@ -22,11 +22,11 @@ from ..frozen.prefixes import Prefixes
 from ..frozen.source import Pass, scoring_pass, training_pass
 from ..machine.environment import environment
 from ..machine.interrupts import uninterrupted
-from ..machine.memory import spare_the_collector
+from ..machine.process import spare_the_collector
 from ..machine.seeds import number_of
-from ..models.backbones import Backbone, needs_weights
+from ..models.backbones import Backbone
 from ..models.classifier import Classifier, Head
-from ..models.structure import Phase, Structure, phases_of, structure_of
+from ..models.spec import Phase, Spec, Structure, spec_of
 from ..scoring.objectives import objective_of
 from .heads import HeadShape, HeadStack, stacked
 from .lane_state import LaneState
@@ -43,6 +43,7 @@ class Lane:
 
     key: int
     config: Config
+    spec: Spec
     seed: int
     start: int
     phases: tuple[Phase, ...]
@@ -104,9 +105,8 @@ class LaneGroup:
     def saves_by_company(self) -> bool:
         """Whether lanes cost less side by side than one after another: as heads, or where the prefix is not kept."""
         cut, augmented = self.structure.cut, self.structure.augmentation > 0
-        return cut == self._stages or not self.prefixes.kept(
-            self.splits.train, self.structure, cut, augmented=augmented
-        )
+        plan = self.prefixes.plan(self.splits.train, self.structure, augmented=augmented)
+        return cut == self._stages or not plan.kept(cut)
 
     def add(self, key: int, config: Config, *, seed: int, resume: LaneState | None = None) -> None:
         """A lane joins; its first epoch is the group's next one.
@@ -115,19 +115,21 @@ class LaneGroup:
             InputError: the config is outside the task's space or of another structure.
         """
         config = self.task.space.validate(config)
-        if structure_of(config, self._stages) != self.structure:
+        spec = spec_of(config)
+        if spec.structure(self._stages) != self.structure:
             raise InputError(f"a lane of {self.structure} can't have the config {config}")
         with torch.random.fork_rng(self._cuda()):
             torch.manual_seed(number_of(seed, 0, 2))
-            head = Head(self._backbone.widths[-1], self.objective.outputs, config).to(self.prefixes.device)
+            head = Head(self._backbone.widths[-1], self.objective.outputs, spec.head).to(self.prefixes.device)
         lane = Lane(
             key=key,
             config=config,
+            spec=spec,
             seed=seed,
             start=self.tick + 1,
-            phases=phases_of(config, self.structure, self._stages, self.epochs),
+            phases=spec.phases(self._stages, self.epochs),
             head=head,
-            optimizer=make_optimizer(config, head.parameters()),
+            optimizer=make_optimizer(spec.optimizer, head.parameters()),
             parameters=sum(p.numel() for module in (*self._backbone.stages, head) for p in module.parameters()),
         )
         self._lanes[key] = lane
@@ -171,6 +173,7 @@ class LaneGroup:
         way = training_pass(self.prefixes, self.structure, self.splits.train, seed=self._seed, tick=self.tick + 1)
         losses: dict[int, float] = {}
         seconds: dict[int, float] = {}
+        way.prepare(map(self._cut_of, runners))
         from_kept = {key for runner in runners if self._reads_kept(way, runner) for key in runner.keys}
         with torch.random.fork_rng(self._cuda()):
             total, done = len(way) * len(runners), 0
@@ -220,7 +223,7 @@ class LaneGroup:
         if key in self._suffixes:
             return self._suffixes[key].model
         head, _, _ = self._modules(self._lanes[key])
-        return Classifier(self._backbone, self._lanes[key].config, head)
+        return Classifier(self._backbone, self._lanes[key].spec, head)
 
     def result(self, key: int, state: State, reason: str = "") -> FitResult:
         """How a lane ended. Of one that diverged, everything is that of the last epoch whose loss was finite."""
@@ -256,16 +259,17 @@ class LaneGroup:
         Where the prefix is kept, one after the other, as each one's weights then stay in the processor's caches. Where
         it is computed for each batch, all together, so that it is computed once.
         """
-        cuts = {self._stages for stack in self._stacks.values() if len(stack)}
-        cuts |= {self.structure.cut for _ in self._suffixes}
-        if all(way.kept(cut) for cut in cuts):
+        if all(way.plan.kept(self._cut_of(runner)) for runner in runners):
             return [[runner] for runner in runners]
         return [runners]
 
     def _reads_kept(self, way: Pass, runner: HeadStack | SuffixTrainer) -> bool:
         """Whether a runner reads what pretrained stages gave earlier; pixels that are only scaled don't count."""
-        cut = self.structure.cut if isinstance(runner, SuffixTrainer) else self._stages
-        return needs_weights(self.structure.backbone) and way.kept(cut)
+        return way.plan.pretrained and way.plan.kept(self._cut_of(runner))
+
+    def _cut_of(self, runner: HeadStack | SuffixTrainer) -> int:
+        """The cut whose output a runner trains on."""
+        return self.structure.cut if isinstance(runner, SuffixTrainer) else self._stages
 
     def _score(self, runners: list[HeadStack | SuffixTrainer]) -> dict[int, tuple[float, torch.Tensor]]:
         split = self.splits.valid
@@ -318,13 +322,13 @@ class LaneGroup:
     def _place(self, lane: Lane, phase: Phase, resume: LaneState | None) -> None:
         """Puts a lane where `phase` trains it: into the stack of its head's shape, or beside it with its own stages."""
         done = max(len(lane.curve) + 1 - phase.first, 0)
-        shape = HeadShape.of(lane.config, self._backbone.widths[-1], self.objective.outputs)
+        shape = HeadShape.of(lane.spec, self._backbone.widths[-1], self.objective.outputs)
         if phase.cut == self._stages:
             if resume is not None:
                 resume.restore(lane.head, lane.optimizer, {})
             new = HeadStack(shape, self.prefixes.device, self._stages, self.prefixes.numerics, loss=self.objective.loss)
             stack = self._stacks.setdefault(shape, new)
-            place = stacked(lane.key, lane.config, phase, self._batches, seed=lane.seed, done=done)
+            place = stacked(lane.key, lane.spec, phase, self._batches, seed=lane.seed, done=done)
             stack.add(place, lane.head, lane.optimizer)
             return
         if (stack_before := self._stacks.get(shape)) is not None and lane.key in stack_before.keys:
@@ -334,7 +338,7 @@ class LaneGroup:
                 del self._stacks[shape]
         suffix = SuffixTrainer(
             lane.key,
-            lane.config,
+            lane.spec,
             self._backbone,
             lane.head,
             phase,

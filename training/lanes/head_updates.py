@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from search_spaces import Config
-
-from .optimisation import fused_adamw, fused_sgd, momentum_of
+from ..models.spec import ADAMW, OptimizerSpec
+from .optimisation import fused_adamw, fused_sgd
 
 # Numbers of one array that are updated at a time: the update goes over them a dozen times, so they had better stay in
 # a core's cache.
@@ -31,16 +30,16 @@ class StackedUpdate:
     def __init__(
         self,
         optimizer: str,
-        configs: Sequence[Config],
+        specs: Sequence[OptimizerSpec],
         rates: NDArray[np.float64],
         taken: NDArray[np.int64],
         device: torch.device,
     ) -> None:
-        self._adam = optimizer == "adamw"
-        self._configs = configs
+        self._adam = optimizer == ADAMW
+        self._specs = specs
         self._plain_rates = rates
         self._steps = torch.tensor(taken + 1.0, dtype=torch.float32, device=device)
-        decays = np.array([float(config.get("weight_decay", 0.0)) for config in configs])
+        decays = np.array([spec.weight_decay for spec in specs])
 
         def per_head(values: NDArray[np.float64]) -> torch.Tensor:
             """(batches, K) -> (batches, K, 1, 1)."""
@@ -50,17 +49,17 @@ class StackedUpdate:
         if self._adam:
             self._decays = per_head(1 - rates * decays)
             # Heads that have taken equally many steps, side by side.
-            ends = [*(np.flatnonzero(np.diff(taken[0])) + 1).tolist(), len(configs)]
+            ends = [*(np.flatnonzero(np.diff(taken[0])) + 1).tolist(), len(specs)]
             self._alike = list(zip([0, *ends[:-1]], ends, strict=True))
             self._directions: dict[tuple[int, ...], torch.Tensor] = {}
         else:
             self._decays = per_head(np.broadcast_to(decays, rates.shape))
-            self._momenta = per_head(np.array([[momentum_of(config) for config in configs]]))[0]
+            self._momenta = per_head(np.array([[spec.momentum for spec in specs]]))[0]
 
     @staticmethod
     def moment_names(optimizer: str) -> tuple[str, ...]:
         """As `torch.optim` calls them in its state."""
-        return ("exp_avg", "exp_avg_sq") if optimizer == "adamw" else ("momentum_buffer",)
+        return ("exp_avg", "exp_avg_sq") if optimizer == ADAMW else ("momentum_buffer",)
 
     def __call__(
         self, number: int, parameter: torch.Tensor, moments: Sequence[torch.Tensor], gradient: torch.Tensor
@@ -82,15 +81,14 @@ class StackedUpdate:
         self, number: int, parameter: torch.Tensor, moments: Sequence[torch.Tensor], gradient: torch.Tensor
     ) -> None:
         """The same by torch's fused updates, on CPU and GPU one pass over everything."""
-        for place, config in enumerate(self._configs):
-            rate = float(self._plain_rates[number, place])
-            decay = float(config.get("weight_decay", 0.0))
+        for place, spec in enumerate(self._specs):
+            rate, decay = float(self._plain_rates[number, place]), spec.weight_decay
             mine = [[values[place]] for values in (parameter, gradient, *moments)]
             if self._adam:
                 mine.append([self._steps[number, place]])
                 fused_adamw(*mine, rate=rate, decay=decay)
             else:
-                fused_sgd(*mine, rate=rate, decay=decay, momentum=momentum_of(config))
+                fused_sgd(*mine, rate=rate, decay=decay, momentum=spec.momentum)
 
     def _update(
         self,

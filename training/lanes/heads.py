@@ -16,13 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from search_spaces import Config
-
 from ..frozen.source import Batch
 from ..machine.seeds import number_of
-from ..models.classifier import Head, hidden_widths
+from ..models.classifier import Head
 from ..models.numerics import Numerics
-from ..models.structure import Phase
+from ..models.spec import ADAMW, HeadSpec, OptimizerSpec, Phase, Spec
 from ..scoring.objectives import CrossEntropy, Loss
 from .head_updates import LARGE, StackedUpdate
 from .optimisation import schedule
@@ -41,8 +39,8 @@ class HeadShape:
     optimizer: str
 
     @staticmethod
-    def of(config: Config, width: int, outputs: int) -> HeadShape:
-        return HeadShape(width, hidden_widths(config), outputs, str(config.get("optimizer", "adamw")))
+    def of(spec: Spec, width: int, outputs: int) -> HeadShape:
+        return HeadShape(width, spec.head.hidden, outputs, spec.optimizer.name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +48,8 @@ class StackedHead:
     """One head's place in a stack. `steps` it has taken, of `phase_steps`; `rate` is the peak of its learning rate."""
 
     key: int
-    config: Config
+    head: HeadSpec
+    optimizer: OptimizerSpec
     seed: int
     rate: float
     phase_steps: int
@@ -67,7 +66,7 @@ class StackedHead:
     @property
     def threshold(self) -> int:
         """Of 16 random bits as a signed number, those below it are dropped."""
-        return round(float(self.config.get("dropout", 0.0)) * _LEVELS) - _LEVELS // 2
+        return round(self.head.dropout * _LEVELS) - _LEVELS // 2
 
     @property
     def scale(self) -> float:
@@ -162,7 +161,7 @@ class HeadStack:
                 parameter.copy_(values[place])
             if steps := self._heads[place].steps:
                 state = {name: moment[place].clone() for name, moment in zip(self._names, moments, strict=True)}
-                if self.shape.optimizer == "adamw":
+                if self.shape.optimizer == ADAMW:
                     state["step"] = torch.tensor(float(steps), device=self._device)
                 optimizer.state[parameter] = state
 
@@ -182,9 +181,9 @@ class HeadStack:
         heads, batches = self._heads, len(order)
         taken = np.array([[head.steps + number for head in heads] for number in range(batches)])
         rates = np.stack([head.rates(batches) for head in heads], 1)
-        configs = [head.config for head in heads]
-        self._update = StackedUpdate(self.shape.optimizer, configs, rates, taken, self._device)
-        self._loss_of_all = self._loss.stacked(configs, self._device)
+        optimizers = [head.optimizer for head in heads]
+        self._update = StackedUpdate(self.shape.optimizer, optimizers, rates, taken, self._device)
+        self._loss_of_all = self._loss.stacked([head.head.label_smoothing for head in heads], self._device)
         dropouts = [(head.seed, head.threshold, head.scale) for head in heads]
         self._alike = _runs(dropouts) if self._dtype == torch.float32 else _singles(dropouts)
         self._scales = self._column([head.scale for head in heads])[:, None]
@@ -297,10 +296,10 @@ class HeadStack:
         return product
 
 
-def stacked(key: int, config: Config, phase: Phase, batches: int, *, seed: int, done: int) -> StackedHead:
+def stacked(key: int, spec: Spec, phase: Phase, batches: int, *, seed: int, done: int) -> StackedHead:
     """A head for a stack; `done` epochs of `phase`, of `batches` batches each, are over."""
-    rate = float(config["learning_rate"]) * phase.rate_factor
-    return StackedHead(key, config, seed, rate, phase.epochs * batches, done * batches)
+    rate = spec.optimizer.learning_rate * phase.rate_factor
+    return StackedHead(key, spec.head, spec.optimizer, seed, rate, phase.epochs * batches, done * batches)
 
 
 def _singles(values: Sequence[tuple[int, int, float]]) -> list[tuple[int, int, tuple[int, int, float]]]:

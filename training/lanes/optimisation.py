@@ -9,32 +9,26 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from search_spaces import Config, InputError
+from ..models.spec import SGD, OptimizerSpec
 
-MOMENTUM = 0.9
 ADAM_BETAS = (0.9, 0.999)
 ADAM_EPSILON = 1e-8
 WARM_UP_SHARE = 0.1
 _MOMENTUM = "momentum_buffer"
 
 
-def make_optimizer(config: Config, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+def make_optimizer(spec: OptimizerSpec, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     """SGD with Nesterov momentum, or AdamW. Biases and normalisation (vectors) have no weight decay."""
     trained = [parameter for parameter in parameters if parameter.requires_grad]
-    decay = float(config.get("weight_decay", 0.0))
     groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": decay},
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": spec.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    rate = float(config["learning_rate"])
-    name = config.get("optimizer", "adamw")
-    if name == "sgd":
-        momentum = momentum_of(config)
+    rate, momentum = spec.learning_rate, spec.momentum
+    if spec.name == SGD:
         return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=momentum > 0, fused=True)
-    if name == "adamw":
-        return torch.optim.AdamW(groups, lr=rate, betas=ADAM_BETAS, eps=ADAM_EPSILON, fused=True)
-    raise InputError(f"unknown optimizer {name!r}: sgd or adamw")
+    return torch.optim.AdamW(groups, lr=rate, betas=ADAM_BETAS, eps=ADAM_EPSILON, fused=True)
 
 
 class Update:
@@ -127,10 +121,6 @@ def fused_sgd(
         maximize=False,
         is_first_step=False,
     )
-
-
-def momentum_of(config: Config) -> float:
-    return float(config.get("momentum", MOMENTUM))
 
 
 def schedule(step: int, steps: int) -> float:

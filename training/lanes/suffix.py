@@ -8,8 +8,6 @@ from dataclasses import replace
 
 import torch
 
-from search_spaces import Config
-
 from ..frozen.source import Batch
 from ..machine.seeds import number_of
 from ..models.backbones import Backbone
@@ -18,18 +16,18 @@ from ..models.backbones.quick import quickened
 from ..models.backbones.texts import begin_anew
 from ..models.classifier import Classifier, Head
 from ..models.numerics import Numerics
-from ..models.structure import Phase, from_scratch
+from ..models.spec import Phase, Spec
 from ..scoring.objectives import Loss
 from .optimisation import Update, make_optimizer, schedule
 
 
 class SuffixTrainer:
-    """Trains the stages from `phase.cut` on, and a head, of one config."""
+    """Trains the stages from `phase.cut` on, and a head, of one lane."""
 
     def __init__(
         self,
         key: int,
-        config: Config,
+        spec: Spec,
         backbone: Backbone,
         head: Head,
         phase: Phase,
@@ -43,8 +41,8 @@ class SuffixTrainer:
     ) -> None:
         """`backbone` is shared and stays as it is; `head` is trained on. `done` epochs of the phase are behind it."""
         self.keys = [key]
-        self._config = config
         self._loss = loss
+        self._smoothing = spec.head.label_smoothing
         self._phase = phase
         self._batches = batches
         self._seed = seed
@@ -52,7 +50,7 @@ class SuffixTrainer:
         self._numerics = numerics
         self._device = device
         own = [copy.deepcopy(stage) for stage in backbone.stages[phase.cut :]]
-        if from_scratch(config):
+        if spec.backbone.from_scratch:
             with torch.random.fork_rng([device] if device.type == "cuda" else []):
                 torch.manual_seed(number_of(seed, 0, 5))
                 for stage in own:
@@ -60,9 +58,9 @@ class SuffixTrainer:
         if numerics.channels_last and device.type == "cpu":
             chains = chains_of(backbone)[phase.cut :]
             own = [quickened(stage, mine) for stage, mine in zip(own, chains, strict=True)]
-        self.model = Classifier(replace(backbone, stages=(*backbone.stages[: phase.cut], *own)), config, head)
-        self.optimizer = make_optimizer(config, self.model.freeze(phase.cut))
-        self._rate = float(config["learning_rate"]) * phase.rate_factor
+        self.model = Classifier(replace(backbone, stages=(*backbone.stages[: phase.cut], *own)), spec, head)
+        self.optimizer = make_optimizer(spec.optimizer, self.model.freeze(phase.cut))
+        self._rate = spec.optimizer.learning_rate * phase.rate_factor
         self._random = self._random_state(number_of(seed, 0, 3))
 
     def begin(self, tick: int, order: Sequence[torch.Tensor]) -> None:
@@ -81,7 +79,7 @@ class SuffixTrainer:
         activations = batch.at(self._phase.cut)
         with self._numerics.autocast(self._device):
             features = self.model.suffix(activations, self._phase.cut)
-        loss = self._loss.mean(self.model.head(features), batch.labels, self._config)
+        loss = self._loss.mean(self.model.head(features), batch.labels, self._smoothing)
         loss.backward()  # type: ignore[no-untyped-call]
         self._update()
         self._losses += loss.detach() * len(batch)

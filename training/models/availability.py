@@ -8,9 +8,8 @@ from pathlib import Path
 
 from search_spaces import Choice, InputError, Task, Value
 
+from .spec import BACKBONE
 from .weights import available, load_backbone
-
-_BACKBONE = "backbone"
 
 
 @dataclass(frozen=True)
@@ -34,11 +33,11 @@ def runnable(task: Task, fixed: Mapping[str, Value], *, weights_dir: Path | None
     """
     space = task.space.fix(fixed)
     notes: list[str] = []
-    dimension = space.dimensions.get(_BACKBONE)
-    if _BACKBONE in fixed:
+    dimension = space.dimensions.get(BACKBONE)
+    if BACKBONE in fixed:
         # Fetched and read now: what is wrong with them is said before anything is written.
         download = True
-        load_backbone(str(fixed[_BACKBONE]), weights_dir=weights_dir, download=True)
+        load_backbone(str(fixed[BACKBONE]), weights_dir=weights_dir, download=True)
     if isinstance(dimension, Choice) and not download:
         here = [name for name in dimension.options if available(str(name), weights_dir)]
         missing = [str(name) for name in dimension.options if name not in here]
@@ -51,7 +50,7 @@ def runnable(task: Task, fixed: Mapping[str, Value], *, weights_dir: Path | None
             notes.append(
                 f"left out, no weights available locally: {', '.join(missing)} (--download-weights fetches them)"
             )
-            space = space.replace(**{_BACKBONE: Choice(*here)})
+            space = space.replace(**{BACKBONE: Choice(*here)})
     recipe, changes = space.adapt(task.recipe)
     recipe_note = f"recipe with {', '.join(changes)}" if changes else "recipe"
     if changes:

@@ -7,29 +7,19 @@ from typing import cast
 import torch
 from torch import nn
 
-from search_spaces import Config
-
 from ..data.batches import as_input, to_floats
-from ..data.inputs import resolution_of
 from .backbones.backbone import Backbone, freeze
-from .structure import from_scratch
-
-
-def hidden_widths(config: Config) -> tuple[int, ...]:
-    """The widths of the head's hidden layers: `head_layers` (1 unless said) of `head_width`; none where that is 0."""
-    width = int(config.get("head_width", 0))
-    return (width,) * int(config.get("head_layers", 1)) if width else ()
+from .spec import HeadSpec, Spec
 
 
 class Head(nn.Module):
     """The new classifier: pooled features (N, width) -> dropout -> [hidden layers] -> (N, outputs)."""
 
-    def __init__(self, width: int, outputs: int, config: Config) -> None:
+    def __init__(self, width: int, outputs: int, spec: HeadSpec) -> None:
         super().__init__()
-        dropout = float(config.get("dropout", 0.0))
-        layers: list[nn.Module] = [nn.Dropout(dropout)]
-        for hidden in hidden_widths(config):
-            layers += [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout)]
+        layers: list[nn.Module] = [nn.Dropout(spec.dropout)]
+        for hidden in spec.hidden:
+            layers += [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(spec.dropout)]
             width = hidden
         self.layers = nn.Sequential(*layers, nn.Linear(width, outputs))
 
@@ -40,15 +30,15 @@ class Head(nn.Module):
 class Classifier(nn.Module):
     """What the first stage takes, normalised images (N, C, R, R) for one, -> logits (N, classes) or a number (N, 1)."""
 
-    def __init__(self, backbone: Backbone, config: Config, head: Head) -> None:
+    def __init__(self, backbone: Backbone, spec: Spec, head: Head) -> None:
         super().__init__()
         self.stages = nn.ModuleList(backbone.stages)
         self.pool = backbone.pool
-        self.keeps_statistics = config.get("batch_norm", "pretrained") == "pretrained" and not from_scratch(config)
+        self.keeps_statistics = spec.schedule.keeps_statistics
         self.head = head
         self.offset = 0.0
         """Of numbers that were learned as differences from it: see `Splits`."""
-        self.resolution = resolution_of(config)
+        self.resolution = spec.input.resolution
         self.takes_images = backbone.preprocessing is not None
         if backbone.preprocessing is not None:
             for name, values in (("mean", backbone.preprocessing.mean), ("std", backbone.preprocessing.std)):
@@ -93,7 +83,7 @@ class Classifier(nn.Module):
     def freeze(self, cut: int) -> list[nn.Parameter]:
         """Freezes the first `cut` stages and returns what is trained.
 
-        Where the config says so, batch-norm keeps its pretrained statistics in the unfrozen stages too
+        Where the spec says so, batch-norm keeps its pretrained statistics in the unfrozen stages too
         (docs/decisions/0005).
         """
         self.train()

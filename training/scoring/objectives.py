@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from search_spaces import Config, InputError, is_numeric, positive_class
+from search_spaces import InputError, is_numeric, positive_class
 
 from .intervals import Estimate, accuracy, grouped_accuracy, resampled, wilson
 
@@ -29,11 +29,11 @@ class Loss(Protocol):
     def each(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """(..., n): of every example, as it is reported for the validation split."""
 
-    def mean(self, outputs: Tensor, labels: Tensor, config: Config) -> Tensor:
-        """What a config trains on, to be differentiated; outputs (n, out)."""
+    def mean(self, outputs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+        """What is trained on, to be differentiated; outputs (n, out). `smoothing` is that of labels of classes."""
 
-    def stacked(self, configs: Sequence[Config], device: torch.device) -> StackedLoss:
-        """What several configs train on, with the gradient written out."""
+    def stacked(self, smoothings: Sequence[float], device: torch.device) -> StackedLoss:
+        """The same for several models, each with its own smoothing, and with the gradient written out."""
 
 
 class Metric(Protocol):
@@ -59,7 +59,7 @@ class Metric(Protocol):
 
 @dataclass(frozen=True)
 class CrossEntropy:
-    """In nats, with the config's label smoothing where it is trained on."""
+    """In nats, with label smoothing where it is trained on."""
 
     classes: int
 
@@ -67,14 +67,12 @@ class CrossEntropy:
         wide = labels.expand(outputs.shape[:-1])
         return F.cross_entropy(outputs.flatten(0, -2), wide.flatten(), reduction="none").view(wide.shape)
 
-    def mean(self, outputs: Tensor, labels: Tensor, config: Config) -> Tensor:
-        return F.cross_entropy(outputs, labels, label_smoothing=float(config.get("label_smoothing", 0.0)))
+    def mean(self, outputs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+        return F.cross_entropy(outputs, labels, label_smoothing=smoothing)
 
-    def stacked(self, configs: Sequence[Config], device: torch.device) -> StackedLoss:
+    def stacked(self, smoothings: Sequence[float], device: torch.device) -> StackedLoss:
         one_hot = torch.eye(self.classes, device=device)
-        smoothing = torch.tensor(
-            [float(config.get("label_smoothing", 0.0)) for config in configs], dtype=torch.float32, device=device
-        )[:, None]
+        smoothing = torch.tensor(smoothings, dtype=torch.float32, device=device)[:, None]
         floor, peak = smoothing / self.classes, 1 - smoothing
 
         def loss(outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,10 +93,10 @@ class SquaredError:
     def each(self, outputs: Tensor, labels: Tensor) -> Tensor:
         return (outputs.squeeze(-1) - self._learned(labels)).square()
 
-    def mean(self, outputs: Tensor, labels: Tensor, config: Config) -> Tensor:
+    def mean(self, outputs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
         return self.each(outputs, labels).mean()
 
-    def stacked(self, configs: Sequence[Config], device: torch.device) -> StackedLoss:
+    def stacked(self, smoothings: Sequence[float], device: torch.device) -> StackedLoss:
         def loss(outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
             apart = outputs - self._learned(labels)[:, None, None]
             return apart.square().sum((0, 2)), apart.mul_(2 / len(labels))

@@ -123,7 +123,7 @@ def test_open_data_draws_where_no_folder_is_named(
     data = open_data(source, FRUIT)
     assert data.source == f"rendered (seed {named})"
     assert data.classes == FRUIT.classes
-    assert splits_for(data, FRUIT.recipe).train.inputs.shape == (12, 224, 224, 3)
+    assert splits_for(data, 224).train.inputs.shape == (12, 224, 224, 3)
     assert open_data(data.location, FRUIT) == data
 
 

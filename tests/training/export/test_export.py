@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_spaces import InputError
-from training import Checkpoint, Numerics, Split, fit, load_checkpoint
+from training import Checkpoint, Numerics, Split, fit, load_checkpoint, spec_of
 from training.data import Kind
 from training.data.batches import as_input, to_floats
 from training.export import export_int8
@@ -245,8 +245,8 @@ def untrained(name: str) -> tuple[Backbone, int]:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_can_be_exported(name: str, tmp_path: Path) -> None:
     backbone, side = untrained(name)
-    config = {"backbone": name, "resolution": side, "head_width": 8, "dropout": 0.5}
-    model = Classifier(backbone, config, Head(backbone.widths[-1], 4, config)).eval()
+    spec = spec_of({"backbone": name, "resolution": side, "head_width": 8, "dropout": 0.5, "learning_rate": 0.1})
+    model = Classifier(backbone, spec, Head(backbone.widths[-1], 4, spec.head)).eval()
     write_graph(model, Signature.of(Kind(), model_input(model)), tmp_path / "model.onnx")
     session = open_session(tmp_path / "model.onnx")
     assert [entry.shape for entry in session.get_inputs()] == [["batch", side, side, 3]]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from search_spaces import Config, InputError
-from training import EpochResult, FitResult, Numerics, Prefixes, State, Stop, fit, load_checkpoint
+from training import EpochResult, FitResult, Numerics, Prefixes, State, Stop, fit, load_checkpoint, resolve
 from training.machine.precision import PRECISIONS
 from training.models.classifier import Classifier, Head
 
@@ -63,7 +63,8 @@ HEAD_ONLY = {
 
 
 def toy_model(config: Config) -> Classifier:
-    return Classifier(toy_backbone(), config, Head(16, 3, config))
+    spec = resolve(TOY, config)
+    return Classifier(toy_backbone(), spec, Head(16, 3, spec.head))
 
 
 class Killed(Exception):

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from search_spaces import Config
 from training.lanes import head_updates
 from training.lanes.head_updates import StackedUpdate
 from training.lanes.optimisation import make_optimizer
+from training.models.spec import OptimizerSpec
 
-CONFIGS: list[Config] = [
-    {"learning_rate": 0.01, "weight_decay": 0.1, "momentum": 0.9},
-    {"learning_rate": 0.003, "weight_decay": 0.0, "momentum": 0.8},
-    {"learning_rate": 0.1, "weight_decay": 1e-3, "momentum": 0.95},
+SPECS = [
+    OptimizerSpec(learning_rate=0.01, weight_decay=0.1, momentum=0.9),
+    OptimizerSpec(learning_rate=0.003, weight_decay=0.0, momentum=0.8),
+    OptimizerSpec(learning_rate=0.1, weight_decay=1e-3, momentum=0.95),
 ]
 STEPS = 5
 
@@ -28,21 +30,21 @@ def test_each_head_moves_as_torch_would_move_it(
     monkeypatch.setattr(head_updates, "LARGE", 0 if way == "one by one" and len(shape) == 2 else 10**9)
     monkeypatch.setattr(head_updates, "_CHUNK", 1 if way == "in pieces" else 10**9)
     generator = torch.Generator().manual_seed(0)
-    start = torch.randn(len(CONFIGS), *shape, generator=generator)
-    gradients = torch.randn(STEPS, len(CONFIGS), *shape, generator=generator)
+    start = torch.randn(len(SPECS), *shape, generator=generator)
+    gradients = torch.randn(STEPS, len(SPECS), *shape, generator=generator)
     shares = np.linspace(1, 0.2, STEPS)
 
-    rates = np.array([[share * float(config["learning_rate"]) for config in CONFIGS] for share in shares])
-    taken = np.repeat(np.arange(STEPS)[:, None], len(CONFIGS), 1)
-    update = StackedUpdate(optimizer, CONFIGS, rates, taken, torch.device("cpu"))
+    rates = np.array([[share * spec.learning_rate for spec in SPECS] for share in shares])
+    taken = np.repeat(np.arange(STEPS)[:, None], len(SPECS), 1)
+    update = StackedUpdate(optimizer, SPECS, rates, taken, torch.device("cpu"))
     stack = start.clone()
     moments = [torch.zeros_like(stack) for _ in StackedUpdate.moment_names(optimizer)]
     for number in range(STEPS):
         update(number, stack, moments, gradients[number].clone())
 
-    for place, config in enumerate(CONFIGS):
+    for place, spec in enumerate(SPECS):
         parameter = torch.nn.Parameter(start[place].clone())
-        single = make_optimizer(config | {"optimizer": optimizer}, [parameter])
+        single = make_optimizer(replace(spec, name=optimizer), [parameter])
         for number in range(STEPS):
             single.param_groups[0]["lr"] = rates[number, place]
             parameter.grad = gradients[number, place].clone()

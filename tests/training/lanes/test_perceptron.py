@@ -66,23 +66,23 @@ def test_a_stacked_perceptron_takes_the_steps_of_torchs_modules() -> None:
     from training.lanes.heads import HeadShape, HeadStack, stacked
     from training.lanes.optimisation import make_optimizer
     from training.models.classifier import Head
-    from training.models.structure import Phase
+    from training.models.spec import Phase, spec_of
     from training.scoring.objectives import CrossEntropy
 
-    config = CONFIG | {"dropout": 0.0, "optimizer": "sgd", "momentum": 0.9}
+    spec = spec_of(CONFIG | {"dropout": 0.0, "optimizer": "sgd", "momentum": 0.9})
     phase = Phase(1, 1, 1, 1.0)
     torch.manual_seed(0)
-    head = Head(784, 3, config)
-    stack = HeadStack(HeadShape.of(config, 784, 3), torch.device("cpu"), 1)
-    optimizer = make_optimizer(config, head.parameters())
-    place = stacked(0, config, phase, 4, seed=0, done=0)
+    head = Head(784, 3, spec.head)
+    stack = HeadStack(HeadShape.of(spec, 784, 3), torch.device("cpu"), 1)
+    optimizer = make_optimizer(spec.optimizer, head.parameters())
+    place = stacked(0, spec, phase, 4, seed=0, done=0)
     stack.add(place, head, optimizer)
     order = [torch.arange(8)] * 4
     stack.begin(1, order)
     for number in range(4):
         features, labels = torch.randn(8, 784), torch.randint(0, 3, (8,))
         stack.train(number, features, labels)
-        loss = CrossEntropy(3).mean(head(features), labels, config)
+        loss = CrossEntropy(3).mean(head(features), labels, spec.head.label_smoothing)
         optimizer.param_groups[0]["lr"] = optimizer.param_groups[1]["lr"] = float(place.rates(4)[number])
         optimizer.zero_grad()
         loss.backward()

@@ -21,7 +21,7 @@ from training import (
     fit_lanes,
     load_checkpoint,
     open_data,
-    structure_of,
+    spec_of,
 )
 from training.export.evaluate import predict
 from training.frozen.source import training_pass
@@ -51,7 +51,7 @@ def test_a_searched_rate_finds_the_formula_and_the_recipes_does_not() -> None:
 def test_it_takes_the_steps_of_torchs_plain_sgd() -> None:
     data, config, seed = splits(), BONUS.recipe | {"learning_rate": 0.05}, 3
     assert data.fitted is not None
-    group = LaneGroup(BONUS, data, structure_of(config, 1), epochs=1, seed=seed, prefixes=Prefixes())
+    group = LaneGroup(BONUS, data, spec_of(config).structure(1), epochs=1, seed=seed, prefixes=Prefixes())
     group.add(0, config, seed=seed)
     linear = nn.Linear(3, 1)
     linear.load_state_dict({"weight": (theirs := group.model(0).head.layers[-1]).weight, "bias": theirs.bias})

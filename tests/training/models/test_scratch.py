@@ -23,11 +23,11 @@ from training import (
     load_checkpoint,
     load_lane,
     save_lane,
-    structure_of,
+    spec_of,
+    structure_part,
 )
 from training.lanes.results import EpochResult
 from training.models.backbones import build, scratch
-from training.models.structure import backbone_of, phases_of, structure_part
 
 from ..lanes.test_perceptron import grey_splits
 
@@ -38,7 +38,7 @@ TASK: Task = replace(FASHION_CNN, classes=("low", "middle", "high"))
 @given(st.integers(1, 3), st.sampled_from([16, 32, 64]), st.sampled_from([3, 5]), st.sampled_from(["batch", "none"]))
 def test_a_name_says_the_whole_shape(blocks: int, channels: int, kernel: int, norm: str) -> None:
     config = CONFIG | {"conv_blocks": blocks, "conv_channels": channels, "conv_kernel": kernel, "conv_norm": norm}
-    shape = scratch.shape_of(backbone_of(config))
+    shape = scratch.shape_of(spec_of(config).backbone.name)
     assert shape == scratch.Shape((1, 28, 28), blocks, channels, kernel, norm == "batch")
     assert structure_part(config).items() >= {"conv_blocks": blocks, "conv_kernel": kernel}.items()
 
@@ -50,7 +50,7 @@ def test_what_is_no_network_has_no_shape() -> None:
 
 @pytest.mark.parametrize("blocks", [1, 2, 3])
 def test_features_are_as_wide_as_the_backbone_says(blocks: int) -> None:
-    backbone = build(backbone_of(CONFIG | {"conv_blocks": blocks, "conv_norm": "batch"}))
+    backbone = build(spec_of(CONFIG | {"conv_blocks": blocks, "conv_norm": "batch"}).backbone.name)
     seen = torch.rand(2, 1, 28, 28)
     for stage in backbone.stages:
         seen = stage(seen)
@@ -59,11 +59,11 @@ def test_features_are_as_wide_as_the_backbone_says(blocks: int) -> None:
 
 
 def test_all_of_it_trains_from_the_first_epoch() -> None:
-    structure = structure_of(CONFIG, 2)
-    assert structure.cut == 0
-    (phase,) = phases_of(CONFIG, structure, 2, 5)
+    assert spec_of(CONFIG).structure(2).cut == 0
+    (phase,) = spec_of(CONFIG).phases(2, 5)
     assert (phase.first, phase.epochs, phase.cut, phase.rate_factor) == (1, 5, 0, 1.0)
-    assert load_backbone(backbone_of(CONFIG)).weights_digest == load_backbone(backbone_of(CONFIG)).weights_digest
+    name = spec_of(CONFIG).backbone.name
+    assert load_backbone(name).weights_digest == load_backbone(name).weights_digest
 
 
 def test_a_seed_decides_the_weights_it_begins_with() -> None:
@@ -110,7 +110,8 @@ def test_a_lane_that_was_put_aside_goes_on_where_it_was(tmp_path: Path, channels
     config |= {"momentum": 0.9} if optimizer == "sgd" else {}
 
     def group(tick: int) -> LaneGroup:
-        return LaneGroup(TASK, grey_splits(), structure_of(config, 1), epochs=3, seed=0, prefixes=prefixes, tick=tick)
+        structure = spec_of(config).structure(1)
+        return LaneGroup(TASK, grey_splits(), structure, epochs=3, seed=0, prefixes=prefixes, tick=tick)
 
     undisturbed, later = group(0), group(1)
     undisturbed.add(0, config, seed=0)

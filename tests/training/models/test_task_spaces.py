@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from search_spaces import TASKS, Choice, Task
+from training import resolve
 from training.models.backbones import check_name
-from training.models.structure import phases_of, structure_of
 
 READ = {
     "backbone",
@@ -47,6 +47,6 @@ def test_every_backbone_is_known(task: Task) -> None:
 
 @pytest.mark.parametrize("task", pretrained, ids=lambda task: task.name)
 def test_the_recipe_has_a_structure_and_phases(task: Task) -> None:
-    structure = structure_of(task.recipe, 5)
-    assert structure.backbone == task.recipe["backbone"]
-    assert sum(phase.epochs for phase in phases_of(task.recipe, structure, 5, 8)) == 8
+    spec = resolve(task, task.recipe)
+    assert spec.structure(5).backbone == task.recipe["backbone"]
+    assert sum(phase.epochs for phase in spec.phases(5, 8)) == 8

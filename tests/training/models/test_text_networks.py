@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from search_spaces import Config
 from training.data.texts import BYTES, encode_texts
 from training.models.backbones import build
 from training.models.backbones.ngrams import BASE, MIX, PRIME, WALK, FirstWords, Ngrams
 from training.models.backbones.texts import Bag, BagShape, Encoder, EncoderShape, begin_anew, name_of, parts, shape_of
 from training.models.classifier import Head
+from training.models.spec import HeadSpec
 
 TEXTS = (
     "",
@@ -139,7 +139,7 @@ def test_a_gradient_of_a_text_without_words_is_a_number() -> None:
 def test_onnx_takes_bytes_and_answers_as_torch_does(tmp_path: Path, shape: BagShape | EncoderShape, size: int) -> None:
     runtime = pytest.importorskip("onnxruntime")
     taken = parts(shape)
-    model = nn.Sequential(*taken.stages, Head(shape.width, 2, {"head_width": 8})).eval().requires_grad_(False)
+    model = nn.Sequential(*taken.stages, Head(shape.width, 2, HeadSpec(width=8))).eval().requires_grad_(False)
     begin_anew(model[1])
     example, file = torch.zeros(2, BYTES, dtype=torch.uint8), str(tmp_path / "model.onnx")
     axes = {"texts": {0: "batch"}, "logits": {0: "batch"}}
@@ -165,32 +165,26 @@ def test_onnx_takes_bytes_and_answers_as_torch_does(tmp_path: Path, shape: BagSh
 
 @given(st.integers(0, 2), st.sampled_from([0, 3, 4, 5]), st.sampled_from([4096, 65_536]), st.sampled_from([8, 64]))
 def test_a_bags_name_says_its_shape(words: int, characters: int, buckets: int, width: int) -> None:
-    config: Config = {
-        "ngram_words": words,
-        "ngram_chars": characters,
-        "buckets": buckets,
-        "embedding_width": width,
-    }
     expected = BagShape(320, words or (characters == 0), characters, buckets, width)
-    assert shape_of(name_of("bag:320", config)) == expected
+    assert shape_of(name_of(BagShape(320, words, characters, buckets, width))) == expected
 
 
 @given(st.sampled_from([1, 2]), st.sampled_from([4096, 65_536]), st.sampled_from([8, 64]))
 def test_an_encoders_name_says_its_shape(layers: int, buckets: int, width: int) -> None:
-    config: Config = {"encoder_layers": layers, "buckets": buckets, "embedding_width": width}
-    assert shape_of(name_of("encoder:320", config)) == EncoderShape(320, buckets, width, layers)
+    shape = EncoderShape(320, buckets, width, layers)
+    assert shape_of(name_of(shape)) == shape
 
 
 def test_a_plain_name_is_the_plain_shape() -> None:
     for name, shape in (("bag:320", BagShape(320)), ("encoder:320", EncoderShape(320))):
-        assert shape_of(name) == shape_of(name_of(name, {})) == shape
+        assert shape_of(name) == shape_of(name_of(shape)) == shape
     for name in ("bag:", "bag:320:w0c0b16e8", "bag:320:w1c2b16e8", "encoder:320:b16e10l1", "encoder:8", "cnn:1x28x28"):
         assert shape_of(name) is None
 
 
 @pytest.mark.parametrize("shape", [BagShape(320, 2, 5, 4096, 8), EncoderShape(320, 4096, 8, 1)])
 def test_weights_begin_the_same_everywhere_and_anew_by_seed(shape: BagShape | EncoderShape) -> None:
-    name = name_of("bag:320", {}) if isinstance(shape, BagShape) else name_of("encoder:320", {})
+    name = name_of(shape)
     torch.manual_seed(0)
     first = build(name)
     torch.manual_seed(1)

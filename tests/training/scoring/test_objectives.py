@@ -24,7 +24,7 @@ from training.scoring.objectives import (
 )
 
 CPU = torch.device("cpu")
-CONFIGS = [{"label_smoothing": 0.0}, {"label_smoothing": 0.15}, {}]
+SMOOTHINGS = [0.0, 0.15, 0.5]
 labels_and_answers = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=40)
 numbers = st.lists(st.tuples(st.floats(-50, 50), st.floats(-50, 50)), min_size=3, max_size=40)
 
@@ -36,11 +36,11 @@ def labels_for(loss: Loss, n: int) -> Tensor:
 @pytest.mark.parametrize(("loss", "outputs"), [(CrossEntropy(3), 3), (SquaredError(), 1)])
 def test_a_stack_has_the_losses_and_gradients_that_autograd_has(loss: Loss, outputs: int) -> None:
     torch.manual_seed(0)
-    together, labels = torch.randn(7, len(CONFIGS), outputs), labels_for(loss, 7)
-    losses, gradient = loss.stacked(CONFIGS, CPU)(together.clone(), labels)
-    for place, config in enumerate(CONFIGS):
+    together, labels = torch.randn(7, len(SMOOTHINGS), outputs), labels_for(loss, 7)
+    losses, gradient = loss.stacked(SMOOTHINGS, CPU)(together.clone(), labels)
+    for place, smoothing in enumerate(SMOOTHINGS):
         mine = together[:, place].clone().requires_grad_()
-        mean = loss.mean(mine, labels, config)
+        mean = loss.mean(mine, labels, smoothing)
         mean.backward()  # type: ignore[no-untyped-call]
         assert mine.grad is not None
         torch.testing.assert_close(gradient[:, place], mine.grad)
@@ -54,7 +54,7 @@ def test_what_is_reported_of_each_is_the_loss_without_smoothing(loss: Loss, outp
     each = loss.each(together, labels)
     assert each.shape == (2, 9)
     for mine, expected in zip(each, together, strict=True):
-        torch.testing.assert_close(mine.mean(), loss.mean(expected, labels, {}))
+        torch.testing.assert_close(mine.mean(), loss.mean(expected, labels, 0.0))
 
 
 @given(labels_and_answers)

@@ -38,7 +38,8 @@ _LEFTOVER = re.compile(rf"\.({re.escape(KEY_FILE)}|{_SEGMENT.pattern})\.\w+")
 class BlockKey:
     """Everything besides the image that decides a row.
 
-    `weights` is their digest; `precision` names type and memory layout, as in "bf16, channels_last".
+    `weights` is their digest; `precision` names type, memory layout and device, as in "bf16, channels_last, cpu".
+    `torch` is its version, `kernels` the revision of our own operators: another one may round in another way.
     """
 
     backbone: str
@@ -48,6 +49,8 @@ class BlockKey:
     view: int
     cut: int
     precision: str
+    torch: str
+    kernels: int
 
     @cached_property
     def digest(self) -> str:

@@ -7,13 +7,14 @@ import json
 import logging
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 
 import torch
+from cachetools import Cache, LRUCache
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -37,7 +38,8 @@ STAMP_SECONDS = 10.0
 PORTION_SECONDS = 10.0
 """What is computed for longer is written in portions: a process that is killed loses no more than this."""
 
-_LISTS = 128  # lists of images whose digest is remembered
+# Lists of images whose digest is remembered.
+_LISTS = 128
 
 _log = logging.getLogger("pomona")
 
@@ -60,7 +62,6 @@ class PrefixStore:
         self.disk_limit = limits.disk_limit(self.folder) if disk_limit is None else disk_limit
         self.memory_limit = limits.memory_limit() if memory_limit is None else memory_limit
         self._memory = _Memory(self.memory_limit)
-        self._lists = _Lists()
         self._stamped: dict[str, float] = {}
         self._told: set[str] = set()
 
@@ -85,10 +86,10 @@ class PrefixStore:
         """
         if not images:
             return _joined(_pieces(compute(())))
-        key = (block.digest, self._lists.digest(images))
+        images = tuple(images)
+        key = (block.digest, _list_digest(images))
         found = self._memory.get(key)
         if found is None:
-            images = tuple(images)
             rows = self._assembled(block, images) or self._computed(block, images, compute, to_disk(), check_stop)
             found = self._memory.keep(key, rows)
         self._stamp(block)
@@ -96,7 +97,8 @@ class PrefixStore:
 
     def has(self, block: BlockKey, images: Sequence[str]) -> bool:
         """Whether `rows` would compute nothing. Reads the lists of images, but no rows."""
-        if not images or self._memory.get((block.digest, self._lists.digest(images))) is not None:
+        images = tuple(images)
+        if not images or self._memory.get((block.digest, _list_digest(images))) is not None:
             return True
         return not missing(images, [*self._memory.of(block.digest), *self._segments(block, check_rows=False)])
 
@@ -241,61 +243,36 @@ class PrefixStore:
 
 
 class _Memory:
-    """Assembled rows by (block, list of images), the least recently used going first."""
+    """Assembled rows by (block, digest of the list of images); the least recently used go first. For many threads."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._kept: OrderedDict[tuple[str, str], Rows] = OrderedDict()
-        self._bytes = 0
+        self._kept: LRUCache[tuple[str, str], Rows] = LRUCache(limit, getsizeof=lambda rows: rows.rows.nbytes)
         self._lock = threading.Lock()
 
     def get(self, key: tuple[str, str]) -> Rows | None:
         with self._lock:
-            if (rows := self._kept.get(key)) is not None:
-                self._kept.move_to_end(key)
-            return rows
+            return self._kept.get(key)
 
     def keep(self, key: tuple[str, str], rows: Rows) -> Rows:
         """`rows`, or what another thread has kept in the meantime."""
-        with self._lock:
-            if (earlier := self._kept.get(key)) is not None:
-                return earlier
-            if rows.rows.nbytes <= self._limit:
-                self._kept[key] = rows
-                self._bytes += rows.rows.nbytes
-                while self._bytes > self._limit:
-                    self._bytes -= self._kept.popitem(last=False)[1].rows.nbytes
-            return rows
+        # What is larger than the limit is not kept.
+        with self._lock, suppress(ValueError):
+            return self._kept.setdefault(key, rows)
+        return rows
 
     def of(self, block: str) -> list[Rows]:
+        """All rows of a block. To look through them does not count as a use, hence the call of the base class."""
         with self._lock:
-            return [rows for key, rows in self._kept.items() if key[0] == block]
+            return [Cache.__getitem__(self._kept, key) for key in self._kept if key[0] == block]
 
     def clear(self) -> None:
         with self._lock:
             self._kept.clear()
-            self._bytes = 0
 
 
-class _Lists:
-    """Digests of lists of images. A tuple can't change, so the same one is read only once."""
-
-    def __init__(self) -> None:
-        self._known: OrderedDict[int, tuple[tuple[str, ...], str]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def digest(self, images: Sequence[str]) -> str:
-        # The tuple is kept, so that its id is not given to another.
-        known = self._known.get(id(images))
-        if known is not None:
-            return known[1]
-        digest = hashlib.sha256(json.dumps(list(images)).encode()).hexdigest()
-        if isinstance(images, tuple):
-            with self._lock:
-                self._known[id(images)] = (images, digest)
-                if len(self._known) > _LISTS:
-                    self._known.popitem(last=False)
-        return digest
+@lru_cache(maxsize=_LISTS)
+def _list_digest(images: tuple[str, ...]) -> str:
+    return hashlib.sha256(json.dumps(images).encode()).hexdigest()
 
 
 def _pieces(computed: Tensor | Iterable[Tensor]) -> Iterable[Tensor]:

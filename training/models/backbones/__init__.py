@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Protocol
 
 from torch import nn
 
-from search_spaces import Config, InputError
+from search_spaces import InputError
 
 from ...machine import vision
 from . import (
@@ -50,6 +51,7 @@ BACKBONES: Mapping[str, Callable[[Any], Parts]] = MappingProxyType(
 )
 TIMM = "timm:"
 NOTHING = "nothing learnt before"
+_IMAGES = re.compile(r":\d+x(\d+)x\d+")
 
 
 class Own(Protocol):
@@ -62,12 +64,18 @@ class Own(Protocol):
 
 
 class Family(Own, Protocol):
-    """Networks of one kind that begin with random weights. `FROZEN` of their first stages have nothing to train."""
+    """Networks of one kind that begin with random weights. `FROZEN` of their first stages have nothing to train.
+
+    Their shapes are dataclasses. A field that is searched names its dimension (`models/dimensions.py`).
+    """
 
     FROZEN: int
 
-    def name_of(self, backbone: str, config: Config, /) -> str:
-        """The backbone's name with everything that `config` says of its stages."""
+    def name_of(self, shape: Any, /) -> str:
+        """A name that says all of a shape: `shape_of` makes the shape of it again."""
+
+    def frozen_name(self, name: str, /) -> str:
+        """What of a name that `name_of` gave decides the stages that have nothing to train."""
 
 
 # By what their names begin with.
@@ -81,6 +89,18 @@ def family_of(name: str) -> Family | None:
     """The kind of network that begins with random weights and has this name; None where it is another backbone."""
     beginning, colon, _ = name.partition(":")
     return FAMILIES.get(beginning + colon)
+
+
+def image_side(name: str) -> int:
+    """The side in pixels of the images that a backbone is made for, where its name says so (`cnn:1x28x28`), else 0."""
+    named = _IMAGES.search(name)
+    return int(named[1]) if named else 0
+
+
+def frozen_name(name: str, cut: int) -> str:
+    """What of a backbone's name decides its first `cut` stages, as far as is known: all of it in most cases."""
+    family = family_of(name)
+    return family.frozen_name(name) if family is not None and cut <= family.FROZEN else name
 
 
 def build(name: str) -> Backbone:

@@ -10,8 +10,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from search_spaces import Config
-
+from ..dimensions import dimension
 from .backbone import AveragePool, Parts, Preprocessing
 
 RESIDUAL = "residual:"
@@ -28,8 +27,8 @@ class Shape:
     """
 
     image: tuple[int, int, int]
-    blocks: int = 1
-    width: int = 16
+    blocks: int = dimension("residual_blocks", int, 1)
+    width: int = dimension("residual_width", int, 16)
 
 
 class Residual(nn.Module):
@@ -63,11 +62,14 @@ def shape_of(name: str) -> Shape | None:
     return Shape(image) if found[4] is None else Shape(image, int(found[4]), int(found[5]))
 
 
-def name_of(backbone: str, config: Config) -> str:
-    """`backbone`, `residual:CxHxW`, with what `config` says of its blocks."""
-    plain = Shape((1, 1, 1))
-    blocks, width = (int(config.get(f"residual_{name}", getattr(plain, name))) for name in ("blocks", "width"))
-    return f"{backbone}:b{blocks}w{width}"
+def name_of(shape: Shape) -> str:
+    """What `shape_of` makes the shape of."""
+    return f"{RESIDUAL}{'x'.join(map(str, shape.image))}:b{shape.blocks}w{shape.width}"
+
+
+def frozen_name(name: str) -> str:
+    """All of `name`: every stage trains."""
+    return name
 
 
 def parts(shape: Shape) -> Parts:

@@ -8,13 +8,18 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from search_spaces import Config
+from search_spaces import Value
 
+from ..dimensions import dimension
 from .backbone import Parts, Preprocessing
 
 CNN = "cnn:"
 FROZEN = 0
 _NAME = re.compile(rf"{CNN}(\d+)x(\d+)x(\d+)(?::b(\d+)c(\d+)k(\d+)n([01]))?")
+
+
+def _is_batch_norm(value: Value) -> bool:
+    return value == "batch"
 
 
 @dataclass(frozen=True)
@@ -26,10 +31,10 @@ class Shape:
     """
 
     image: tuple[int, int, int]
-    blocks: int = 2
-    channels: int = 32
-    kernel: int = 3
-    norm: bool = True
+    blocks: int = dimension("conv_blocks", int, 2)
+    channels: int = dimension("conv_channels", int, 32)
+    kernel: int = dimension("conv_kernel", int, 3)
+    norm: bool = dimension("conv_norm", _is_batch_norm, True)
 
 
 def shape_of(name: str) -> Shape | None:
@@ -43,12 +48,15 @@ def shape_of(name: str) -> Shape | None:
     return Shape(image, int(found[4]), int(found[5]), int(found[6]), found[7] == "1")
 
 
-def name_of(backbone: str, config: Config) -> str:
-    """`backbone`, `cnn:CxHxW`, with what `config` says of its blocks."""
-    plain = Shape((1, 1, 1))
-    blocks, channels = int(config.get("conv_blocks", plain.blocks)), int(config.get("conv_channels", plain.channels))
-    kernel, norm = int(config.get("conv_kernel", plain.kernel)), config.get("conv_norm", "batch") == "batch"
-    return f"{backbone}:b{blocks}c{channels}k{kernel}n{int(norm)}"
+def name_of(shape: Shape) -> str:
+    """What `shape_of` makes the shape of."""
+    image = "x".join(map(str, shape.image))
+    return f"{CNN}{image}:b{shape.blocks}c{shape.channels}k{shape.kernel}n{int(shape.norm)}"
+
+
+def frozen_name(name: str) -> str:
+    """All of `name`: every stage trains."""
+    return name
 
 
 def parts(shape: Shape) -> Parts:

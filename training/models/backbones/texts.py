@@ -10,8 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from search_spaces import Config
-
+from ..dimensions import dimension
 from .backbone import Parts
 from .ngrams import SHORTEST, FirstWords, Ngrams
 
@@ -37,10 +36,10 @@ class BagShape:
     """
 
     length: int
-    words: int = 1
-    characters: int = 0
-    buckets: int = 16_384
-    width: int = 32
+    words: int = dimension("ngram_words", int, 1)
+    characters: int = dimension("ngram_chars", int, 0)
+    buckets: int = dimension("buckets", int, 16_384)
+    width: int = dimension("embedding_width", int, 32)
 
 
 @dataclass(frozen=True)
@@ -48,9 +47,9 @@ class EncoderShape:
     """The first words of texts of `length` bytes, hashed into `buckets`, through `layers` of `width` channels."""
 
     length: int
-    buckets: int = 16_384
-    width: int = 32
-    layers: int = 1
+    buckets: int = dimension("buckets", int, 16_384)
+    width: int = dimension("embedding_width", int, 32)
+    layers: int = dimension("encoder_layers", int, 1)
 
 
 Shape = BagShape | EncoderShape
@@ -69,23 +68,22 @@ def shape_of(name: str) -> Shape | None:
     return None
 
 
-def name_of(backbone: str, config: Config) -> str:
-    """`backbone`, `bag:L` or `encoder:L`, with what `config` says of its stages.
-
-    A bag of nothing becomes one of words.
-    """
-    if backbone.startswith(ENCODER):
-        encoder = EncoderShape(0)
-        buckets, width = _size(encoder, config)
-        return f"{backbone}:b{buckets}e{width}l{int(config.get('encoder_layers', encoder.layers))}"
-    bag = BagShape(0)
-    buckets, width = _size(bag, config)
-    words, characters = int(config.get("ngram_words", bag.words)), int(config.get("ngram_chars", bag.characters))
-    return f"{backbone}:w{words if words or characters else 1}c{characters}b{buckets}e{width}"
+def name_of(shape: Shape) -> str:
+    """What `shape_of` makes the shape of; a bag of nothing becomes one of words."""
+    if isinstance(shape, EncoderShape):
+        return f"{ENCODER}{shape.length}:b{shape.buckets}e{shape.width}l{shape.layers}"
+    words = shape.words if shape.words or shape.characters else 1
+    return f"{BAG}{shape.length}:w{words}c{shape.characters}b{shape.buckets}e{shape.width}"
 
 
-def _size(plain: Shape, config: Config) -> tuple[int, int]:
-    return int(config.get("buckets", plain.buckets)), int(config.get("embedding_width", plain.width))
+def frozen_name(name: str) -> str:
+    """What of `name` decides how texts become numbers: not the width of their embeddings, for one."""
+    match shape_of(name):
+        case BagShape(length, words, characters, buckets):
+            return f"{BAG}{length}:w{words}c{characters}b{buckets}"
+        case EncoderShape(length, buckets):
+            return f"{ENCODER}{length}:{WORDS}:b{buckets}"
+    return name
 
 
 def parts(shape: Shape) -> Parts:

@@ -1,0 +1,51 @@
+"""What benchmarks of speed train: configs and narrowed spaces, here because `bench` names no dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .dimensions import Choice, Config, Float, Value
+from .space import SearchSpace
+from .task import Task
+
+BACKBONE = "mobilenet_v2"
+DEPTHS = (0, 1, 2, 3)
+"""How many stages the configs of a search train."""
+ONLY_HEADS = ("unfrozen_stages=0",)
+LINEAR_HEADS = (*ONLY_HEADS, "batch_size=32", "augmentation=0", "optimizer=adamw", "head_width=0")
+NO_DROPOUT = ("dropout=0.0",)
+
+
+def fixed_values(task: Task, resolution: int, assignments: Sequence[str] = ()) -> Config:
+    """The dimensions that all configs share, from their values and further `dim=value`.
+
+    Raises:
+        InputError: a dimension is unknown or a value lies outside it.
+    """
+    fixed = task.space.parse([f"backbone={BACKBONE}", f"resolution={resolution}", *assignments])
+    task.space.fix(fixed)
+    return fixed
+
+
+def narrowed(space: SearchSpace) -> SearchSpace:
+    """`space` with rates at which a trial learns within a few epochs."""
+    return space.replace(learning_rate=Float(1e-3, 1e-2, log=True), fine_tune_rate=Float(0.01, 0.3, log=True))
+
+
+def at_depth(space: SearchSpace, depth: int) -> SearchSpace:
+    """`space` with `depth` stages that train."""
+    return space.replace(unfrozen_stages=Choice(depth))
+
+
+def plain_training(backbone: str, resolution: int, batch_size: int, unfrozen: Value) -> Config:
+    """SGD at one rate; batch-norm computes its statistics, as it does in torchvision's own training script."""
+    return {
+        "backbone": backbone,
+        "resolution": resolution,
+        "batch_size": batch_size,
+        "unfrozen_stages": unfrozen,
+        "batch_norm": "batch",
+        "optimizer": "sgd",
+        "learning_rate": 1e-3,
+        "weight_decay": 1e-4,
+    }
