@@ -122,9 +122,8 @@ def answers_for(path: Path, files: Sequence[Path], device: str = "auto") -> list
         raise InputError("an ONNX file is used on the CPU: leave --device out")
     try:
         model = onnx_predict.load(path)
-        answers = (
-            model.predict(files) if model.modality in onnx_predict.READERS else _predicted_by_modality(model, files)
-        )
+        known = model.modality in onnx_predict.READERS
+        answers = model.predict(files) if known else _predicted_by_modality(model, files)
     except onnx_predict.PredictionError as problem:
         raise InputError(str(problem)) from None
     return [answer | {"path": display_name(answer["path"])} for answer in answers]
