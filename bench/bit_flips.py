@@ -45,7 +45,7 @@ from training import (
 from training.data import contents, rendered_folder
 from training.data.decode import decoded
 from training.frozen.store import BlockKey
-from training.lanes.checkpoint import save_checkpoint
+from training.lanes.checkpoint import RECORD, STATE, save_checkpoint
 from training.lanes.lane_state import LaneState
 from training.lanes.results import curve_from_json
 from training.machine.digest import Digest, file_digest, note
@@ -99,9 +99,8 @@ def _checkpoint(folder: Path) -> Iterator[Kind]:
         checkpoint = load_checkpoint(place)
         return checkpoint.record, _plain(checkpoint.tensors)
 
-    (tensors,) = place.glob("*.safetensors")
-    yield Kind("checkpoint, tensors", tensors, read)
-    yield Kind("checkpoint, record", place / "checkpoint.json", read)
+    yield Kind("checkpoint", place / STATE, read)
+    yield Kind("checkpoint, record for people", place / RECORD, read)
 
 
 def _weights() -> dict[str, torch.Tensor]:

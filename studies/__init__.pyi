@@ -15,8 +15,9 @@ from .plan import Outcome as Outcome
 from .plan import Plan as Plan
 from .plan import Progress as Progress
 from .records import TrialRecord as TrialRecord
+from .request import ResumeRequest as ResumeRequest
+from .request import SearchRequest as SearchRequest
 from .search import Search as Search
-from .search import SearchRequest as SearchRequest
 from .search import prepare_resume as prepare_resume
 from .search import prepare_search as prepare_search
 from .storage import open_storage as open_storage

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from search_spaces import Config, InputError, interval_text, task_named, value_text
+from training.machine.decode import DecodeError, decoded
 
 from ..console import bar, counting, note, print_json, print_lines
 from ..stopping import stop_requests
@@ -135,11 +136,14 @@ def _speed(epoch: EpochResult, examples: str) -> str:
 
 def _read_config(path: Path) -> Config:
     try:
-        config = json.loads(path.read_text())
+        raw = json.loads(path.read_text())
     except OSError as problem:
         raise InputError(f"{path} can't be read: {problem.strerror}") from None
     except ValueError as problem:
         raise InputError(f"{path} is not JSON: {problem}") from None
-    if not isinstance(config, dict):
+    if not isinstance(raw, dict):
         raise InputError(f"{path} must hold one JSON object, dimension: value")
-    return config
+    try:
+        return decoded(raw, Config)
+    except DecodeError as problem:
+        raise InputError(f"{path}: {problem}") from None
