@@ -24,6 +24,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from training.machine.process import configure
+
+if __name__ == "__main__":
+    # Before torch is imported, whose threads read their settings then.
+    configure()
+
 import torch
 
 from search_spaces import Config, InputError, Task, task_named

@@ -19,6 +19,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from training.machine.process import configure
+
+if __name__ == "__main__":
+    # Before torch is imported, whose threads read their settings then.
+    configure()
+
 import torch
 from tabulate import tabulate
 
