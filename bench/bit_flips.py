@@ -127,7 +127,7 @@ def _plain(tensors: dict[str, torch.Tensor]) -> dict[str, object]:
 
 
 def _activations(folder: Path) -> Iterator[Kind]:
-    key = BlockKey("mobilenet_v2", "0123abcd", 96, 1, 0, 7, "bf16, channels_last, cpu", "2.13.0", 1)
+    key = BlockKey("mobilenet_v2", "0123abcd", 96, 1, "", 0, 7, "bf16, channels_last, cpu", "2.13.0", 1)
     images = [f"{number:04x}" for number in range(20)]
     rows = torch.rand(20, 40, generator=torch.Generator().manual_seed(0)).bfloat16()
 

@@ -17,7 +17,9 @@ from ..stopping import stop_requests
 from .options import AsJson, Data, Device, Download, Set, SkipUnreadable, Storage, Task, TrustSplit, WeightsDir
 
 if TYPE_CHECKING:
-    from training import EpochResult
+    from training import EpochResult, FitResult
+
+    from ..training_run import TrainRun
 
 
 def train(
@@ -49,7 +51,6 @@ def train(
         raise InputError("--config, --from-study and --recipe exclude each other")
     fixed = task_named(task).space.parse(set_ or [])
     from training import State
-    from training.data import modality_named
 
     from ..training_run import TrainRequest, describe, prepare_training
 
@@ -72,11 +73,23 @@ def train(
     )
     with counting("reading the data") as progress:
         run = prepare_training(request, note, progress)
-    metric = run.task.metric
-    examples = "images" if modality_named(run.task.modality).has_resolution else "examples"
     if run.resumes:
         note(f"going on from the checkpoint in {run.out}")
+    result = _run(run)
+    if result.state != State.COMPLETE:
+        raise InputError(f"{result.reason}: change the config, a lower learning rate or a smaller batch")
+    if as_json:
+        print_json(describe(run, result))
+    else:
+        _print_result(run, result)
 
+
+def _run(run: TrainRun) -> FitResult:
+    """Trains, with a bar for the batches of an epoch and a line for each epoch."""
+    from training.data import modality_named
+
+    metric = run.task.metric
+    examples = "images" if modality_named(run.task.modality).has_resolution else "examples"
     with stop_requests() as asked_to_stop, bar() as shown:
         line = shown.add_task("training", total=None)
 
@@ -95,23 +108,23 @@ def train(
             )
 
         try:
-            result = run.start(on_epoch, on_batch, check_stop)
+            return run.start(on_epoch, on_batch, check_stop)
         except KeyboardInterrupt:
             note(f"the same command with --out {shlex.quote(str(run.out))} goes on from the last whole epoch")
             raise
-    if result.state != State.COMPLETE:
-        raise InputError(f"{result.reason}: change the config, a lower learning rate or a smaller batch")
-    told = describe(run, result)
-    if as_json:
-        print_json(told)
-    elif result.value is not None and result.estimate is not None:
-        others = "".join(f", {name} {value_text(name, value)}" for name, value in result.beside.items())
-        print_lines(
-            [
-                f"{run.out}: {metric} {value_text(metric, result.value)} on n = {result.n} "
-                f"(95 % interval {interval_text(metric, result.estimate.ci95)}){others}, {result.seconds:.1f} s"
-            ]
-        )
+
+
+def _print_result(run: TrainRun, result: FitResult) -> None:
+    if result.value is None or result.estimate is None:
+        return
+    metric = run.task.metric
+    others = "".join(f", {name} {value_text(name, value)}" for name, value in result.beside.items())
+    print_lines(
+        [
+            f"{run.out}: {metric} {value_text(metric, result.value)} on n = {result.n} "
+            f"(95 % interval {interval_text(metric, result.estimate.ci95)}){others}, {result.seconds:.1f} s"
+        ]
+    )
 
 
 def _speed(epoch: EpochResult, examples: str) -> str:

@@ -32,6 +32,7 @@ ABSENT = {"optuna", "ray", "sklearn", "pandas", "safetensors", "filelock", "plat
     "timm",
     "scipy",
     "cachetools",
+    "lazy_loader",
 }
 
 

@@ -39,7 +39,8 @@ _LEFTOVER = re.compile(rf"\.({re.escape(KEY_FILE)}|{_SEGMENT.pattern})\.\w+")
 class BlockKey:
     """Everything besides the image that decides a row.
 
-    `weights` is their digest; `precision` names type, memory layout and device, as in "bf16, channels_last, cpu".
+    `weights` is their digest; `further` is what is done to images besides their size and augmentation (`InputSpec`),
+    empty for nothing; `precision` names type, memory layout and device, as in "bf16, channels_last, cpu".
     `torch` is its version, `kernels` the revision of our own operators: another one may round in another way.
     """
 
@@ -47,6 +48,7 @@ class BlockKey:
     weights: str
     resolution: int
     augmentation: int
+    further: str
     view: int
     cut: int
     precision: str
