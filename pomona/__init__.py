@@ -3,6 +3,7 @@
     import pomona
 
     study = pomona.search("fruit", data="photos", timeout=600)
+    pomona.confirm(study)                     # the best trials again, on fresh seeds
     pomona.leaderboard(study)                 # a DataFrame, one row a trial
     result = pomona.train("fruit", from_study=study, out="best")
     pomona.evaluate("best", data="photos").accuracy
@@ -38,6 +39,7 @@ __all__ = [
     "InputError",
     "PomonaError",
     "__version__",
+    "confirm",
     "curves",
     "evaluate",
     "leaderboard",
@@ -164,24 +166,78 @@ def resume(
 
 
 @_public
-def leaderboard(study: str | Study, *, storage: PathLike | None = None) -> pd.DataFrame:
-    """One row a trial, best first; see `studies.leaderboard` for the columns."""
+def confirm(
+    study: str | Study,
+    *,
+    storage: PathLike | None = None,
+    top: Whole = 3,
+    seeds: Whole = 5,
+    timeout: Duration | None = None,
+    task: Task | None = None,
+    trust_task_file: bool = False,
+) -> Study:
+    """Trains the `top` best trials of a study again on `seeds` fresh seeds each, and returns the study.
+
+    What is there already is not trained again. `timeout`, `task` and `trust_task_file` are as in `resume`. Ctrl-C ends
+    the call cleanly and returns what there is; the same call goes on.
+
+    Raises:
+        InputError: there is no such study, it has no trial that ran to its end, or its data or weights are not what
+            they were.
+    """
+    from studies import prepare_confirmation
+
+    from . import arguments as to
+    from .calls import call_text
+    from .console import counting, note
+    from .progress import run_until_stopped
+
+    name, url = to.study(study, storage)
+    given: dict[str, Any] = dict(
+        top=to.count("top", top),
+        seeds=to.count("seeds", seeds),
+        timeout=to.optional(to.seconds, "timeout", timeout),
+        task=to.optional(to.task_object, "task", task),
+        trust_task_file=to.flag("trust_task_file", trust_task_file),
+    )
+    command = call_text("confirm", name, storage=url, **given | {"trust_task_file": trust_task_file or None})
+    with counting("reading the data") as progress:
+        prepared = prepare_confirmation(name, url, note, progress, command=command, **given)
+    run_until_stopped(prepared)
+    return prepared.study
+
+
+@_public
+def leaderboard(study: str | Study, *, storage: PathLike | None = None, confirmations: bool = False) -> pd.DataFrame:
+    """One row a trial, best first; see `studies.leaderboard_rows` for the columns.
+
+    With `confirmations` also the trials of `confirm`, one a seed.
+    """
     import studies
 
     from . import arguments as to
 
     opened = studies.open_study(*to.study(study, storage))
-    return studies.leaderboard(opened.records(), direction=opened.settings.direction)
+    return studies.leaderboard(
+        opened.records(),
+        direction=opened.settings.direction,
+        metric=opened.settings.metric,
+        confirmations=to.flag("confirmations", confirmations),
+    )
 
 
 @_public
-def curves(study: str | Study, *, storage: PathLike | None = None) -> pd.DataFrame:
-    """One row an epoch of a trial: number, epoch, value on the validation split."""
+def curves(study: str | Study, *, storage: PathLike | None = None, confirmations: bool = False) -> pd.DataFrame:
+    """One row an epoch of a trial: number, epoch, value on the validation split.
+
+    With `confirmations` also of the trials of `confirm`.
+    """
     import studies
 
     from . import arguments as to
 
-    return studies.curves(studies.open_study(*to.study(study, storage)).records())
+    records = studies.open_study(*to.study(study, storage)).records()
+    return studies.curves(records, confirmations=to.flag("confirmations", confirmations))
 
 
 @_public
@@ -203,6 +259,8 @@ def train(
     download_weights: bool = False,
 ) -> FitResult:
     """Trains one config to a checkpoint in `out`: `config`, or the best of a study, or the task's recipe.
+
+    The best of a study is the best of its confirmed trials where there are some.
 
     Raises:
         InputError: the config lies outside the task's space, or the data, weights or folder are wrong.

@@ -15,6 +15,7 @@ from training.machine.process import SWITCH, configure
 
 from .commands.bench import bench
 from .commands.cache import cache
+from .commands.confirm import confirm
 from .commands.dashboard import dashboard
 from .commands.data import data
 from .commands.data_get import get
@@ -32,7 +33,7 @@ from .commands.train import train
 from .console import print_answer, set_verbosity
 
 _log = logging.getLogger("pomona")
-COMMANDS = (tasks, search, resume, status, leaderboard, dashboard, train, evaluate, predict, export, cache)
+COMMANDS = (tasks, search, resume, confirm, status, leaderboard, dashboard, train, evaluate, predict, export, cache)
 
 app = typer.Typer(
     name="pomona",

@@ -8,7 +8,7 @@ import time
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from search_spaces import interval_text, value_text
-from studies import Interrupted, Outcome, Search
+from studies import Confirmation, Interrupted, Outcome, Search
 from studies import Progress as TrialProgress
 
 from .console import bar, described, note
@@ -18,8 +18,8 @@ _REDRAW_SECONDS = 0.5
 STOPPED_BY_USER = "stopped by user"
 
 
-def _run(search: Search) -> None:
-    """Runs `search`; one line a trial that ended, and a bar below them where stderr is a terminal.
+def _run(search: Search | Confirmation) -> None:
+    """Runs a search or a confirmation; a line for each trial that ended, and a bar where stderr is a terminal.
 
     Raises:
         Interrupted: the user asked to stop, or the time was up.
@@ -34,7 +34,7 @@ def _run(search: Search) -> None:
         TimeRemainingColumn(elapsed_when_finished=True),
     )
     with stop_requests() as asked_to_stop, bar(*columns) as shown:
-        task = shown.add_task("", total=search.plan.trials)
+        task = shown.add_task("", total=search.wanted)
         drawn = -_REDRAW_SECONDS
 
         def watch(progress: TrialProgress) -> None:
@@ -43,18 +43,18 @@ def _run(search: Search) -> None:
                 raise Interrupted(STOPPED_BY_USER)
             # Called at every batch: neither the storage nor the terminal keeps pace with that.
             if (now := time.monotonic()) - drawn >= _REDRAW_SECONDS:
-                drawn, ended = now, study.ended
-                completed = min(ended + progress.done, search.plan.trials)
+                drawn, ended = now, search.ended
+                completed = min(ended + progress.done, search.wanted)
                 shown.update(task, completed=completed, description=_description(search, progress.running, ended))
 
         # Closed in any case, so that what is under way is saved.
         with contextlib.closing(search.run(watch)) as outcomes:
             for outcome in outcomes:
-                note(_line(outcome, study.settings.metric))
+                note(_line(outcome, study.settings.metric) + _confirms(search, outcome.number))
 
 
-def run_until_stopped(search: Search) -> str:
-    """Runs `search` and returns why it ended early; empty where it did not."""
+def run_until_stopped(search: Search | Confirmation) -> str:
+    """Runs a search or a confirmation and returns why it ended early; empty where it did not."""
     try:
         _run(search)
     except Interrupted as interruption:
@@ -62,14 +62,20 @@ def run_until_stopped(search: Search) -> str:
     return ""
 
 
-def _description(search: Search, running: int, ended: int) -> str:
+def _description(search: Search | Confirmation, running: int, ended: int) -> str:
+    if isinstance(search, Confirmation):
+        return f"{ended} of {search.wanted} runs on fresh seeds done, {running} under way"
     best = search.study.best()
     metric = search.study.settings.metric
     best_text = (
         f"best {value_text(metric, best.value)}" if best is not None and best.value is not None else "no result yet"
     )
     pruned = search.study.counts().get("pruned", 0)
-    return f"{ended} of {search.plan.trials} trials done, {running} under way, {best_text}, {pruned} pruned"
+    return f"{ended} of {search.wanted} trials done, {running} under way, {best_text}, {pruned} pruned"
+
+
+def _confirms(search: Search | Confirmation, number: int) -> str:
+    return f", {search.study.trial(number).note}" if isinstance(search, Confirmation) else ""
 
 
 def _line(outcome: Outcome, metric: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces import Config, InputError, Task, task_named
-from studies import open_study
+from studies import Study, TrialRecord, open_study
 from studies.settings import Settings
 from training import (
     CheckStop,
@@ -33,6 +33,7 @@ from training import (
 )
 
 from .checkpoint_folder import HeldFolder
+from .confirmed_text import mean_text
 
 DEFAULT_EPOCHS = 8
 OnEpoch = Callable[[EpochResult], None]
@@ -94,9 +95,7 @@ def prepare_training(
         settings = study.settings
         if settings.task != task.name:
             raise InputError(f"study {study.name!r} is one of task {settings.task}, not of {task.name}")
-        best = study.best() if request.trial is None else study.trial(request.trial)
-        if best is None:
-            raise InputError(f"study {study.name!r} has no trial that ran to its end: pomona leaderboard says why")
+        best, why = _trial_to_train(study, request.trial)
         config, epochs = dict(best.config), request.epochs or settings.epochs
         data = settings.data if data is None else data
         weights_dir = settings.weights_dir if weights_dir is None else weights_dir
@@ -104,7 +103,7 @@ def prepare_training(
         numerics = study.numerics  # what the study's figure was reached with
         if request.seed == best.seed and epochs == settings.epochs:
             joined = best.start
-        notify(f"config of trial {best.number} of {study.name}")
+        notify(f"config of trial {best.number} of {study.name}{why}")
     elif request.config is not None:
         config = request.config
     if request.from_study is None and request.config is None:
@@ -153,6 +152,19 @@ def prepare_training(
             )
 
     return TrainRun(task, config, epochs, out, resumes, start)
+
+
+def _trial_to_train(study: Study, number: int | None) -> tuple[TrialRecord, str]:
+    """The trial `number` of a study, or its best, and why it is that: a confirmed one goes before a lucky one."""
+    if number is not None:
+        return study.trial(number), ""
+    if confirmed := study.confirmed():
+        best = confirmed[0]
+        figure = mean_text(study.settings.metric, best.mean, best.ci95, best.seeds)
+        return study.trial(best.number), f", the best of {len(confirmed)} confirmed: {figure}"
+    if (trial := study.best()) is None:
+        raise InputError(f"study {study.name!r} has no trial that ran to its end: pomona leaderboard says why")
+    return trial, ", the best of the search, not confirmed on fresh seeds"
 
 
 def _goes_on(out: Path, epochs: int) -> bool:

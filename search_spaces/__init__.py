@@ -21,6 +21,7 @@ from .fruit import FRUIT as FRUIT
 from .images import IMAGES as IMAGES
 from .metrics import interval_text as interval_text
 from .metrics import is_numeric as is_numeric
+from .metrics import limits_of as limits_of
 from .metrics import positive_class as positive_class
 from .metrics import value_text as value_text
 from .mnist_mlp import MNIST_MLP as MNIST_MLP

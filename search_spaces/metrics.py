@@ -32,6 +32,13 @@ def is_numeric(metric: str) -> bool:
     return metric in ("r2", "rmse")
 
 
+def limits_of(metric: str | None) -> tuple[float, float]:
+    """The least and the largest value that a metric can have; of None any number."""
+    if metric is None:
+        return -math.inf, math.inf
+    return {"r2": (-math.inf, 1.0), "rmse": (0.0, math.inf)}.get(metric, (0.0, 1.0))
+
+
 def value_text(metric: str, value: float) -> str:
     """A value for people: shares in percent, others as they are."""
     if math.isnan(value):

@@ -3,6 +3,9 @@
 from .administration import delete_study as delete_study
 from .administration import list_studies as list_studies
 from .administration import rename_study as rename_study
+from .confirmation import Confirmation as Confirmation
+from .confirmation import prepare_confirmation as prepare_confirmation
+from .confirmed import Confirmed as Confirmed
 from .leaderboard import curves as curves
 from .leaderboard import leaderboard as leaderboard
 from .leaderboard import leaderboard_rows as leaderboard_rows
@@ -20,6 +23,7 @@ from .request import SearchRequest as SearchRequest
 from .search import Search as Search
 from .search import prepare_resume as prepare_resume
 from .search import prepare_search as prepare_search
+from .status import status_of as status_of
 from .storage import open_storage as open_storage
 from .study import Study as Study
 from .study import open_study as open_study

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 
 _TRAINS = "pomona:trains"
 _LOST = "pomona:lost"
-_VERDICTS = "pomona:verdicts"
+_VERDICTS = {False: "pomona:verdicts", True: "pomona:verdicts-confirming"}
 
 MOST_LOSSES = 2
 """A trial that was lost so often is not tried again."""
@@ -70,12 +70,13 @@ class Attempts:
         for trial in trials:
             self._keep(trial, MOST_LOSSES - 1)
 
-    def keep_verdicts(self, group: int, epoch: int, pruned: Collection[int]) -> None:
-        self._storage.set_study_system_attr(self._study_id, _VERDICTS, [group, epoch, sorted(pruned)])
+    def keep_verdicts(self, group: int, epoch: int, pruned: Collection[int], *, confirming: bool) -> None:
+        """`confirming`: of trials that confirm others, which may be trained while a group of the search is waiting."""
+        self._storage.set_study_system_attr(self._study_id, _VERDICTS[confirming], [group, epoch, sorted(pruned)])
 
-    def verdicts(self) -> Verdicts | None:
+    def verdicts(self, *, confirming: bool) -> Verdicts | None:
         """The last that were kept."""
-        kept = self._storage.get_study_system_attrs(self._study_id).get(_VERDICTS)
+        kept = self._storage.get_study_system_attrs(self._study_id).get(_VERDICTS[confirming])
         return None if kept is None else Verdicts(kept[0], kept[1], frozenset(kept[2]))
 
     def _keep(self, trial: FrozenTrial, times: int) -> None:

@@ -1,4 +1,4 @@
-"""How a study comes into a storage: as a whole, or so that what a kill left of it can be told and completed."""
+"""How a study comes into a storage and is found there: as a whole, or so that what a kill left can be completed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from .plan import Budget
 from .sampling import experimental
 from .settings import ATTRIBUTE, Settings
 from .storage import study_names, together
+
+# So many names of studies at most in one message.
+_MOST_NAMED = 10
 
 
 def create_study(name: str, storage: BaseStorage, settings: Settings, recipe: Config) -> optuna.Study:
@@ -35,6 +38,35 @@ def create_study(name: str, storage: BaseStorage, settings: Settings, recipe: Co
             study.enqueue_trial(recipe, user_attrs={"recipe": True, "note": settings.recipe_note})
         study.set_user_attr(ATTRIBUTE, settings.to_json())
     return study
+
+
+def stored_study(name: str, storage: BaseStorage) -> tuple[optuna.Study, Settings]:
+    """A study that is in the storage, with its settings.
+
+    Raises:
+        InputError: there is none of that name, or one that is not pomona's.
+    """
+    names = study_names(storage)
+    if name not in names:
+        some = ", ".join(shown(known) for known in names[:_MOST_NAMED])
+        more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+        raise InputError(
+            f"unknown study {shown(name)}; " + (f"there is {some}{more}" if names else "the storage has none yet")
+        )
+    study = optuna.load_study(study_name=name, storage=storage)
+    text = study.user_attrs.get(ATTRIBUTE)
+    if text is None:
+        raise InputError(f"study {name!r} was not made by pomona: it has no settings")
+    return study, Settings.from_json(text, name)
+
+
+def keep_settings(study: optuna.Study, new: Settings, old: Settings) -> None:
+    """Keeps settings in the place of others; of what is shown, only what differs is written."""
+    before = shown_settings(old)
+    for key, value in shown_settings(new).items():
+        if value != before.get(key):
+            study.set_user_attr(key, value)
+    study.set_user_attr(ATTRIBUTE, new.to_json())
 
 
 def is_whole(name: str, storage: BaseStorage) -> bool:

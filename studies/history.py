@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import Config
 
-from .records import FOREIGN, GROUP, config_key, state_of
+from .records import FOREIGN, GROUP, HELD, SEED, confirms_of, run_key, state_of
 
 # TPE takes at most so many trials for good ones (`gamma`), all others for bad ones. Of these the latest so many count
 # in full, those before them the less the older they are (`weights`).
@@ -24,7 +24,11 @@ _Rank = tuple[int, float, float]
 
 
 class History:
-    """The trials of a study as they were at the last `refresh`. One that has ended never changes, and is read once."""
+    """The trials of a study as they were at the last `refresh`. One that has ended never changes, and is read once.
+
+    Trials that confirm others on fresh seeds are kept apart: counts, the best and what a sampler sees are of the
+    search alone.
+    """
 
     def __init__(self, study: optuna.Study) -> None:
         self._study = study
@@ -38,32 +42,48 @@ class History:
         # Numbers of the trials that ended with a result, in order, and those of the best of them, best first.
         self._with_result: list[int] = []
         self._best: list[tuple[_Rank, int]] = []
-        self._first_of_config: dict[str, int] = {}
+        self._first_of_run: dict[str, int] = {}
         self._first_of_names: dict[frozenset[str], int] = {}
         self.members: Counter[int] = Counter()
         """How many trials each group of lanes has had."""
         self.last_group: int | None = None
-        """The group that the last of the trials with one was put into."""
+        """The group that the last of the searched trials with one was put into."""
         self._counted: set[int] = set()
+        # Numbers of the trials that confirm others, in order.
+        self._confirmations: list[int] = []
 
     def refresh(self) -> None:
         trials = self._study.get_trials(deepcopy=False)
         unread = [*self._not_ended, *range(len(self._trials), len(trials))]
+        known = len(self._trials)
         self._trials, self._not_ended = trials, []
+        self._confirmations += [trial.number for trial in trials[known:] if confirms_of(trial) is not None]
         for number in unread:
             group = trials[number].user_attrs.get(GROUP)
             if number not in self._counted and isinstance(group, int) and state_of(trials[number]) != FOREIGN:
                 self.members[group] += 1
-                self.last_group = group
+                if not self.is_confirmation(number):
+                    self.last_group = group
                 self._counted.add(number)
             if trials[number].state.is_finished():
                 self._take(trials[number])
             else:
                 self._not_ended.append(number)
 
+    def is_confirmation(self, number: int) -> bool:
+        return self._place_among_confirmations(number)[1]
+
+    def place_of(self, number: int) -> int:
+        """How many trials came before this one, confirmations apart: what a search without them would number it."""
+        return number - self._place_among_confirmations(number)[0]
+
+    def _place_among_confirmations(self, number: int) -> tuple[int, bool]:
+        place = bisect.bisect_left(self._confirmations, number)
+        return place, self._confirmations[place : place + 1] == [number]
+
     @property
     def ended(self) -> int:
-        """How many trials of ours have ended, however they did."""
+        """How many searched trials of ours have ended, however they did."""
         return self._ended.total() - self._ended[FOREIGN]
 
     @property
@@ -71,17 +91,21 @@ class History:
         """How many trials there are, in any state."""
         return len(self._trials)
 
-    @property
-    def running(self) -> list[FrozenTrial]:
-        return self._unended(TrialState.RUNNING)
+    def running(self, confirming: Container[str] | None = None) -> list[FrozenTrial]:
+        """The searched trials under way, or the confirmations under way of the runs `confirming` (see `run_key`)."""
+        return self._unended(TrialState.RUNNING, confirming)
 
-    @property
-    def waiting(self) -> list[FrozenTrial]:
-        return self._unended(TrialState.WAITING)
+    def waiting(self, confirming: Container[str] | None = None) -> list[FrozenTrial]:
+        """As `running`, of those that wait."""
+        return self._unended(TrialState.WAITING, confirming)
 
     def counts(self) -> Counter[str]:
-        """How many trials are in each state of a record."""
-        return self._ended + Counter(state_of(trial) for trial in self.running)
+        """How many searched trials are in each state of a record."""
+        return self._ended + Counter(state_of(trial) for trial in self.running())
+
+    def runs_confirmed(self) -> dict[str, FrozenTrial]:
+        """The last trial of each run that confirms a trial, in any state; see `run_key`."""
+        return {_run_of(self._trials[number]): self._trials[number] for number in self._confirmations}
 
     def best(self) -> FrozenTrial | None:
         """The best of the trials that ran to their end, the first among equals."""
@@ -94,14 +118,14 @@ class History:
         """What a trial keeps for the user to see."""
         return self._trials[number].user_attrs
 
-    def first_of(self, config: Config) -> FrozenTrial | None:
-        """The first trial of an equal config that ended with a result."""
-        number = self._first_of_config.get(config_key(config))
+    def first_of(self, config: Config, seed: int) -> FrozenTrial | None:
+        """The first trial of an equal config and the same seed that ended with a result."""
+        number = self._first_of_run.get(run_key(config, seed))
         return None if number is None else self._trials[number]
 
     def telling(self, limit: int, distributions: Mapping[str, BaseDistribution]) -> list[FrozenTrial]:
-        """What a sampler learns most from, in the order of their numbers: up to `limit` trials with a result, and all
-        that have not ended.
+        """What a sampler learns most from, in the order of their numbers: up to `limit` searched trials with a result,
+        and all that have not ended.
 
         These are the `GOOD` best, the `LATEST`, and of the others between them every so many. Trials that are not ours
         are among them where they fit the `distributions`: a sampler fails at a choice that it does not know.
@@ -112,21 +136,24 @@ class History:
 
     def _chosen(self, limit: int) -> list[FrozenTrial]:
         if len(self._with_result) <= limit:
-            return self._trials
+            return [trial for trial in self._trials if not self.is_confirmation(trial.number)]
         good = {number for _, number in self._best}
         others = [number for number in self._with_result if number not in good]
         older, latest = others[:-LATEST], others[-LATEST:]
         places = limit - len(good) - LATEST
         spread = (older[place * len(older) // places] for place in range(places))
-        return [self._trials[number] for number in sorted({*good, *spread, *latest, *self._not_ended})]
+        searched = (number for number in self._not_ended if not self.is_confirmation(number))
+        return [self._trials[number] for number in sorted({*good, *spread, *latest, *searched})]
 
     def kinds(self) -> list[FrozenTrial]:
         """One trial with a result of each set of active dimensions, in the order of their numbers."""
         return [self._trials[number] for number in sorted(self._first_of_names.values())]
 
-    def _unended(self, state: TrialState) -> list[FrozenTrial]:
-        trials = (self._trials[number] for number in self._not_ended)
-        return [trial for trial in trials if trial.state == state]
+    def _unended(self, state: TrialState, confirming: Container[str] | None) -> list[FrozenTrial]:
+        trials = [trial for number in self._not_ended if (trial := self._trials[number]).state == state]
+        if confirming is None:
+            return [trial for trial in trials if not self.is_confirmation(trial.number)]
+        return [t for t in trials if self.is_confirmation(t.number) and _run_of(t) in confirming]
 
     def _readable(self, number: int, distributions: Mapping[str, BaseDistribution]) -> bool:
         if (known := self._foreign[number]) is None:
@@ -138,6 +165,11 @@ class History:
 
     def _take(self, trial: FrozenTrial) -> None:
         state = state_of(trial)
+        if trial.state != TrialState.FAIL and state != FOREIGN:
+            key = run_key(dict(trial.params), trial.user_attrs[SEED])
+            self._first_of_run[key] = min(trial.number, self._first_of_run.get(key, trial.number))
+        if self.is_confirmation(trial.number):
+            return
         self._ended[state] += 1
         if state == FOREIGN:
             self._foreign[trial.number] = None
@@ -151,8 +183,6 @@ class History:
             return
         if trial.state == TrialState.COMPLETE and place[0][0] == 0:
             self._first = place if self._first is None else min(self._first, place)
-        key = config_key(dict(trial.params))
-        self._first_of_config[key] = min(trial.number, self._first_of_config.get(key, trial.number))
         names = frozenset(trial.params)
         self._first_of_names[names] = min(trial.number, self._first_of_names.get(names, trial.number))
 
@@ -167,6 +197,11 @@ class History:
             return (1, 1.0, 0.0)
         epoch, value = max(trial.intermediate_values.items())
         return (1, -epoch, math.inf if math.isnan(value) else self._sign * value)
+
+
+def _run_of(confirmation: FrozenTrial) -> str:
+    """What a confirmation trains: its values were fixed when it was enqueued, before it had parameters."""
+    return run_key(confirmation.system_attrs.get(HELD, confirmation.params), confirmation.user_attrs[SEED])
 
 
 def _is_in(value: object, distribution: BaseDistribution) -> bool:

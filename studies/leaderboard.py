@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from search_spaces import interval_text, is_numeric, value_text
 from training.machine.files import answer_text
 
+from .confirmed import Confirmed, confirmed_trials
 from .records import STATE_ORDER, TrialRecord
 
 if TYPE_CHECKING:
@@ -17,57 +18,82 @@ if TYPE_CHECKING:
 _SPEEDS = {"img/s": "images_per_second", "features/s": "features_per_second"}
 
 
-def leaderboard_rows(records: Sequence[TrialRecord], *, direction: str = "maximize") -> list[dict[str, Any]]:
-    """One row a trial as plain data, best first; only trials that ran to their end have a rank.
+def leaderboard_rows(
+    records: Sequence[TrialRecord],
+    *,
+    direction: str = "maximize",
+    metric: str | None = None,
+    confirmations: bool = False,
+) -> list[dict[str, Any]]:
+    """One row a trial of the search as plain data, best first; only trials that ran to their end have a rank.
 
-    `params` and `beside` (other metrics) are dicts, `ci95` and `groups_ci95` are [low, high] or None.
+    First come the trials that were confirmed on fresh seeds, in the order of `confirmed_trials`, then the others by
+    their values. `metric` limits intervals to values that it can have. With `confirmations` the trials that confirm
+    others follow as rows without a rank. `params` and `beside` (other metrics) are dicts, `ci95`, `groups_ci95` and
+    `confirmed_ci95` are [low, high] or None.
     """
     sign = -1.0 if direction == "maximize" else 1.0
+    confirmed = confirmed_trials(records, direction=direction, metric=metric)
+    places = {one.number: place for place, one in enumerate(confirmed)}
 
-    def order(record: TrialRecord) -> tuple[int, float, int]:
+    def order(record: TrialRecord) -> tuple[int, int, float, int]:
         value = sign * record.value if record.value is not None else float("inf")
-        return STATE_ORDER.index(record.state), value, record.number
+        return STATE_ORDER.index(record.state), places.get(record.number, len(places)), value, record.number
 
-    return [
-        {
-            "rank": position if record.state == "complete" else None,
-            "number": record.number,
-            "state": record.state,
-            "value": record.value,
-            "n": record.n,
-            "ci95": _bounds(record.ci95),
-            "group_value": record.group_value,
-            "n_groups": record.n_groups,
-            "groups_ci95": _bounds(record.groups_ci95),
-            "beside": record.beside,
-            "params": record.config,
-            "epochs": record.epochs,
-            "seconds": record.seconds,
-            "images_per_second": record.images_per_second,
-            "features_per_second": record.features_per_second,
-            "parameters": record.parameters,
-            "seed": record.seed,
-            "engine": record.engine,
-            "weights": record.weights,
-            "note": record.note,
-            "reason": record.reason,
-            "data": record.data,
-        }
-        for position, record in enumerate(sorted(records, key=order), start=1)
-    ]
+    searched = sorted((record for record in records if record.confirms is None), key=order)
+    by_number = {one.number: one for one in confirmed}
+    rows = [_row(record, position, by_number.get(record.number)) for position, record in enumerate(searched, start=1)]
+    if confirmations:
+        others = [record for record in records if record.confirms is not None]
+        rows += [_row(record, None, None) for record in sorted(others, key=lambda r: (r.confirms, r.seed, r.number))]
+    return rows
 
 
-def leaderboard(records: Sequence[TrialRecord], *, direction: str = "maximize") -> pd.DataFrame:
-    """The rows of `leaderboard_rows` as a frame: one column for each bound (`ci95_low`, `ci95_high`, the same on
-    groups), for each other metric (`beside.<name>`) and for each dimension (`params.<name>`)."""
-    return _frame(leaderboard_rows(records, direction=direction))
+def _row(record: TrialRecord, position: int | None, confirmed: Confirmed | None) -> dict[str, Any]:
+    return {
+        "rank": position if record.state == "complete" else None,
+        "number": record.number,
+        "state": record.state,
+        "confirmed_mean": confirmed and confirmed.mean,
+        "confirmed_ci95": confirmed and _bounds(confirmed.ci95),
+        "confirmed_seeds": confirmed.seeds if confirmed else 0,
+        "luck": confirmed and confirmed.luck,
+        "value": record.value,
+        "n": record.n,
+        "ci95": _bounds(record.ci95),
+        "group_value": record.group_value,
+        "n_groups": record.n_groups,
+        "groups_ci95": _bounds(record.groups_ci95),
+        "beside": record.beside,
+        "params": record.config,
+        "epochs": record.epochs,
+        "seconds": record.seconds,
+        "images_per_second": record.images_per_second,
+        "features_per_second": record.features_per_second,
+        "parameters": record.parameters,
+        "seed": record.seed,
+        "confirms": record.confirms,
+        "engine": record.engine,
+        "weights": record.weights,
+        "note": "; ".join(text for text in (record.note, confirmed.problem if confirmed else "") if text),
+        "reason": record.reason,
+        "data": record.data,
+    }
 
 
-def curves(records: Sequence[TrialRecord]) -> pd.DataFrame:
-    """One row an epoch of a trial: number, epoch, value."""
+def leaderboard(records: Sequence[TrialRecord], **options: Any) -> pd.DataFrame:
+    """The rows of `leaderboard_rows` (with its `options`) as a frame: one column for each bound (`ci95_low`,
+    `ci95_high`, the same on groups and over seeds), for each other metric (`beside.<name>`) and for each dimension
+    (`params.<name>`)."""
+    return _frame(leaderboard_rows(records, **options))
+
+
+def curves(records: Sequence[TrialRecord], *, confirmations: bool = False) -> pd.DataFrame:
+    """One row an epoch of a trial: number, epoch, value. With `confirmations` also of trials that confirm others."""
     import pandas as pd
 
-    rows = [(record.number, epoch, value) for record in records for epoch, value in record.curve]
+    shown = [record for record in records if confirmations or record.confirms is None]
+    rows = [(record.number, epoch, value) for record in shown for epoch, value in record.curve]
     return pd.DataFrame(rows, columns=["number", "epoch", "value"])
 
 
@@ -84,15 +110,22 @@ def to_cells(rows: Sequence[dict[str, Any]], metric: str) -> tuple[list[str], li
     differing = differing_params(rows)
     grouped = any(row["groups_ci95"] for row in rows)
     others = list(dict.fromkeys(name for row in rows for name in row["beside"]))
-    headings = ["rank", "trial", "state", "value" if is_numeric(metric) else "value %", "n", "95 %"]
+    percent = "" if is_numeric(metric) else " %"
+    confirmed = any(row["confirmed_seeds"] for row in rows)
+    headings = ["rank", "trial", "state"]
+    headings += [f"confirmed{percent}", "95 % of seeds", "seeds", f"luck{percent}"] if confirmed else []
+    headings += [f"value{percent}", "n", "95 %"]
     headings += ["groups %", "groups", "groups 95 %"] if grouped else []
     headings += [name if is_numeric(name) else f"{name} %" for name in others]
     speeds = {heading: name for heading, name in _SPEEDS.items() if any(row[name] is not None for row in rows)}
     headings += [*differing, "epochs", "s", *speeds, "M params", "seed", "note"]
     cells = []
     for row in rows:
-        line = [_text(row["rank"]), str(row["number"]), row["state"], _value(metric, row["value"])]
-        line += [_text(row["n"] or None), _interval(metric, row["ci95"])]
+        line = [_text(row["rank"]), str(row["number"]), row["state"]]
+        if confirmed:
+            line += [_value(metric, row["confirmed_mean"]), _interval(metric, row["confirmed_ci95"])]
+            line += [_text(row["confirmed_seeds"] or None), _luck(metric, row["luck"])]
+        line += [_value(metric, row["value"]), _text(row["n"] or None), _interval(metric, row["ci95"])]
         if grouped:
             line += [_value(metric, row["group_value"]), _text(row["n_groups"] or None)]
             line += [_interval(metric, row["groups_ci95"])]
@@ -138,7 +171,7 @@ def _flat(row: dict[str, Any], names: Mapping[str, Sequence[str]]) -> dict[str, 
     for key, value in row.items():
         if key in names:
             flat |= {f"{key}.{name}": value.get(name) for name in names[key]}
-        elif key in ("ci95", "groups_ci95"):
+        elif key in ("ci95", "groups_ci95", "confirmed_ci95"):
             flat[f"{key}_low"], flat[f"{key}_high"] = value or (None, None)
         else:
             flat[key] = value
@@ -152,6 +185,10 @@ def _text(value: Any) -> str:
 def _value(metric: str, value: float | None) -> str:
     """Without the sign of percent, which stands above it."""
     return "" if value is None else value_text(metric, value).removesuffix(" %")
+
+
+def _luck(metric: str, luck: float | None) -> str:
+    return "" if luck is None else f"{luck:+.4g}" if is_numeric(metric) else f"{100 * luck:+.2f}"
 
 
 def _interval(metric: str, bounds: list[float] | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,14 +14,13 @@ from search_spaces import Config, InputError, SearchSpace
 from training import FitResult, State
 
 from .attempts import Attempts, under_way
+from .confirmed import ToConfirm
 from .edges.optuna import suggest
 from .history import History
-from .records import FEASIBLE, GROUP, SEPARATE, START, attributes_of, final_state
+from .records import CONFIRMS, FEASIBLE, GROUP, HELD, SEED, SEPARATE, START, attributes_of, final_state, is_done
 from .sampling import Draft, make_sampler, sampler_seed
 from .settings import Settings
 
-# Where Optuna keeps the values that a trial was enqueued with.
-HELD = "fixed_params"
 # What may come of values that others have put into the storage.
 _UNFIT = (InputError, ValueError, TypeError, KeyError)
 
@@ -52,9 +52,13 @@ class Proposer:
         self._attempts = attempts
         self._settings = settings
 
-    def claimed(self, space: SearchSpace, trials: int, group: int | None, start: int) -> Proposal | None:
-        """The next trial that waits; None where it ended at once."""
-        trial = self._opened(self._study.ask()._trial_id, space, trials)
+    def claimed(
+        self, waiting: FrozenTrial, space: SearchSpace, trials: int, group: int | None, start: int
+    ) -> Proposal | None:
+        """A trial that waits; None where it ended at once, or where another program took it meanwhile."""
+        if not self._study._storage.set_trial_state_values(waiting._trial_id, TrialState.RUNNING):
+            return None
+        trial = self._opened(waiting._trial_id, space, trials)
         if (config := self._suggested(trial, space)) is None:
             return None
         if self._answered(trial, config):
@@ -70,17 +74,26 @@ class Proposer:
     ) -> Proposal | None:
         """A trial that was not there; None where it ended at once. It is written in one record."""
         number = self._history.size
-        seed = sampler_seed(self._settings.seed, number)
+        seed = sampler_seed(self._settings.seed, self._history.place_of(number))
         draft = Draft(self._study, self._history, space, number, seed=seed, trials=trials, held=structure)
         config = suggest(draft, space)
-        attributes: dict[str, Any] = {"seed": self._settings.seed}
-        if self._history.first_of(config) is None:
+        attributes: dict[str, Any] = {SEED: self._settings.seed}
+        if self._history.first_of(config, self._settings.seed) is None:
             attributes |= {GROUP: number if group is None else group, START: start}
         template = draft.template(attributes, {HELD: structure, **under_way()} if structure else under_way())
         trial = optuna.Trial(
             self._study, self._study._storage.create_new_trial(self._study._study_id, template_trial=template)
         )
         return None if self._answered(trial, config) else self._proposal(trial, config)
+
+    def enqueue(self, runs: Iterable[ToConfirm]) -> None:
+        """Lets the runs that are neither done nor under way wait."""
+        found = self._history.runs_confirmed()
+        for run in runs:
+            stored = found.get(run.key)
+            if stored is None or (stored.state.is_finished() and not is_done(stored)):
+                note = f"confirms trial {run.number}, fresh seed {run.nth}"
+                self._study.enqueue_trial(run.config, {CONFIRMS: run.number, SEED: run.seed, "note": note})
 
     def _opened(self, trial_id: int, space: SearchSpace, trials: int) -> optuna.Trial:
         """The trial with a sampler of its own."""
@@ -89,7 +102,7 @@ class Proposer:
             self._study,
             self._history,
             space,
-            seed=sampler_seed(self._settings.seed, stored.number),
+            seed=sampler_seed(self._settings.seed, self._history.place_of(stored.number)),
             trials=trials,
             held=stored.system_attrs.get(HELD, {}),
         )
@@ -127,8 +140,8 @@ class Proposer:
         return held
 
     def _answered(self, trial: optuna.Trial, config: Config) -> bool:
-        """Ends a trial of a config that ended earlier with its record."""
-        earlier = self._history.first_of(config)
+        """Ends a trial of a config that ended earlier, with the same seed, with its record."""
+        earlier = self._history.first_of(config, self._with_seed(trial))
         if earlier is None or earlier.number > trial.number:
             return False
         self.answer(trial, earlier)
@@ -136,17 +149,28 @@ class Proposer:
 
     def _proposal(self, trial: optuna.Trial, config: Config) -> Proposal:
         self.open[trial.number] = trial
-        if "seed" not in trial.user_attrs:
-            trial.set_user_attr("seed", self._settings.seed)
+        seed = self._with_seed(trial)
         kept = trial.user_attrs
         return Proposal(
             trial.number,
             config,
-            self._settings.seed,
+            seed,
             group=int(kept.get(GROUP, trial.number)),
             start=int(kept.get(START, 1)),
             separate=bool(kept.get(SEPARATE, False)),
         )
+
+    def seed_of(self, attributes: Mapping[str, Any]) -> int:
+        """The seed that a trial was made with; the study's where it was made without, or with what can't be one."""
+        seed = attributes.get(SEED)
+        return seed if type(seed) is int and seed >= 0 else self._settings.seed
+
+    def _with_seed(self, trial: optuna.Trial) -> int:
+        """The seed of a trial, which from now on is kept with it."""
+        attributes = trial.user_attrs
+        if attributes.get(SEED) != (seed := self.seed_of(attributes)):
+            trial.set_user_attr(SEED, seed)
+        return seed
 
     def answer(self, trial: optuna.Trial, earlier: FrozenTrial) -> None:
         there = self._study._storage.get_trial(trial._trial_id).intermediate_values
@@ -154,7 +178,7 @@ class Proposer:
             if epoch not in there:
                 trial.report(value, epoch)
         for key, kept in earlier.user_attrs.items():
-            if key not in ("recipe", "note", GROUP, SEPARATE):
+            if key not in ("recipe", "note", GROUP, SEPARATE, SEED, CONFIRMS):
                 trial.set_user_attr(key, kept)
         trial.set_user_attr("seconds", 0.0)
         trial.set_user_attr("note", f"same config as trial {earlier.number}, answered from its record")
@@ -164,8 +188,7 @@ class Proposer:
 
     def end(self, trial: optuna.Trial, result: FitResult) -> None:
         """Records how a trial ended."""
-        if "seed" not in trial.user_attrs:
-            trial.set_user_attr("seed", self._settings.seed)
+        self._with_seed(trial)
         for key, value in attributes_of(result, self._settings.engine).items():
             # What the study says of all its trials is not repeated in each: a page of 10,000 trials has them all.
             if value != self._settings.common.get(key):

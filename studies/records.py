@@ -20,8 +20,12 @@ _STATES = {
     TrialState.WAITING: "waiting",
 }
 FEASIBLE = "feasible"
+# Where Optuna keeps the values that a trial was enqueued with.
+HELD = "fixed_params"
 # Names of what a trial keeps about its lanes: see `Proposal`.
 GROUP, START, SEPARATE = "group", "start", "separate"
+# Names of a trial's seed, and of the number of the searched trial that it trains again on that seed.
+SEED, CONFIRMS = "seed", "confirms"
 # A trial that somebody added to the study, ended, with Optuna itself.
 FOREIGN = "foreign"
 # Before the names of other metrics than the study's.
@@ -38,6 +42,7 @@ class TrialRecord:
 
     `value`, `n` and the intervals are of the last of the `epochs`. `curve` holds (epoch, value) pairs; `group` is the
     number of the trial that the lanes began with, and `start` the group epoch at which this one joined them.
+    `confirms` is the number of the searched trial whose config this one trains again; None for a searched trial.
     `beside` holds what other metrics say. Of the two speeds at most one is there, see `FitResult`.
     `ci95` counts every example as an independent sample, `groups_ci95` every group of examples (None where the data
     has none).
@@ -68,6 +73,7 @@ class TrialRecord:
     beside: dict[str, float] = field(default_factory=dict)
     curve: tuple[tuple[int, float], ...] = ()
     features_per_second: float | None = None
+    confirms: int | None = None
 
 
 def attributes_of(result: FitResult, engine: str) -> dict[str, Any]:
@@ -137,7 +143,7 @@ def record_of(trial: FrozenTrial, study: str, data: str) -> TrialRecord:
         images_per_second=_number(kept, "images_per_second"),
         features_per_second=_number(kept, "features_per_second"),
         parameters=int(kept.get("parameters", 0)),
-        seed=int(kept.get("seed", 0)),
+        seed=int(kept.get(SEED, 0)),
         engine=str(kept.get("engine", "")),
         weights=str(kept.get("weights", "")),
         note=str(kept.get("note", "")),
@@ -145,6 +151,7 @@ def record_of(trial: FrozenTrial, study: str, data: str) -> TrialRecord:
         group=int(kept.get(GROUP, trial.number)),
         start=int(kept.get(START, 1)),
         curve=tuple(sorted(trial.intermediate_values.items())),
+        confirms=confirms_of(trial),
     )
 
 
@@ -154,7 +161,18 @@ def state_of(trial: FrozenTrial) -> str:
     if not trial.state.is_finished():
         return _STATES[trial.state]
     state = trial.user_attrs.get("state")
-    return str(state) if state in ENDED and "seed" in trial.user_attrs else FOREIGN
+    return str(state) if state in ENDED and SEED in trial.user_attrs else FOREIGN
+
+
+def confirms_of(trial: FrozenTrial) -> int | None:
+    """The number of the searched trial that a trial confirms on another seed; None for every other trial."""
+    confirms, seed = trial.user_attrs.get(CONFIRMS), trial.user_attrs.get(SEED)
+    return confirms if type(confirms) is int and type(seed) is int else None
+
+
+def is_done(confirmation: FrozenTrial | None) -> bool:
+    """Whether a trial that confirms another one need not be done again: one that failed, or that others ended, is."""
+    return confirmation is not None and state_of(confirmation) in (State.COMPLETE, State.PRUNED, State.INFEASIBLE)
 
 
 def final_state(result: FitResult) -> TrialState:
@@ -174,6 +192,11 @@ def final_state(result: FitResult) -> TrialState:
 def config_key(config: Config) -> str:
     """Equal for equal configs, whatever the order of their names."""
     return json.dumps(config, sort_keys=True)
+
+
+def run_key(config: Config, seed: int) -> str:
+    """Equal for equal configs that are trained with one seed: what has one result."""
+    return f"{seed} {config_key(config)}"
 
 
 def _number(kept: dict[str, Any], name: str) -> float | None:

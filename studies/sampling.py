@@ -24,6 +24,7 @@ from training.machine.seeds import number_of
 
 from .edges.optuna import distribution_of
 from .history import History
+from .records import confirms_of
 
 # Trials that the sampler learns from; see docs/decisions/0007.
 LOOK_BACK = 3000
@@ -137,7 +138,7 @@ def make_pruner(name: str, epochs: int) -> BasePruner:
     if name == "hyperband":
         return Brackets(epochs)
     if name == "median":
-        return MedianPruner(n_startup_trials=4, n_warmup_steps=1)
+        return Searched(MedianPruner(n_startup_trials=4, n_warmup_steps=1))
     if name == "none":
         return NopPruner()
     raise InputError(f"unknown pruner {name!r}: hyperband, median or none")
@@ -162,25 +163,39 @@ class Brackets(BasePruner):
         shares = (math.ceil(count * _REDUCTION**left / (left + 1)) for left in reversed(range(count)))
         self._bounds = list(itertools.accumulate(shares))
         self._numbers: list[list[int]] = [[] for _ in range(count)]
-        self._dealt = 0
+        self._bracket_of_number: list[int | None] = []
+        self._searched = 0
 
     def bracket_of(self, study_name: str, number: int) -> int:
         place = binascii.crc32(f"{study_name}_{number}".encode()) % self._bounds[-1]
         return bisect.bisect_right(self._bounds, place)
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        bracket = self.bracket_of(study.study_name, trial.number)
+        if trial.number >= len(self._bracket_of_number):
+            self._deal(study)
+        bracket = self._bracket_of_number[trial.number]
+        if bracket is None:
+            return False
         before = self._before(trial, bracket)
 
         def rivals() -> list[FrozenTrial]:
-            trials = study.get_trials(deepcopy=False)
-            for number in range(self._dealt, len(trials)):
-                self._numbers[self.bracket_of(study.study_name, number)].append(number)
-            self._dealt = len(trials)
+            trials = self._deal(study)
             asked_again = {} if before is trial else {trial.number}
             return [trials[number] for number in self._numbers[bracket] if number not in asked_again]
 
         return self._rules[bracket].prune(_View(study, rivals, study.sampler), before)
+
+    def _deal(self, study: optuna.Study) -> list[FrozenTrial]:
+        """All trials of the study, of which the new ones are put into brackets as if there were no confirmations."""
+        trials = study.get_trials(deepcopy=False)
+        for trial in trials[len(self._bracket_of_number) :]:
+            bracket = None
+            if confirms_of(trial) is None:
+                bracket = self.bracket_of(study.study_name, self._searched)
+                self._numbers[bracket].append(trial.number)
+                self._searched += 1
+            self._bracket_of_number.append(bracket)
+        return trials
 
     def _before(self, trial: FrozenTrial, bracket: int) -> FrozenTrial:
         """The trial as if it had not been asked about at its last step: a second question gets the first answer.
@@ -197,6 +212,20 @@ class Brackets(BasePruner):
         before = copy.copy(trial)
         before.system_attrs = {key: value for key, value in trial.system_attrs.items() if key not in decided}
         return before
+
+
+@final
+class Searched(BasePruner):
+    """A pruner that compares searched trials with searched trials alone, not with those that confirm them."""
+
+    def __init__(self, rule: BasePruner) -> None:
+        self._rule = rule
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        def searched() -> list[FrozenTrial]:
+            return [other for other in study.get_trials(deepcopy=False) if confirms_of(other) is None]
+
+        return self._rule.prune(_View(study, searched, study.sampler), trial)
 
 
 @final

@@ -53,6 +53,16 @@ class Search:
     engine: str
     command: str = ""
 
+    @property
+    def wanted(self) -> int:
+        """Trials in all."""
+        return self.plan.trials
+
+    @property
+    def ended(self) -> int:
+        """Trials that have ended so far."""
+        return self.study.ended
+
     def run(self, watch: Watch) -> Generator[Outcome, None, None]:
         """Runs until the plan is fulfilled; see `AbstractEngine.run` for what may be raised."""
         with self.study.running():
@@ -172,7 +182,31 @@ def prepare_resume(request: ResumeRequest, notify: Notify, progress: CountProgre
         timeout=settings.timeout if request.timeout is None else request.timeout,
     )
     _enough_or_error(study, budget, request.storage)
-    task = request.task or _task_to_resume(study, request.storage, notify, trusted=request.trust_task_file)
+    plan = plan_to_go_on(
+        study, request.storage, notify, progress, task=request.task, trust_task_file=request.trust_task_file
+    )
+    notify(_going_on(study, budget, request.storage))
+    notify(f"budget: {budget}, {settings.lanes} side by side (--trials and --timeout change it)")
+    plan = replace(plan, trials=budget.trials, timeout=budget.timeout)
+    return Search(study, plan, settings.engine, request.command)
+
+
+def plan_to_go_on(
+    study: Study,
+    storage_url: str | None,
+    notify: Notify,
+    progress: CountProgress | None,
+    *,
+    task: Task | None,
+    trust_task_file: bool,
+) -> Plan:
+    """What a study's settings say, with its data and weights opened again.
+
+    Raises:
+        InputError: they are not what they were, or the task is not known here.
+    """
+    settings = study.settings
+    task = task or _task_to_resume(study, storage_url, notify, trusted=trust_task_file)
     device = resolve_device(settings.device)
     ready = runnable(task, settings.fixed, weights_dir=settings.weights_dir, download=settings.download_weights)
     data = open_data(settings.data, task, skip_unreadable=settings.skip_unreadable, progress=progress)
@@ -185,10 +219,7 @@ def prepare_resume(request: ResumeRequest, notify: Notify, progress: CountProgre
         fingerprint=data.fingerprint,
     )
     _same_or_error(settings, now, study.name)
-    notify(_going_on(study, budget, request.storage))
-    notify(f"budget: {budget}, {settings.lanes} side by side (--trials and --timeout change it)")
-    plan = _plan(ready, data, device, study, budget, settings.weights_dir)
-    return Search(study, plan, settings.engine, request.command)
+    return _plan(ready, data, device, study, study.budget, settings.weights_dir)
 
 
 def _task_to_resume(study: Study, storage_url: str | None, notify: Notify, *, trusted: bool) -> Task:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.trial import TrialState
@@ -17,21 +16,19 @@ from training.machine.files import atomic_write_bytes
 from training.machine.precision import Numerics
 
 from .attempts import Attempts, Verdicts
-from .creation import create_study, shown_settings
+from .confirmed import Confirmed, ToConfirm, confirmed_trials
+from .creation import create_study, keep_settings, stored_study
 from .database import database_of
 from .history import History
-from .names import check_name, check_new_name, shown
+from .names import check_name, check_new_name
 from .patience import Patience
 from .plan import Budget
-from .proposals import HELD, Proposal, Proposer
-from .records import ENDED, SEPARATE, STATE_ORDER, TrialRecord, record_of
+from .proposals import Proposal, Proposer
+from .records import CONFIRMS, ENDED, HELD, SEPARATE, STATE_ORDER, TrialRecord, is_done, record_of
 from .run_lock import FileRunLock, ServerRunLock, refuse_links
 from .sampling import make_pruner
-from .settings import ATTRIBUTE, Settings
+from .settings import Settings
 from .storage import is_on_server, open_storage, output_folder, storage_exists, study_names, together
-
-# So many names of studies at most in one message.
-_MOST_NAMED = 10
 
 
 class Study:
@@ -44,6 +41,8 @@ class Study:
         self._history = History(study)
         self._proposer = Proposer(study, self._history, self._attempts, settings)
         self._open = self._proposer.open
+        # The runs that are to be trained while the study confirms trials, None while it searches.
+        self._confirming: Container[str] | None = None
         self._study.pruner = make_pruner(settings.pruner, settings.epochs)
         self.settings = settings
         self.storage_url = storage_url
@@ -88,18 +87,7 @@ class Study:
         storage = open_storage(
             storage_url, require_existing=not (to_run and storage_exists(storage_url)), patience=patience
         )
-        names = study_names(storage)
-        if name not in names:
-            some = ", ".join(shown(known) for known in names[:_MOST_NAMED])
-            more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-            raise InputError(
-                f"unknown study {shown(name)}; " + (f"there is {some}{more}" if names else "the storage has none yet")
-            )
-        study = optuna.load_study(study_name=name, storage=storage)
-        text = study.user_attrs.get(ATTRIBUTE)
-        if text is None:
-            raise InputError(f"study {name!r} was not made by pomona: it has no settings")
-        return Study(study, Settings.from_json(text, name), storage_url, patience)
+        return Study(*stored_study(name, storage), storage_url, patience)
 
     def extend(self, trials: int, timeout: float | None, command: str = "") -> None:
         """Keeps a new number of trials and time limit for later runs, and the command that asked for them."""
@@ -111,10 +99,7 @@ class Study:
             return
         self.settings = new
         with self.together():
-            for key, value in shown_settings(new).items():
-                if value != shown_settings(old).get(key):
-                    self._study.set_user_attr(key, value)
-            self._study.set_user_attr(ATTRIBUTE, new.to_json())
+            keep_settings(self._study, new, old)
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -141,6 +126,21 @@ class Study:
                 raise InputError(f"study {self.name!r} was deleted while it ran") from None
             finally:
                 self._patience.reset()
+
+    @contextlib.contextmanager
+    def confirming(self, runs: Sequence[ToConfirm]) -> Iterator[None]:
+        """Inside, the study gives trials for these runs and none of the search; outside it is the other way round.
+
+        Runs that are not there yet are enqueued.
+        """
+        with self.together():
+            self._history.refresh()
+            self._proposer.enqueue(runs)
+        self._confirming = {run.key for run in runs}
+        try:
+            yield
+        finally:
+            self._confirming = None
 
     def is_running(self) -> bool:
         """Whether some process holds `running()`."""
@@ -179,11 +179,12 @@ class Study:
     def left(self, space: SearchSpace, trials: int) -> list[Proposal]:
         """The trials that are under way for the storage; to be called while none is: then a kill left them.
 
-        Those that others began, with values that the space has not, fail here.
+        Those that others began, with values that the space has not, fail here. See also `confirming`.
         """
         with self.together():
             self._history.refresh()
-            resumed = (self._proposer.resumed(trial, space, trials) for trial in self._history.running)
+            under_way = self._history.running(self._confirming)
+            resumed = (self._proposer.resumed(trial, space, trials) for trial in under_way)
             return [proposal for proposal in resumed if proposal is not None]
 
     def ask(
@@ -192,16 +193,18 @@ class Study:
         trials: int,
         *,
         structure: Config | None = None,
+        seed: int | None = None,
         group: int | None = None,
         start: int = 1,
     ) -> Proposal | None:
-        """A new trial, or None once `trials` of the study's have ended or are under way.
+        """A new trial, or None once `trials` of the search's have ended or are under way; see also `confirming`.
 
-        The dimensions in `structure` are held at its values. Trials that wait in the storage come first as they are:
-        the recipe, which is trial 0. While one waits that is of another structure, or that the sampler has to complete,
-        no trial is given for `structure`. One that waits with values that the space has not fails. A config that ended
-        before is not proposed again: its record answers, as a trial of its own. `group` and `start` are kept with the
-        trial; without a group it begins one.
+        The dimensions in `structure` are fixed at its values, and with `seed` no trial of another seed is given. Trials
+        that wait in the storage come first as they are: the recipe, which is trial 0. While one waits that is of
+        another structure or seed, or that the sampler has to complete, no trial is given for `structure`. One that
+        waits with values that the space has not fails. A config that ended before with the same seed is not proposed
+        again: its record answers, as a trial of its own. `group` and `start` are kept with the trial; without a group
+        it begins one.
 
         Raises:
             InputError: `structure` names a dimension that is not there, or a value that it can't have.
@@ -211,17 +214,25 @@ class Study:
         while True:
             with self.together():
                 self._history.refresh()
-                if self._history.ended + len(self._history.running) >= trials:
+                if not self._has_more(trials, start):
                     return None
-                if waiting := self._history.waiting:
-                    values = waiting[0].system_attrs.get(HELD, {})
-                    if any(name not in values or values[name] != value for name, value in structure.items()):
+                if waiting := self._history.waiting(self._confirming):
+                    values, own = waiting[0].system_attrs.get(HELD, {}), self._proposer.seed_of(waiting[0].user_attrs)
+                    differs = any(name not in values or values[name] != value for name, value in structure.items())
+                    if differs or seed not in (None, own):
                         return None
-                    proposal = self._proposer.claimed(space, trials, group, start)
+                    proposal = self._proposer.claimed(waiting[0], space, trials, group, start)
+                elif self._confirming is not None or seed not in (None, self.settings.seed):
+                    return None
                 else:
                     proposal = self._proposer.drawn(space, trials, structure, group, start)
                 if proposal is not None:
                     return proposal
+
+    def _has_more(self, trials: int, start: int) -> bool:
+        if self._confirming is not None:
+            return start == 1  # one that joined later would see its data in another order than the same run alone
+        return self._history.ended + len(self._history.running()) < trials
 
     def begin(self, numbers: Iterable[int]) -> None:
         """Trials that were given by `left` are trained from here on; those that `ask` gives are at once."""
@@ -244,18 +255,18 @@ class Study:
 
     def verdicts(self) -> Verdicts | None:
         """The last that were kept."""
-        return self._attempts.verdicts()
+        return self._attempts.verdicts(confirming=self._confirming is not None)
 
     def keep_verdicts(self, group: int, epoch: int, pruned: Collection[int]) -> None:
         """To be called when the pruner was asked about a group's epoch, before any trial ends by it."""
-        self._attempts.keep_verdicts(group, epoch, pruned)
+        self._attempts.keep_verdicts(group, epoch, pruned, confirming=self._confirming is not None)
 
     def last_group(self) -> list[TrialRecord]:
         """The trials of the group that was judged last, where none was put into another group since."""
-        verdicts = self._attempts.verdicts()
+        verdicts = self.verdicts()
         self._history.refresh()
         last = self._history.last_group
-        if verdicts is None or last is None or verdicts.group != last:
+        if self._confirming is not None or verdicts is None or last is None or verdicts.group != last:
             return []
         records = self.ended_members(last)
         separate = any(SEPARATE in self._history.attributes(record.number) for record in records)
@@ -294,8 +305,13 @@ class Study:
                 self.report(number, epoch, value)
 
     def should_prune(self, number: int) -> bool:
-        """Whether the pruner gives the trial up. The recipe always runs to its end: it is the baseline."""
+        """Whether the pruner gives the trial up. The recipe always runs to its end: it is the baseline.
+
+        So does a trial that confirms another one.
+        """
         trial = self._open[number]
+        if CONFIRMS in trial.user_attrs:
+            return False
         # The pruner is asked in any case: that is how the recipe's values come to compete with the others'.
         return trial.should_prune() and not trial.user_attrs.get("recipe")
 
@@ -327,13 +343,13 @@ class Study:
         return [record_of(t, self.name, self.settings.source) for t in trials if t.state != TrialState.WAITING]
 
     def counts(self) -> dict[str, int]:
-        """How many trials are in each state, those that ran to their end first."""
+        """How many trials of the search are in each state, those that ran to their end first."""
         self._refresh()
         counts = self._history.counts()
         return {state: counts[state] for state in STATE_ORDER if counts[state]}
 
     def best(self) -> TrialRecord | None:
-        """The first row of the leaderboard, if any trial ran to its end."""
+        """The trial of the search with the best value, if any ran to its end."""
         self._refresh()
         trial = self._history.best()
         return None if trial is None else record_of(trial, self.name, self.settings.source)
@@ -346,40 +362,23 @@ class Study:
             raise InputError(f"study {self.name!r} has no trial {number}")
         return record_of(trial, self.name, self.settings.source)
 
-    def status(self) -> dict[str, Any]:
-        """Where the study stands, as plain data."""
-        best, settings = self.best(), self.settings
-        return {
-            "study": self.name,
-            "task": settings.task,
-            "data": settings.source,
-            "fingerprint": settings.fingerprint,
-            "metric": settings.metric,
-            "target": settings.target,
-            "running": self.is_running(),
-            "trials": settings.trials,
-            "epochs": settings.epochs,
-            "budget": str(self.budget),
-            "commands": [settings.command, *settings.later_commands],
-            "ended": self.ended,
-            "states": self.counts(),
-            "seconds": round(sum(record.seconds for record in self.records()), 1),
-            "best": best
-            and {
-                "number": best.number,
-                "value": best.value,
-                "n": best.n,
-                "ci95": best.ci95,
-                "groups_ci95": best.groups_ci95,
-                "params": best.config,
-            },
-        }
-
     @property
     def ended(self) -> int:
-        """How many trials have ended, however they did."""
+        """How many trials of the search have ended, however they did."""
         self._refresh()
         return self._history.ended
+
+    def runs_ended(self, runs: Iterable[ToConfirm]) -> int:
+        """How many of the runs have ended with a result."""
+        self._refresh()
+        found = self._history.runs_confirmed()
+        return sum(is_done(found.get(run.key)) for run in runs)
+
+    def confirmed(self) -> list[Confirmed]:
+        """The trials that were confirmed on fresh seeds, best first; see `confirmed_trials`."""
+        self._refresh()
+        records = self.records() if self._history.runs_confirmed() else []
+        return confirmed_trials(records, direction=self.settings.direction, metric=self.settings.metric)
 
     def _refresh(self) -> None:
         """For what is shown meanwhile: a storage that waits can't be read."""

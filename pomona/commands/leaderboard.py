@@ -21,9 +21,14 @@ def leaderboard(
         str, typer.Option("--format", metavar="table|csv|md|json", help="The form of the answer.")
     ] = "table",
     top: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the first N rows.")] = None,
+    confirmations: Annotated[
+        bool, typer.Option("--confirmations", help="Also list the trials of `pomona confirm`, one a seed.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Rank the trials of a study: value, n, intervals, what differs, what it cost, and why others ended early.
+
+    First come those that `pomona confirm` trained again on fresh seeds, by the lower bound of their mean.
 
     Example: pomona leaderboard fruit-1 --format md > fruit.md
     """
@@ -35,10 +40,10 @@ def leaderboard(
 
     opened = open_study(study, storage)
     if as_json or form == "json":
-        print_answer(to_json(rows_of(opened, top)))
+        print_answer(to_json(rows_of(opened, confirmations)[:top]))
     elif form == "csv":
-        print_answer(to_csv(rows_of(opened, top)))
+        print_answer(to_csv(rows_of(opened, confirmations)[:top]))
     elif form == "md":
-        print_answer(markdown_leaderboard(opened, top))
+        print_answer(markdown_leaderboard(opened, top, confirmations=confirmations))
     else:
-        print_leaderboard(opened, top)
+        print_leaderboard(opened, top, confirmations=confirmations)

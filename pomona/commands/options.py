@@ -83,6 +83,10 @@ Device = Annotated[str, typer.Option(metavar=_OPTIONS["device"].metavar, help=_O
 Download = Annotated[bool, option_of("download_weights")]
 SkipUnreadable = Annotated[bool, option_of("skip_unreadable")]
 TrustSplit = Annotated[bool, option_of("trust_split")]
+TrustTaskFile = Annotated[
+    bool,
+    typer.Option("--trust-task-file", help="Run the task file that the study names, from a storage of others too."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON, for programs.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also print log lines, and where an error came from.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the answer and errors only: no notes, no progress.")]

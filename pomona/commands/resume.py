@@ -6,13 +6,11 @@ import shlex
 import sys
 from typing import Annotated
 
-import typer
-
 from studies.request import ResumeRequest
 
 from ..arguments import seconds_of
 from ..console import counting, note
-from .options import AsJson, Storage, Study, option_of
+from .options import AsJson, Storage, Study, TrustTaskFile, option_of
 
 
 def resume(
@@ -20,10 +18,7 @@ def resume(
     storage: Storage = None,
     trials: Annotated[int | None, option_of("trials", default="as before", min=1)] = None,
     timeout: Annotated[str | None, option_of("timeout", default="as before")] = None,
-    trust_task_file: Annotated[
-        bool,
-        typer.Option("--trust-task-file", help="Run the task file that the study names, from a storage of others too."),
-    ] = False,
+    trust_task_file: TrustTaskFile = False,
     as_json: AsJson = False,
 ) -> None:
     """Go on with a study that was stopped or killed, at the last whole epoch of the trial under way.

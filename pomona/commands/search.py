@@ -13,7 +13,7 @@ from ..streams import AnswerLost
 from .options import AsJson, Task, with_search_options
 
 if TYPE_CHECKING:
-    from studies import Search
+    from studies import Confirmation, Search
 
 _IN_MEMORY = "the study was in memory only and is gone now"
 
@@ -35,8 +35,14 @@ def search(task: Task, as_json: AsJson = False, **options: Any) -> None:
     run_and_show(prepared, as_json=as_json, storage=request.storage)
 
 
-def run_and_show(prepared: Search, *, as_json: bool, storage: str | None) -> None:
-    """Runs a prepared search under a progress bar and ends with the leaderboard."""
+def run_and_show(
+    prepared: Search | Confirmation, *, as_json: bool, storage: str | None, again: str | None = None
+) -> None:
+    """Runs what was prepared under a progress bar and ends with the leaderboard.
+
+    `again` is the command that goes on where it was stopped; by default that of a search.
+    """
+    from studies import status_of
     from studies.storage import is_in_memory
 
     from ..progress import STOPPED_BY_USER, run_until_stopped
@@ -46,7 +52,7 @@ def run_and_show(prepared: Search, *, as_json: bool, storage: str | None) -> Non
     study, gone = prepared.study, is_in_memory(storage)
     try:
         if as_json:
-            print_json(study.status())
+            print_json(status_of(study))
         else:
             print_leaderboard(study, top=None)
     except AnswerLost:
@@ -55,7 +61,8 @@ def run_and_show(prepared: Search, *, as_json: bool, storage: str | None) -> Non
             raise
     if stopped:
         why = stopped if stopped == STOPPED_BY_USER else f"stopped: {stopped}"
-        note(why if gone else f"{why}; go on with: {pomona_command('resume', study.name, storage=storage)}")
+        again = again or pomona_command("resume", study.name, storage=storage)
+        note(why if gone else f"{why}; go on with: {again}")
         if stopped == STOPPED_BY_USER:
             raise typer.Exit(130)
     elif not gone and study.best() is not None:

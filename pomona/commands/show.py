@@ -9,12 +9,13 @@ from tabulate import tabulate
 
 from search_spaces import interval_text, is_numeric, value_text
 
+from ..confirmed_text import luck_text, mean_text
 from ..console import note, print_lines, print_table
 from ..hints import pomona_command
 from ..printable import one_line
 
 if TYPE_CHECKING:
-    from studies import Study
+    from studies import Confirmed, Study
 
 _EXPENDABLE = ("seed", "M params", "n", "img/s", "features/s", "groups", "groups %", "epochs", "s")
 
@@ -23,11 +24,11 @@ _EXPENDABLE = ("seed", "M params", "n", "img/s", "features/s", "groups", "groups
 _ROWS_ON_TERMINAL = 100
 
 
-def print_leaderboard(study: Study, top: int | None) -> None:
+def print_leaderboard(study: Study, top: int | None, *, confirmations: bool = False) -> None:
     """Title, table, and what the first row is worth."""
     from studies import to_cells
 
-    every = rows_of(study, None)
+    every = rows_of(study, confirmations)
     print_lines([*_title(study, every), ""])
     rows = every[:top]
     trials = len(rows)
@@ -43,16 +44,16 @@ def print_leaderboard(study: Study, top: int | None) -> None:
         note(f"the first {len(rows)} of {trials} trials (--top {trials} and --format csv show all)")
 
 
-def markdown_leaderboard(study: Study, top: int | None) -> str:
+def markdown_leaderboard(study: Study, top: int | None, *, confirmations: bool = False) -> str:
     """The table with its provenance: command, versions, commit, machine, data fingerprint."""
     from studies import to_cells
 
-    rows = rows_of(study, None)
+    rows = rows_of(study, confirmations)
     headings, cells = to_cells(rows[:top], study.settings.metric)
     title, *lines = map(one_line, _title(study, rows))
     cells = [[one_line(cell).replace("|", r"\|") for cell in row] for row in cells]
     table = tabulate(cells, headings, tablefmt="github", disable_numparse=True)
-    provenance = "\n".join(one_line(f"- {name}: {value}") for name, value in _provenance(study, top))
+    provenance = "\n".join(one_line(f"- {name}: {value}") for name, value in _provenance(study, top, confirmations))
     return f"# {title}\n\n" + "\n".join(lines) + f"\n\n{provenance}\n\n{table}\n"
 
 
@@ -64,6 +65,7 @@ def _title(study: Study, rows: list[dict[str, Any]]) -> list[str]:
     counts = study.counts()
     ended = ", ".join(f"{count} {state}" for state, count in counts.items()) or "none"
     lines = [f"{study.name}: {settings.task} on data {settings.source}, {sum(counts.values())} trials ({ended})"]
+    confirmed = study.confirmed()
     best = study.best()
     if best is None:
         return [*lines, "No trial has run to its end yet."]
@@ -75,24 +77,45 @@ def _title(study: Study, rows: list[dict[str, Any]]) -> list[str]:
         on_groups = f"{value_text(metric, best.group_value)}, {interval_text(metric, best.groups_ci95)}"
         grouped = f"; {on_groups} on {best.n_groups} groups"
     others = "".join(f"; {name} {value_text(name, value)}" for name, value in best.beside.items())
+    if confirmed:
+        lines.append(_confirmed_line(confirmed[0], metric, best.n))
     lines.append(f"Best: trial {best.number}, {metric} {value}{interval}{grouped}{others}.")
+    known = next((one for one in confirmed if one.number == best.number), None)
+    if known is not None:
+        honest = f"Confirmed, it is {value_text(metric, known.mean)}."
+    else:
+        command = pomona_command("confirm", study.name, storage=study.storage_url)
+        honest = f"It is not confirmed on fresh seeds: {command} does that."
     lines.append(
-        f"It is the best of {sum(counts.values())} trials: a maximum, optimistically biased, not an estimate. "
-        "It is not confirmed on fresh seeds."
+        f"It is the best of {sum(counts.values())} trials: a maximum, optimistically biased, not an estimate. {honest}"
     )
-    if settings.target is not None and best.ci95 is not None and best.value is not None:
-        point = "reached" if best.value >= settings.target else "missed"
-        bound = "reached" if best.ci95[0] >= settings.target else "missed"
+    what = "confirmed mean" if confirmed else "value"
+    value_of_all = confirmed[0].mean if confirmed else best.value
+    bounds = confirmed[0].ci95 if confirmed else best.ci95
+    if settings.target is not None and bounds is not None and value_of_all is not None:
+        point = "reached" if value_of_all >= settings.target else "missed"
+        bound = "reached" if bounds[0] >= settings.target else "missed"
         target = f"{settings.target:g}" if is_numeric(metric) else f"{100 * settings.target:g} %"
-        lines.append(f"Target {target}: {point} by the value, {bound} by its lower bound.")
+        lines.append(f"Target {target}: {point} by the {what}, {bound} by its lower bound.")
     if same := same_params(rows):
         lines.append("The same in all trials: " + ", ".join(f"{name} {value}" for name, value in same.items()) + ".")
     return lines
 
 
-def _provenance(study: Study, top: int | None) -> list[tuple[str, Any]]:
+def _confirmed_line(confirmed: Confirmed, metric: str, n: int) -> str:
+    figure = mean_text(metric, confirmed.mean, confirmed.ci95, confirmed.seeds)
+    problem = f", {confirmed.problem}" if confirmed.problem else ""
+    found = value_text(metric, confirmed.mean + confirmed.luck)
+    return (
+        f"Confirmed: trial {confirmed.number}, {figure}, each on n = {n}{problem}. "
+        f"The search had {found}: luck {luck_text(metric, confirmed.luck)}."
+    )
+
+
+def _provenance(study: Study, top: int | None, confirmations: bool) -> list[tuple[str, Any]]:
     rows = {} if top is None else {"top": str(top)}
     table = pomona_command("leaderboard", study.name, format="md", storage=study.storage_url, **rows)
+    table += " --confirmations" if confirmations else ""
     settings, environment = study.settings, study.settings.environment
     versions = ", ".join(f"{name} {version}" for name, version in environment.get("versions", {}).items())
     return [
@@ -111,8 +134,9 @@ def _provenance(study: Study, top: int | None) -> list[tuple[str, Any]]:
     ]
 
 
-def rows_of(study: Study, top: int | None) -> list[dict[str, Any]]:
-    """The first `top` rows of the leaderboard, all of them for None."""
+def rows_of(study: Study, confirmations: bool = False) -> list[dict[str, Any]]:
+    """The rows of the leaderboard, also those of the trials that confirm others if they are wanted."""
     from studies import leaderboard_rows
 
-    return leaderboard_rows(study.records(), direction=study.settings.direction)[:top]
+    direction, metric = study.settings.direction, study.settings.metric
+    return leaderboard_rows(study.records(), direction=direction, metric=metric, confirmations=confirmations)

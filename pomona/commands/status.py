@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from search_spaces import interval_text, value_text
 
+from ..confirmed_text import mean_text
 from ..console import print_json, print_lines
 from ..hints import pomona_command
 from .options import AsJson, Storage, Study
@@ -18,9 +19,9 @@ def status(
 
     Example: pomona status fruit-1 --json
     """
-    from studies import open_study
+    from studies import open_study, status_of
 
-    told = open_study(study, storage).status()
+    told = status_of(open_study(study, storage))
     if as_json:
         print_json(told)
         return
@@ -34,6 +35,9 @@ def status(
         metric = told["metric"]
         interval = f" ({interval_text(metric, best['ci95'])})" if best["ci95"] else ""
         lines.append(f"  best: trial {best['number']}, {metric} {value_text(metric, best['value'])}{interval}")
+    if (confirmed := told["confirmed"]) is not None:
+        figure = mean_text(told["metric"], confirmed["mean"], confirmed["ci95"], confirmed["seeds"])
+        lines.append(f"  confirmed: trial {confirmed['number']}, {figure}")
     if state == "stopped":
         lines.append(f"  go on: {pomona_command('resume', told['study'], storage=storage)}")
     print_lines(lines)

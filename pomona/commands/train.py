@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 def train(
     task: Task,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="JSON, one value a dimension.")] = None,
-    from_study: Annotated[str | None, typer.Option(metavar="STUDY", help="The best config of a study.")] = None,
+    from_study: Annotated[
+        str | None,
+        typer.Option(metavar="STUDY", help="The best config of a study; of the confirmed ones where there are some."),
+    ] = None,
     recipe: Annotated[bool, typer.Option("--recipe", help="The task's own setting; the default.")] = False,
     trial: Annotated[int | None, typer.Option(metavar="N", help="Another trial of --from-study.")] = None,
     set_: Set = None,

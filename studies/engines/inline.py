@@ -34,7 +34,7 @@ from training import (
 from ..attempts import MOST_LOSSES
 from ..plan import Interrupted, Outcome, Plan, Progress, Watch
 from ..proposals import Proposal
-from ..records import config_key
+from ..records import run_key
 from ..study import Study
 from .engine import AbstractEngine
 from .recovery import Restart, SavedGroups, usable
@@ -118,7 +118,7 @@ class _Run:
         """Goes on with the trials of a group that were interrupted."""
         first_of: dict[str, Proposal] = {}
         for proposal in left:
-            first = first_of.setdefault(config_key(proposal.config), proposal)
+            first = first_of.setdefault(run_key(proposal.config, proposal.seed), proposal)
             if first is not proposal:
                 self.duplicates.setdefault(first.number, []).append(proposal.number)
         running = list(first_of.values())
@@ -210,19 +210,21 @@ class _Run:
         study, plan = self.study, self.plan
         places, most = (plan.lanes, _ROUNDS * plan.lanes) if together else (1, plan.lanes)
         while len(group) < places and study.members(first) < most:
-            example = group.lanes[0].config if len(group) else study.trial(first).config
-            if resolve(plan.task, example).backbone.from_scratch:
+            example = group.lanes[0] if len(group) else study.trial(first)
+            if resolve(plan.task, example.config).backbone.from_scratch:
                 return
+            structure, start = structure_part(example.config), group.tick + 1
             proposal = study.ask(
-                plan.task.space, plan.trials, structure=structure_part(example), group=first, start=group.tick + 1
+                plan.task.space, plan.trials, structure=structure, seed=example.seed, group=first, start=start
             )
             if proposal is None:
                 return
             yield proposal
 
     def _is_duplicate(self, group: LaneGroup, proposal: Proposal) -> bool:
-        """Whether a lane of an equal config is under way: its end will be this trial's."""
-        same = next((lane.key for lane in group.lanes if lane.config == proposal.config), None)
+        """Whether a lane of an equal config and seed is under way: its end will be this trial's."""
+        run = (proposal.config, proposal.seed)
+        same = next((lane.key for lane in group.lanes if (lane.config, lane.seed) == run), None)
         if same is not None:
             self.duplicates.setdefault(same, []).append(proposal.number)
         return same is not None

@@ -20,7 +20,7 @@ from training import EpochResult, LaneGroup, LaneState, State, load_lane, save_l
 from ..leftovers import remove_ours
 from ..plan import Plan
 from ..proposals import Proposal
-from ..records import TrialRecord, config_key
+from ..records import TrialRecord, run_key
 from ..study import Study
 
 _UNFINISHED = "unfinished-"
@@ -162,11 +162,11 @@ class SavedGroups:
         remove_ours(self._study.trial_folder(group))
 
     def _ended(self, running: Sequence[Proposal]) -> Iterator[Member]:
-        """Members that trained and have ended; of those with equal configs, only the first did."""
-        seen = {config_key(proposal.config) for proposal in running}
+        """Members that trained and have ended; of those with equal configs and seeds, only the first did."""
+        seen = {run_key(proposal.config, proposal.seed) for proposal in running}
         for record in self._study.ended_members(running[0].group):
             trained = record.epochs > 0 or record.state == State.INFEASIBLE
-            if trained and (key := config_key(record.config)) not in seen:
+            if trained and (key := run_key(record.config, record.seed)) not in seen:
                 seen.add(key)
                 yield Member(_proposal(record), record)
 

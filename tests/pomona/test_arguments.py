@@ -18,6 +18,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import pomona
+import studies
 from pomona import arguments as to
 from search_spaces import InputError
 
@@ -207,7 +208,7 @@ def test_what_is_no_task(task: Any) -> None:
 
 @pytest.mark.parametrize("study", [None, 3, "", ["s"], Path("s")])
 def test_what_is_no_study(study: Any) -> None:
-    for function in (pomona.resume, pomona.leaderboard, pomona.curves):
+    for function in (pomona.resume, pomona.confirm, pomona.leaderboard, pomona.curves):
         with pytest.raises(InputError, match="study must be"):
             function(study)
 
@@ -227,6 +228,8 @@ def test_what_a_notebook_has_at_hand_is_taken(tmp_path: Path) -> None:
     assert study.records()[0].config["learning_rate"] == 0.01
     assert len(pomona.leaderboard(study)) == len(pomona.curves(study.name, storage=tmp_path / "j.log")) == 1
     assert pomona.resume("bonus-1", storage=Path("j.log"), trials=np.int64(1), timeout="10m").ended == 1
+    confirmed = pomona.confirm(study, top=np.int64(1), seeds=np.uint8(1), timeout=pd.Timedelta("10min"))
+    assert studies.status_of(confirmed)["confirmations"] == 1
 
 
 def test_answers_for_one_file_and_for_none(tmp_path: Path) -> None:

@@ -94,13 +94,19 @@ def test_every_answer_is_strict_and_as_the_page_says(run: Run, tmp_path: Path) -
         assert code == 0, err
         return strict(out)
 
-    check("search, resume, status", printed("search", "bonus", "--trials", 1, "--epochs", 1, *storage, "--json"))
-    check("search, resume, status", printed("status", "bonus-1", *storage, "--json"))
+    check(
+        "search, resume, confirm, status", printed("search", "bonus", "--trials", 1, "--epochs", 1, *storage, "--json")
+    )
+    check("search, resume, confirm, status", printed("status", "bonus-1", *storage, "--json"))
     check("studies list", printed("studies", "list", *storage, "--json"))
     check("leaderboard", printed("leaderboard", "bonus-1", "--format", "json", *storage))
     (record,) = open_study("bonus-1", "j.log").records()
     diverged = replace(record, value=math.inf, ci95=(math.nan, -math.inf), beside={"rmse": math.nan})
     check("leaderboard", strict(to_json(leaderboard_rows([record, diverged]))))
+    confirm = ("confirm", "bonus-1", "--seeds", 2, *storage, "--json")
+    check("search, resume, confirm, status", printed(*confirm))
+    check("studies list", printed("studies", "list", *storage, "--json"))
+    check("leaderboard", printed("leaderboard", "bonus-1", "--format", "json", "--confirmations", *storage))
     check("train", printed("train", "bonus", "--epochs", 1, "--out", "bonus", "--json"))
     level_checkpoint(tmp_path / "level")
     check("evaluate", printed("evaluate", "bonus", "--json"))

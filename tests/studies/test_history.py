@@ -25,7 +25,9 @@ def _quiet() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def trial_of(ending: str, value: float, epoch: int, x: float = 0.5) -> FrozenTrial:
+def trial_of(
+    ending: str, value: float, epoch: int, x: float = 0.5, seed: int = 0, confirms: int | None = None
+) -> FrozenTrial:
     state = {
         "complete": TrialState.COMPLETE,
         "failed": TrialState.FAIL,
@@ -33,7 +35,9 @@ def trial_of(ending: str, value: float, epoch: int, x: float = 0.5) -> FrozenTri
         "waiting": TrialState.WAITING,
     }.get(ending, TrialState.PRUNED)
     waiting = state == TrialState.WAITING
-    ours = {"state": "pruned" if ending == "silent" else ending, "seed": 0}
+    ours = {"state": "pruned" if ending == "silent" else ending, "seed": seed}
+    if confirms is not None:
+        ours["confirms"] = confirms
     return create_trial(
         state=state,
         value=value if state == TrialState.COMPLETE else None,
@@ -51,6 +55,9 @@ def study_of(trials: list[FrozenTrial], direction: str = "maximize") -> optuna.S
     return study
 
 
+CONFIRMATIONS = st.builds(
+    trial_of, st.sampled_from(ENDINGS), VALUES, st.integers(1, 4), seed=st.just(7), confirms=st.just(0)
+)
 TRIALS = st.lists(st.builds(trial_of, st.sampled_from(ENDINGS), VALUES, st.integers(1, 4)), max_size=40)
 
 
@@ -76,22 +83,22 @@ def test_a_trial_that_ends_later_is_taken_then(tmp_path: object) -> None:
     history = History(study)
     trials = [study.ask(DISTRIBUTIONS) for _ in range(3)]
     history.refresh()
-    assert (history.ended, len(history.running)) == (0, 3)
+    assert (history.ended, len(history.running())) == (0, 3)
     for trial in trials:
         trial.set_user_attr("state", "complete")
         trial.set_user_attr("seed", 0)
     study.tell(trials[2], 0.5)
     study.tell(trials[0], 0.25)
     history.refresh()
-    assert [trial.number for trial in history.running] == [1]
+    assert [trial.number for trial in history.running()] == [1]
     best = history.best()
     assert best is not None
     assert best.number == 2
     for number in (0, 2):
-        found = history.first_of(study.trials[number].params)
+        found = history.first_of(study.trials[number].params, 0)
         assert found is not None
         assert found.number == number
-    assert history.first_of(study.trials[1].params) is None
+    assert history.first_of(study.trials[1].params, 0) is None
 
 
 def test_the_first_of_equal_configs_is_found_whichever_ended_first() -> None:
@@ -104,12 +111,12 @@ def test_the_first_of_equal_configs_is_found_whichever_ended_first() -> None:
     )
     history = History(study)
     history.refresh()
-    assert history.first_of({"x": 0.5}) == study.trials[1]
-    assert history.first_of({"x": 0.25}) is None
+    assert history.first_of({"x": 0.5}, 0) == study.trials[1]
+    assert history.first_of({"x": 0.25}, 0) is None
     study._storage.set_trial_user_attr(study.trials[0]._trial_id, "state", "complete")
     study.tell(0, 0.1)
     history.refresh()
-    assert history.first_of({"x": 0.5}) == study.trials[0]
+    assert history.first_of({"x": 0.5}, 0) == study.trials[0]
 
 
 @given(TRIALS, st.sampled_from(["maximize", "minimize"]))
@@ -164,4 +171,37 @@ def test_trials_of_others_are_seen_where_they_fit_and_are_never_the_best() -> No
     assert history.ended == 1
     assert [trial.number for trial in history.telling(60, DISTRIBUTIONS)] == [0, 1]
     assert [trial.number for trial in history.kinds()] == [0]
-    assert history.first_of({"x": 0.25}) is None
+    assert history.first_of({"x": 0.25}, 0) is None
+
+
+def test_a_second_seed_of_a_config_is_another_run() -> None:
+    study = study_of([trial_of("complete", 0.5, 1), trial_of("complete", 0.4, 1, seed=3)])
+    history = History(study)
+    history.refresh()
+    assert history.first_of({"x": 0.5}, 0) == study.trials[0]
+    assert history.first_of({"x": 0.5}, 3) == study.trials[1]
+    assert history.first_of({"x": 0.5}, 1) is None
+
+
+@given(st.lists(st.tuples(CONFIRMATIONS, st.integers(0, 40)), max_size=8), TRIALS, st.integers(60, 90))
+def test_trials_that_confirm_others_are_not_there_for_the_search(
+    confirmations: list[tuple[FrozenTrial, int]], trials: list[FrozenTrial], limit: int
+) -> None:
+    mixed = list(trials)
+    for confirmation, place in confirmations:
+        mixed.insert(min(place, len(mixed)), confirmation)
+    searched, confirmed = History(study_of(trials)), History(study_of(mixed))
+    for history in (searched, confirmed):
+        history.refresh()
+    assert searched.counts() == confirmed.counts()
+    assert searched.ended == confirmed.ended
+    places = [number for number, trial in enumerate(mixed) if "confirms" not in trial.user_attrs]
+    assert [confirmed.place_of(number) for number in places] == list(range(len(trials)))
+    for of_search, of_both in (
+        (searched.telling(limit, DISTRIBUTIONS), confirmed.telling(limit, DISTRIBUTIONS)),
+        (searched.kinds(), confirmed.kinds()),
+        (searched.running(), confirmed.running()),
+        (searched.waiting(), confirmed.waiting()),
+        ([searched.best()], [confirmed.best()]),
+    ):
+        assert [places[trial.number] for trial in of_search if trial] == [trial.number for trial in of_both if trial]

@@ -75,7 +75,7 @@ class Pass:
         if source.device.type != device.type:
             return self._stream.rows(source, batch.number, places)
         index = batch.index if places is None else places[batch.index]
-        return source[index.to(source.device)]
+        return source[index.to(source.device, non_blocking=True)]
 
     def images(self, batch: Batch, draws: torch.Tensor | None) -> torch.Tensor:
         if self._strength and self._view is not None:
@@ -120,7 +120,7 @@ class Batch:
 def training_pass(prefixes: Prefixes, structure: Structure, split: Split, *, seed: int, tick: int) -> Pass:
     """Epoch `tick` of 1, 2, ... of a group whose order is decided by `seed`."""
     order = order_of(len(split), structure.batch_size, seed=seed, epoch=tick)
-    view = view_at(structure, tick)
+    view = view_at(structure, tick, seed)
     return Pass(
         prefixes,
         structure,

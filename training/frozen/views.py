@@ -9,22 +9,28 @@ import numpy as np
 import torch
 
 from ..data.augment import DRAWS
+from ..machine.seeds import bank_of
 from ..models.spec import Structure
 
 # What a bank's numbers are made from; to be raised when the views that come out change.
 _BANK = 1
+# More views than any bank has: those of the next bank are numbered from here on.
+_MOST_VIEWS = 2**16
 
 
-def view_at(structure: Structure, tick: int) -> int | None:
-    """Which view of the bank is seen in epoch `tick` of 1, 2, ...; None where every epoch sees a new one."""
-    return (tick - 1) % structure.views if structure.views else None
+def view_at(structure: Structure, tick: int, seed: int) -> int | None:
+    """Which view is seen in epoch `tick` of 1, 2, ... of a run of `seed`; None where every epoch sees a new one.
+
+    Seeds share a bank of views, so that studies find what others kept; those that confirm have banks of their own.
+    """
+    return bank_of(seed) * _MOST_VIEWS + (tick - 1) % structure.views if structure.views else None
 
 
 def view_draws(keys: Sequence[str], view: int) -> torch.Tensor:
     """Uniform numbers (n, DRAWS) in 0..1 for `augment`: a function of each image's key and of `view` alone.
 
-    They do not depend on the other images, on the split or on a seed, so that every trial that wants a view wants the
-    same one. All strengths share them: a stronger view is the same change, further.
+    They do not depend on the other images or on the split, so that every trial that wants a view wants the same one.
+    All strengths share them: a stronger view is the same change, further.
     """
     digests = b"".join(
         hashlib.blake2b(f"{_BANK} {view} {key}".encode(), digest_size=4 * DRAWS).digest() for key in keys

@@ -4,6 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
+SEEDS_OF_A_BANK = 2**32
+"""So many seeds share the augmented views of their images: 0 to 2**32 - 1 one bank of them, the next the next one."""
+
+
+def fresh_seed(seed: int, number: int) -> int:
+    """The `number`-th (1, 2, ...) of the seeds on which what was found with `seed` is tried again.
+
+    Each is of another bank than all others: not only order, weights and dropout are new, but the augmented views too.
+    """
+    return seed + number * SEEDS_OF_A_BANK
+
+
+def bank_of(seed: int) -> int:
+    """The number of the bank of views that a seed sees."""
+    return seed // SEEDS_OF_A_BANK
+
 
 def number_of(*parts: int) -> int:
     """A 64-bit seed mixed from whole numbers of at least 0."""

@@ -67,6 +67,27 @@ def grouped_accuracy(correct: Sequence[bool], groups: Sequence[str]) -> Estimate
     return wilson(min(1.0, math.fsum(shares) / len(shares)) if shares else 0.0, len(shares))
 
 
+def over_seeds(values: Sequence[float], limits: tuple[float, float] = (-math.inf, math.inf)) -> Estimate | None:
+    """The mean of the values that n seeds gave, with Student's t interval over the seeds; None for a single one.
+
+    It tells how far another set of seeds might differ on the same examples, not what other examples would give. An
+    interval that would pass the `limits` of the metric ends there.
+
+    Source: Student (1908), The probable error of a mean, Biometrika 6, 1-25.
+    """
+    n = len(values)
+    if n < 2:
+        return None
+    # A quarter of a second to import.
+    from scipy.special import stdtrit  # type: ignore[import-untyped]
+
+    mean = math.fsum(values) / n
+    spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
+    half = float(stdtrit(n - 1, 0.975)) * spread / math.sqrt(n)
+    low, high = limits
+    return Estimate(mean, n, min(max(low, mean - half), mean), max(min(high, mean + half), mean))
+
+
 def resampled(value: float, n: int, draws: NDArray[np.float64]) -> Estimate:
     """The percentile interval of `draws`, values of a metric on resamples of the n witnesses.
 

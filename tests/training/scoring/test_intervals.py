@@ -1,10 +1,12 @@
 import math
+import statistics
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats  # type: ignore[import-untyped]
 
-from training.scoring.intervals import accuracy, grouped_accuracy, wilson
+from training.scoring.intervals import accuracy, grouped_accuracy, over_seeds, wilson
 
 
 @given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n))))
@@ -66,3 +68,21 @@ def test_a_share_must_be_one() -> None:
         wilson(1.2, 10)
     with pytest.raises(ValueError, match="groups"):
         grouped_accuracy([True], [])
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=9))
+def test_over_seeds_is_student_s_interval_of_the_mean(values: list[float]) -> None:
+    interval = over_seeds(values)
+    assert interval is not None
+    assert interval.n == len(values)
+    assert interval.value == pytest.approx(statistics.fmean(values))
+    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    assert interval.ci95 == pytest.approx((interval.value - half, interval.value + half))
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=9))
+def test_over_seeds_stays_within_what_a_share_can_be(values: list[float]) -> None:
+    interval = over_seeds(values, (0.0, 1.0))
+    assert (interval is None) == (len(values) == 1)
+    if interval is not None:
+        assert 0 <= interval.low <= interval.value <= interval.high <= 1

@@ -1,0 +1,55 @@
+"""`pomona confirm`"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import Annotated
+
+import typer
+
+from ..arguments import seconds_of
+from ..console import counting, note
+from ..hints import pomona_command
+from .options import AsJson, Storage, Study, TrustTaskFile
+
+
+def confirm(
+    study: Study,
+    storage: Storage = None,
+    top: Annotated[int, typer.Option(metavar="N", min=1, help="The best N trials. [default: 3]")] = 3,
+    seeds: Annotated[int, typer.Option(metavar="S", min=1, help="Fresh seeds for each of them. [default: 5]")] = 5,
+    timeout: Annotated[
+        str | None, typer.Option(metavar="10m", help="For the runs of this call. [default: no limit]")
+    ] = None,
+    trust_task_file: TrustTaskFile = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train the best trials of a study again on fresh seeds: what they are worth without the luck of the search.
+
+    The seed decides the order of the data, the initial weights, dropout and the augmented views. What is there already
+    is not trained again: a later call with more seeds adds to it, and one that was stopped goes on. The leaderboard
+    then begins with the mean of each over its seeds, its 95 % interval, and the luck that its search value held.
+
+    Example: pomona confirm fruit-1 --top 3 --seeds 5
+    """
+    limit = seconds_of(timeout)
+    command = shlex.join(["pomona", *sys.argv[1:]])
+    from studies import prepare_confirmation
+
+    from .search import run_and_show
+
+    with counting("reading the data") as progress:
+        prepared = prepare_confirmation(
+            study,
+            storage,
+            note,
+            progress,
+            top=top,
+            seeds=seeds,
+            timeout=limit,
+            command=command,
+            trust_task_file=trust_task_file,
+        )
+    again = pomona_command("confirm", study, storage=storage, top=str(top), seeds=str(seeds))
+    run_and_show(prepared, as_json=as_json, storage=storage, again=again)

@@ -1,0 +1,86 @@
+"""From a search that has trials to its best ones trained again on fresh seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+
+from search_spaces import InputError, Task
+
+from .confirmed import ToConfirm, runs_to_confirm
+from .engines import engine_named
+from .plan import Outcome, Plan, Watch
+from .search import CountProgress, Notify, plan_to_go_on
+from .study import Study
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """A study with the runs that confirm its best trials, ready to run; those that are there are not done again."""
+
+    study: Study
+    plan: Plan
+    engine: str
+    runs: tuple[ToConfirm, ...]
+    command: str = ""
+
+    @property
+    def wanted(self) -> int:
+        """Runs in all."""
+        return len(self.runs)
+
+    @property
+    def ended(self) -> int:
+        """Runs that have ended, in earlier calls too."""
+        return self.study.runs_ended(self.runs)
+
+    def run(self, watch: Watch) -> Generator[Outcome, None, None]:
+        """Runs until all have ended; see `AbstractEngine.run` for what may be raised."""
+        settings = self.study.settings
+        with self.study.running():
+            self.study.extend(settings.trials, settings.timeout, self.command)
+            with self.study.confirming(self.runs):
+                yield from engine_named(self.engine).run(self.study, self.plan, watch)
+
+
+def prepare_confirmation(
+    name: str,
+    storage_url: str | None,
+    notify: Notify,
+    progress: CountProgress | None = None,
+    *,
+    top: int = 3,
+    seeds: int = 5,
+    timeout: float | None = None,
+    command: str = "",
+    task: Task | None = None,
+    trust_task_file: bool = False,
+) -> Confirmation:
+    """The `top` best trials of a study, to be trained again on `seeds` fresh seeds each; nothing is written yet.
+
+    Args:
+        timeout: in seconds, for the runs of this call.
+        task, trust_task_file: see `prepare_resume`.
+
+    Raises:
+        InputError: there is no such study, none of its trials ran to its end, or its data, its weights or its space
+            are not what they were.
+    """
+    if top < 1 or seeds < 1:
+        raise InputError(f"--top and --seeds must be at least 1, not {top} and {seeds}")
+    if timeout is not None and timeout <= 0:
+        raise InputError("--timeout must be longer than nothing")
+    study = Study.open(name, storage_url, to_run=True)
+    settings = study.settings
+    runs = runs_to_confirm(study.records(), direction=settings.direction, seed=settings.seed, top=top, seeds=seeds)
+    if not runs:
+        raise InputError(f"study {study.name!r} has no trial that ran to its end, so there is nothing to confirm yet")
+    trials = len(runs) // seeds
+    plan = plan_to_go_on(study, storage_url, notify, progress, task=task, trust_task_file=trust_task_file)
+    confirmation = Confirmation(study, replace(plan, timeout=timeout), settings.engine, tuple(runs), command)
+    which, each = ("the best trial", "") if trials == 1 else (f"the {trials} best trials", " each")
+    fresh = f"{seeds} fresh {'seed' if seeds == 1 else 'seeds'}{each}"
+    count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+    done = f", {ended} of them done" if (ended := confirmation.ended) else ""
+    notify(f"study {study.name}: confirming {which} on {fresh}: {count}{done}")
+    return confirmation

@@ -1,0 +1,121 @@
+"""What the trials that confirm others say: the mean over fresh seeds, its interval, and how lucky the search was.
+
+A search reports its best trial, the maximum of many values that each hold some luck: of the seed, and of the validation
+examples. The same config trained on seeds that no choice was made by has no such luck of the seed.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from search_spaces import Config, limits_of
+from training.machine.seeds import fresh_seed
+from training.scoring.intervals import over_seeds
+
+from .records import TrialRecord, config_key, run_key
+
+
+@dataclass(frozen=True)
+class ToConfirm:
+    """A run that confirms trial `number` of the search: its config, on the `nth` of the fresh seeds."""
+
+    number: int
+    config: Config
+    seed: int
+    nth: int
+
+    @property
+    def key(self) -> str:
+        return run_key(self.config, self.seed)
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """What came of trial `number` of the search on `seeds` fresh seeds.
+
+    `mean` is that of their values, `ci95` its 95 % interval over the seeds, on the same validation examples; None of a
+    single seed, and where the config came to no result on one of them, which `problem` tells. `luck` is the value
+    that the search found less the mean.
+    """
+
+    number: int
+    config: Config
+    seeds: int
+    mean: float
+    ci95: tuple[float, float] | None
+    luck: float
+    problem: str = ""
+
+
+def runs_to_confirm(
+    records: Iterable[TrialRecord], *, direction: str, seed: int, top: int, seeds: int
+) -> list[ToConfirm]:
+    """The runs that confirm the `top` best trials of a search with `seed` on the first `seeds` fresh seeds.
+
+    Of trials with equal configs one is confirmed. All trials get the same seeds, one seed after the other, so that
+    they can be compared by seed wherever the runs are stopped; more of either adds to what was there.
+    """
+    confirmed: dict[str, int] = {}
+    searched: list[TrialRecord] = []
+    for record in records:
+        if record.confirms is not None:
+            confirmed.setdefault(config_key(record.config), record.confirms)
+        elif record.state == "complete" and record.value is not None:
+            searched.append(record)
+    chosen: dict[str, TrialRecord] = {}
+    for record in sorted(searched, key=lambda record: (_sign(direction) * (record.value or 0.0), record.number)):
+        chosen.setdefault(config_key(record.config), record)
+    best = list(chosen.items())[:top]
+    return [
+        ToConfirm(confirmed.get(key, record.number), record.config, fresh_seed(seed, nth), nth)
+        for nth in range(1, seeds + 1)
+        for key, record in best
+    ]
+
+
+def confirmed_trials(
+    records: Sequence[TrialRecord], *, direction: str = "maximize", metric: str | None = None
+) -> list[Confirmed]:
+    """The trials of the search that were confirmed, best first: by the lower bound of the mean (where less is better,
+    by the upper one), then those that have no interval. `metric` limits the interval to values that it can have."""
+    searched = {record.number: record for record in records if record.confirms is None}
+    runs: dict[int, dict[int, TrialRecord]] = defaultdict(dict)
+    for record in records:
+        # A run that failed may have been done again.
+        if record.confirms in searched and record.state in ("complete", "infeasible"):
+            runs[record.confirms][record.seed] = record
+    found = [_confirmed(searched[number], list(of_seed.values()), metric) for number, of_seed in runs.items()]
+    sign = _sign(direction)
+
+    def order(confirmed: Confirmed) -> tuple[bool, float, int]:
+        bound = confirmed.mean if confirmed.ci95 is None else confirmed.ci95[direction == "minimize"]
+        return confirmed.ci95 is None, sign * bound, confirmed.number
+
+    return sorted((one for one in found if one is not None), key=order)
+
+
+def _confirmed(trial: TrialRecord, runs: Sequence[TrialRecord], metric: str | None) -> Confirmed | None:
+    values = [run.value for run in runs if run.state == "complete" and run.value is not None]
+    if not values or trial.value is None:
+        return None
+    problem = ""
+    if lost := [run for run in runs if run.state != "complete"]:
+        problem = f"no result on {len(lost)} of {len(runs)} fresh seeds: {lost[0].reason}"
+    estimate = None if problem else over_seeds(values, limits_of(metric))
+    mean = statistics.fmean(values)
+    return Confirmed(
+        number=trial.number,
+        config=trial.config,
+        seeds=len(values),
+        mean=mean,
+        ci95=None if estimate is None else estimate.ci95,
+        luck=trial.value - mean,
+        problem=problem,
+    )
+
+
+def _sign(direction: str) -> float:
+    return -1.0 if direction == "maximize" else 1.0

@@ -1,0 +1,50 @@
+"""Where a study stands, as plain data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .records import ENDED
+from .study import Study
+
+
+def status_of(study: Study) -> dict[str, Any]:
+    """What `pomona status --json` prints; docs/json.md says what each field is."""
+    best, settings = study.best(), study.settings
+    records = study.records()
+    confirmed = next(iter(study.confirmed()), None)
+    return {
+        "study": study.name,
+        "task": settings.task,
+        "data": settings.source,
+        "fingerprint": settings.fingerprint,
+        "metric": settings.metric,
+        "target": settings.target,
+        "running": study.is_running(),
+        "trials": settings.trials,
+        "epochs": settings.epochs,
+        "budget": str(study.budget),
+        "commands": [settings.command, *settings.later_commands],
+        "ended": study.ended,
+        "states": study.counts(),
+        "confirmations": sum(record.confirms is not None and record.state in ENDED for record in records),
+        "seconds": round(sum(record.seconds for record in records), 1),
+        "best": best
+        and {
+            "number": best.number,
+            "value": best.value,
+            "n": best.n,
+            "ci95": best.ci95,
+            "groups_ci95": best.groups_ci95,
+            "params": best.config,
+        },
+        "confirmed": confirmed
+        and {
+            "number": confirmed.number,
+            "mean": confirmed.mean,
+            "ci95": confirmed.ci95,
+            "seeds": confirmed.seeds,
+            "luck": confirmed.luck,
+            "params": confirmed.config,
+        },
+    }
