@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 from search_spaces import Task
+from studies.request import SearchRequest
 from studies.settings import Settings
 from training.machine.precision import Numerics
 
 
 def settings_for(task: Task, *, epochs: int = 3, pruner: str = "none", seed: int = 0, trials: int = 5) -> Settings:
+    request = SearchRequest(
+        task, data="toy", trials=trials, epochs=epochs, seed=seed, lanes=1, device="cpu", pruner=pruner
+    )
     return Settings(
+        **request.values(),
         task=task.name,
         space=task.space.digest,
-        fixed={},
-        data="toy",
         source="toy colours",
         fingerprint="toy0",
-        skip_unreadable=False,
-        weights_dir=None,
-        download_weights=False,
-        device="cpu",
         numerics=Numerics(),
-        seed=seed,
-        trials=trials,
-        epochs=epochs,
-        timeout=None,
-        pruner=pruner,
-        engine="inline",
-        lanes=1,
         metric=task.metric,
         direction=task.direction,
         target=0.9,
