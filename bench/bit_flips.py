@@ -45,7 +45,7 @@ from training import (
 from training.data import contents, rendered_folder
 from training.data.decode import decoded
 from training.frozen.store import BlockKey
-from training.lanes.checkpoint import save_checkpoint
+from training.lanes.checkpoint import RECORD, STATE, save_checkpoint
 from training.lanes.lane_state import LaneState
 from training.lanes.results import curve_from_json
 from training.machine.digest import Digest, file_digest, note
@@ -99,9 +99,8 @@ def _checkpoint(folder: Path) -> Iterator[Kind]:
         checkpoint = load_checkpoint(place)
         return checkpoint.record, _plain(checkpoint.tensors)
 
-    (tensors,) = place.glob("*.safetensors")
-    yield Kind("checkpoint, tensors", tensors, read)
-    yield Kind("checkpoint, record", place / "checkpoint.json", read)
+    yield Kind("checkpoint", place / STATE, read)
+    yield Kind("checkpoint, record for people", place / RECORD, read)
 
 
 def _weights() -> dict[str, torch.Tensor]:
@@ -128,7 +127,7 @@ def _plain(tensors: dict[str, torch.Tensor]) -> dict[str, object]:
 
 
 def _activations(folder: Path) -> Iterator[Kind]:
-    key = BlockKey("mobilenet_v2", "0123abcd", 96, 1, 0, 7, "bf16, channels_last, cpu", "2.13.0", 1)
+    key = BlockKey("mobilenet_v2", "0123abcd", 96, 1, "", 0, 7, "bf16, channels_last, cpu", "2.13.0", 1)
     images = [f"{number:04x}" for number in range(20)]
     rows = torch.rand(20, 40, generator=torch.Generator().manual_seed(0)).bfloat16()
 

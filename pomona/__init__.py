@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
+
+from .keywords import search_signature
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from training import Checkpoint, Evaluation, FitResult, Prediction
 
     from .arguments import Duration, PathLike, Whole
+    from .keywords import SearchKeywords
 
     __version__: str
 
@@ -94,68 +97,32 @@ def _public(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 @_public
-def search(
-    task: PathLike | Task,
-    *,
-    data: PathLike | None = None,
-    weights_dir: PathLike | None = None,
-    study: str | None = None,
-    storage: PathLike | None = None,
-    trials: Whole | None = None,
-    epochs: Whole | None = None,
-    timeout: Duration | None = None,
-    seed: Whole | None = None,
-    lanes: Whole | None = None,
-    device: str | None = None,
-    pruner: str | None = None,
-    fixed: Mapping[str, Value] | None = None,
-    skip_unreadable: bool = False,
-    trust_split: bool = False,
-    download_weights: bool = False,
-) -> Study:
+def search(task: PathLike | Task, **keywords: Unpack[SearchKeywords]) -> Study:
     """Searches the hyperparameters of `task` (a name, a file, or a `search_spaces.Task`) and returns the study.
 
     What is left out suits the machine, or is as it was where there is such a study. `timeout` is in seconds, or a text
-    such as "10m". Ctrl-C ends the call cleanly and returns what there is; `resume` goes on.
+    such as "10m". `pomona search --help` says what each keyword does; `fixed` is a dict of what `--set` takes. Ctrl-C
+    ends the call cleanly and returns what there is; `resume` goes on.
 
     Raises:
         InputError: the request, the data or the storage is wrong.
     """
-    from studies import SearchRequest, prepare_search
+    from studies import prepare_search
 
-    from . import arguments as to
-    from .calls import call_text
     from .console import counting, note
     from .progress import run_until_stopped
+    from .request import request_of_keywords
 
-    given: dict[str, Any] = dict(
-        data=to.optional(to.path, "data", data),
-        weights_dir=to.optional(to.folder, "weights_dir", weights_dir),
-        study=to.optional(to.text, "study", study),
-        storage=to.optional(to.path, "storage", storage),
-        trials=to.optional(to.count, "trials", trials),
-        epochs=to.optional(to.count, "epochs", epochs),
-        timeout=to.optional(to.seconds, "timeout", timeout),
-        seed=None if seed is None else to.seed(seed),
-        lanes=to.optional(to.count, "lanes", lanes),
-        device=None if device is None else to.device(device),
-        pruner=to.optional(to.text, "pruner", pruner),
-        fixed=to.optional(to.values, "fixed", fixed),
-        skip_unreadable=to.flag("skip_unreadable", skip_unreadable) or None,
-        trust_split=to.flag("trust_split", trust_split) or None,
-        download_weights=to.flag("download_weights", download_weights) or None,
-    )
-    chosen = to.task(task)
-    command = call_text("search", chosen, **given)
-    download = given.pop("download_weights") is True
-    for flag in ("skip_unreadable", "trust_split"):
-        given[flag] = given[flag] is True
-    given["fixed"] = given["fixed"] or {}
-    request = SearchRequest(task=chosen, **given, download=download, command=command)
+    # Raises TypeError where there is no such keyword.
+    search_signature().bind(task, **keywords)
+    request = request_of_keywords(task, keywords)
     with counting("reading the data") as progress:
         prepared = prepare_search(request, note, progress)
     run_until_stopped(prepared)
     return prepared.study
+
+
+search.__signature__ = search_signature()  # type: ignore[attr-defined]
 
 
 @_public
@@ -176,7 +143,7 @@ def resume(
     Raises:
         InputError: there is no such study, or its data or weights are not what they were.
     """
-    from studies import prepare_resume
+    from studies import ResumeRequest, prepare_resume
 
     from . import arguments as to
     from .calls import call_text
@@ -184,14 +151,16 @@ def resume(
     from .progress import run_until_stopped
 
     name, url = to.study(study, storage)
-    trials, timeout = to.optional(to.count, "trials", trials), to.optional(to.seconds, "timeout", timeout)
+    given: dict[str, Any] = {
+        "trials": to.optional(to.count, "trials", trials),
+        "timeout": to.optional(to.seconds, "timeout", timeout),
+        "task": to.optional(to.task_object, "task", task),
+        "trust_task_file": to.flag("trust_task_file", trust_task_file),
+    }
+    shown = given | {"trust_task_file": given["trust_task_file"] or None}
+    request = ResumeRequest(name, url, **given, command=call_text("resume", name, storage=url, **shown))
     with counting("reading the data") as progress:
-        given: dict[str, Any] = {"trials": trials, "timeout": timeout}
-        given["task"] = to.optional(to.task_object, "task", task)
-        given["trust_task_file"] = to.flag("trust_task_file", trust_task_file)
-        shown = given | {"trust_task_file": trust_task_file or None}
-        command = call_text("resume", name, storage=url, **shown)
-        prepared = prepare_resume(name, url, note, progress, command=command, **given)
+        prepared = prepare_resume(request, note, progress)
     run_until_stopped(prepared)
     return prepared.study
 

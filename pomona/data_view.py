@@ -80,23 +80,20 @@ def view_data(
     opened = open_data(source, task, skip_unreadable=skip_unreadable, trust_split=trust_split, progress=progress)
     side = resolution or resolve(task, task.recipe).input.resolution
     splits = opened.at(side)
-    chosen = {"train": splits.train, "valid": splits.valid, "test": splits.test}[split]
+    chosen = splits.named(split)
     if chosen is None:
         raise InputError(f"{splits.source} has no split {split!r}: leave it out, or name another one")
     index = order_of(len(chosen), len(chosen), seed=seed, epoch=1)[0][: count or usual]
     strengths: tuple[int, ...] = ()
-    shown: Shown
-    title = f"{splits.source}, {split}, {len(index)} of {len(chosen)} {modality.noun}, seed {seed}"
     match modality.preview(chosen, index, splits.classes, task.columns):
         case Pictures() as pictures:
             strengths = strengths_of(task.space) if split == "train" else (0,)
             title = f"{splits.source}, {split}, {side} x {side} pixels, seed {seed}"
             labels = [splits.classes[label] for label in chosen.labels[index].tolist()]
-            shown = batch_grid(pictures, labels, strengths, side, title)
-        case Lines(headings, rows):
-            shown = Listing(title, headings, rows)
-        case Numbers() as numbers:
-            shown = row_panels(numbers, splits.classes, title)
+            shown: Shown = batch_grid(pictures, labels, strengths, side, title)
+        case preview:
+            title = f"{splits.source}, {split}, {len(index)} of {len(chosen)} {modality.noun}, seed {seed}"
+            shown = _listed(preview, splits.classes, title)
     return DataView(
         name=name,
         summary=opened.summary(),
@@ -144,6 +141,14 @@ def batch_grid(
             ]
             rows.append(Row(tuple(row), f"strength {strength}" if strength else "as they are"))
     return Grid(title, tuple(rows))
+
+
+def _listed(preview: Lines | Numbers, classes: tuple[str, ...], title: str) -> Listing | Panels:
+    match preview:
+        case Lines(headings, rows):
+            return Listing(title, headings, rows)
+        case Numbers():
+            return row_panels(preview, classes, title)
 
 
 def row_panels(numbers: Numbers, classes: tuple[str, ...], title: str) -> Panels:

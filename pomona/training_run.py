@@ -98,8 +98,8 @@ def prepare_training(
         best, why = _trial_to_train(study, request.trial)
         config, epochs = dict(best.config), request.epochs or settings.epochs
         data = settings.data if data is None else data
-        weights_dir = Path(settings.weights_dir) if weights_dir is None and settings.weights_dir else weights_dir
-        download, skip = download or settings.download, skip or settings.skip_unreadable
+        weights_dir = settings.weights_dir if weights_dir is None else weights_dir
+        download, skip = download or settings.download_weights, skip or settings.skip_unreadable
         numerics = study.numerics  # what the study's figure was reached with
         if request.seed == best.seed and epochs == settings.epochs:
             joined = best.start
@@ -176,7 +176,7 @@ def _goes_on(out: Path, epochs: int) -> bool:
     resumes = has_checkpoint(out)
     if resumes and (record := load_checkpoint(out).record).epoch == record.epochs:
         raise InputError(f"{out} holds a finished checkpoint: choose another --out")
-    check_checkpoint_folder(out, epochs)
+    check_checkpoint_folder(out)
     return resumes
 
 

@@ -3,52 +3,9 @@
 Names are loaded when they are first used: commands that only read a study need nothing of what runs one.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from training.machine.lazy import load_on_use
-
-if TYPE_CHECKING:
-    from .administration import delete_study as delete_study
-    from .administration import list_studies as list_studies
-    from .administration import rename_study as rename_study
-    from .confirmation import Confirmation as Confirmation
-    from .confirmation import prepare_confirmation as prepare_confirmation
-    from .confirmed import Confirmed as Confirmed
-    from .leaderboard import curves as curves
-    from .leaderboard import leaderboard as leaderboard
-    from .leaderboard import leaderboard_rows as leaderboard_rows
-    from .leaderboard import same_params as same_params
-    from .leaderboard import to_cells as to_cells
-    from .leaderboard import to_csv as to_csv
-    from .leaderboard import to_json as to_json
-    from .plan import Interrupted as Interrupted
-    from .plan import Outcome as Outcome
-    from .plan import Plan as Plan
-    from .plan import Progress as Progress
-    from .records import TrialRecord as TrialRecord
-    from .search import Search as Search
-    from .search import SearchRequest as SearchRequest
-    from .search import prepare_resume as prepare_resume
-    from .search import prepare_search as prepare_search
-    from .storage import open_storage as open_storage
-    from .study import Study as Study
-    from .study import open_study as open_study
+from lazy_loader import attach_stub
 
 __owner__ = "pomona"
 
-# The imports above once more, as they happen.
-_NAMES: dict[str, tuple[str, ...]] = {
-    "administration": ("delete_study", "list_studies", "rename_study"),
-    "confirmation": ("Confirmation", "prepare_confirmation"),
-    "confirmed": ("Confirmed",),
-    "leaderboard": ("curves", "leaderboard", "leaderboard_rows", "same_params", "to_cells", "to_csv", "to_json"),
-    "plan": ("Interrupted", "Outcome", "Plan", "Progress"),
-    "records": ("TrialRecord",),
-    "search": ("Search", "SearchRequest", "prepare_resume", "prepare_search"),
-    "storage": ("open_storage",),
-    "study": ("Study", "open_study"),
-}
-
-__getattr__ = load_on_use(__name__, _NAMES)
+# The names stand in __init__.pyi.
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

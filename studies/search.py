@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Callable, Generator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import optuna
 import torch
 
-from search_spaces import TASKS, Config, InputError, Task, task_file, task_named
+from search_spaces import TASKS, InputError, Task, task_file, task_named
 from training import (
     Data,
     Measured,
@@ -28,42 +28,20 @@ from .engines import engine_named
 from .location import location_of, shown_storage
 from .names import check_new_name
 from .plan import Budget, Outcome, Plan, Watch, default_budget
-from .settings import PRUNERS, Settings
+from .request import PRUNERS, Options, ResumeRequest, SearchRequest, check_values, declared
+from .settings import Settings
 from .storage import is_in_memory, open_storage, refuse_unusable, storage_exists, study_names
 from .study import Study
 
 _MOST_LANES = 32
+# Settings that follow from the task, from what is fixed and from the weights there are.
+_CONSEQUENCES = {
+    "space": "search space; weights may have come or gone since",
+    "metric": "metric",
+    "direction": "direction",
+}
 Notify = Callable[[str], None]
 CountProgress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class SearchRequest:
-    """What `pomona search` takes; `timeout` is in seconds.
-
-    `task` is the name of one, the file that holds one, or a task itself; a study of the latter is resumed with it.
-    What is None, empty or False was not said: a study that is there is followed, a new one gets the default, which may
-    depend on the machine.
-    """
-
-    task: str | Task
-    data: str | None = None
-    weights_dir: Path | None = None
-    study: str | None = None
-    storage: str | None = None
-    trials: int | None = None
-    epochs: int | None = None
-    timeout: float | None = None
-    seed: int | None = None
-    engine: str | None = None
-    lanes: int | None = None
-    device: str | None = None
-    pruner: str | None = None
-    fixed: Config = field(default_factory=dict)
-    skip_unreadable: bool = False
-    trust_split: bool = False
-    download: bool = False
-    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,23 +76,20 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
     Raises:
         InputError: whatever is wrong with the request; nothing was written to the storage then.
     """
-    if isinstance(request.task, Task):
-        task, file = request.task, None
-    else:
-        task, file = task_named(request.task), task_file(request.task)
+    task = request.task if isinstance(request.task, Task) else task_named(request.task)
     check_new_name(f"{task.name}-1" if request.study is None else request.study)
     refuse_unusable(request.storage)
     if (study := _existing(request)) is not None:
-        request = _following(request, study.settings)
-    engine, pruner, seed = request.engine or "inline", request.pruner or PRUNERS[0], request.seed or 0
-    if pruner not in PRUNERS:
-        raise InputError(f"unknown pruner {pruner!r}: {', '.join(PRUNERS)}")
-    engine_named(engine)
-    device = resolve_device(request.device or "auto")
+        request = request.following(study.settings)
+    values = request.values()
+    if values["pruner"] not in PRUNERS:
+        raise InputError(f"unknown pruner {values['pruner']!r}: {', '.join(PRUNERS)}")
+    engine_named(values["engine"])
+    device = resolve_device(values["device"])
     budget = _budget(request, device)
     if study is not None:
         _enough_or_error(study, budget, request.storage)
-    ready = runnable(task, request.fixed, weights_dir=request.weights_dir, download=request.download)
+    ready = runnable(task, request.fixed, weights_dir=request.weights_dir, download=request.download_weights)
     data = open_data(
         request.data,
         task,
@@ -123,27 +98,40 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
         progress=progress,
     )
     measured = measure_numerics(device)
-    storage = open_storage(request.storage)
-    name = _free_name(task.name, storage) if request.study is None else request.study
-    settings = Settings(
+    settings = _settings(request, task, budget, ready, data, measured, device)
+    study = _made_or_followed(study, request, settings, ready, notify)
+    _say(notify, ready, data, device, measured, budget, settings.lanes)
+    plan = _plan(ready, data, device, study, budget, request.weights_dir)
+    return Search(study, plan, settings.engine, request.command)
+
+
+def _settings(
+    request: SearchRequest,
+    task: Task,
+    budget: Budget,
+    ready: Runnable,
+    data: Data,
+    measured: Measured,
+    device: torch.device,
+) -> Settings:
+    """The request with a value for everything that it leaves out, and what was found."""
+    file = None if isinstance(request.task, Task) else task_file(request.task)
+    found = {
+        "data": data.location,
+        "weights_dir": None if request.weights_dir is None else request.weights_dir.resolve(),
+        "trials": budget.trials,
+        "epochs": budget.epochs,
+        "timeout": budget.timeout,
+        "lanes": _lanes(budget) if request.lanes is None else request.lanes,
+        "download_weights": ready.download,
+    }
+    return Settings(
+        **(request.values() | found),
         task=task.name,
         space=ready.task.space.digest,
-        fixed=request.fixed,
-        data=data.location,
         source=data.source,
         fingerprint=data.fingerprint,
-        skip_unreadable=request.skip_unreadable,
-        weights_dir=None if request.weights_dir is None else str(request.weights_dir.resolve()),
-        download=ready.download,
-        device=request.device or "auto",
-        numerics=asdict(measured.numerics),
-        seed=seed,
-        trials=budget.trials,
-        epochs=budget.epochs,
-        timeout=budget.timeout,
-        pruner=pruner,
-        engine=engine,
-        lanes=_lanes(request, budget),
+        numerics=measured.numerics,
         metric=task.metric,
         direction=task.direction,
         target=task.target.value if task.target else None,
@@ -152,17 +140,22 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
         environment=environment(device),
         task_file=None if file is None else str(file),
     )
+
+
+def _made_or_followed(
+    study: Study | None, request: SearchRequest, settings: Settings, ready: Runnable, notify: Notify
+) -> Study:
+    """The study that is there, if it can go on with these settings, or else a new one."""
     if study is not None:
-        _same_or_error(study.settings, settings, name)
-        notify(_going_on(study, budget, request.storage))
-    else:
-        study = Study.create(name, request.storage, settings, ready.task.recipe)
-        notify(f"study {name}: new, in {shown_storage(request.storage)}")
-        if is_in_memory(request.storage):
-            notify(f"{shown_storage(request.storage)}: in memory, so the study is gone when this process ends")
-    _say(notify, ready, data, device, measured, budget, settings.lanes)
-    plan = _plan(ready, data, device, study, budget, request.weights_dir)
-    return Search(study, plan, engine, request.command)
+        _same_or_error(study.settings, settings, study.name)
+        notify(_going_on(study, Budget(settings.trials, settings.epochs, settings.timeout), request.storage))
+        return study
+    name = _free_name(settings.task, open_storage(request.storage)) if request.study is None else request.study
+    study = Study.create(name, request.storage, settings, ready.task.recipe)
+    notify(f"study {name}: new, in {shown_storage(request.storage)}")
+    if is_in_memory(request.storage):
+        notify(f"{shown_storage(request.storage)}: in memory, so the study is gone when this process ends")
+    return study
 
 
 def _existing(request: SearchRequest) -> Study | None:
@@ -173,41 +166,29 @@ def _existing(request: SearchRequest) -> Study | None:
     return Study.open(request.study, request.storage, to_run=True) if is_whole(request.study, storage) else None
 
 
-def prepare_resume(
-    name: str,
-    storage_url: str | None,
-    notify: Notify,
-    progress: CountProgress | None = None,
-    *,
-    trials: int | None = None,
-    timeout: float | None = None,
-    command: str = "",
-    task: Task | None = None,
-    trust_task_file: bool = False,
-) -> Search:
+def prepare_resume(request: ResumeRequest, notify: Notify, progress: CountProgress | None = None) -> Search:
     """A study that was interrupted, with the settings it was started with; `trials` and `timeout` may be changed.
-
-    Args:
-        task: that of a study that was made with a `Task` object, which no storage keeps.
-        trust_task_file: run the task file that the storage names, though the storage is not the user's own.
 
     Raises:
         InputError: there is no such study, its data, its weights or its space are not what they were, or it has more
             trials than are asked for.
     """
-    study = Study.open(name, storage_url, to_run=True)
+    study = Study.open(request.study, request.storage, to_run=True)
     settings = study.settings
+    check_values({"trials": request.trials, "timeout": request.timeout})
     budget = Budget(
-        trials=settings.trials if trials is None else trials,
+        trials=settings.trials if request.trials is None else request.trials,
         epochs=settings.epochs,
-        timeout=settings.timeout if timeout is None else timeout,
+        timeout=settings.timeout if request.timeout is None else request.timeout,
     )
-    _positive(budget)
-    _enough_or_error(study, budget, storage_url)
-    plan = plan_to_go_on(study, storage_url, notify, progress, task=task, trust_task_file=trust_task_file)
-    notify(_going_on(study, budget, storage_url))
+    _enough_or_error(study, budget, request.storage)
+    plan = plan_to_go_on(
+        study, request.storage, notify, progress, task=request.task, trust_task_file=request.trust_task_file
+    )
+    notify(_going_on(study, budget, request.storage))
     notify(f"budget: {budget}, {settings.lanes} side by side (--trials and --timeout change it)")
-    return Search(study, replace(plan, trials=budget.trials, timeout=budget.timeout), settings.engine, command)
+    plan = replace(plan, trials=budget.trials, timeout=budget.timeout)
+    return Search(study, plan, settings.engine, request.command)
 
 
 def plan_to_go_on(
@@ -227,8 +208,7 @@ def plan_to_go_on(
     settings = study.settings
     task = task or _task_to_resume(study, storage_url, notify, trusted=trust_task_file)
     device = resolve_device(settings.device)
-    weights_dir = Path(settings.weights_dir) if settings.weights_dir else None
-    ready = runnable(task, settings.fixed, weights_dir=weights_dir, download=settings.download)
+    ready = runnable(task, settings.fixed, weights_dir=settings.weights_dir, download=settings.download_weights)
     data = open_data(settings.data, task, skip_unreadable=settings.skip_unreadable, progress=progress)
     now = replace(
         settings,
@@ -239,7 +219,7 @@ def plan_to_go_on(
         fingerprint=data.fingerprint,
     )
     _same_or_error(settings, now, study.name)
-    return _plan(ready, data, device, study, study.budget, weights_dir)
+    return _plan(ready, data, device, study, study.budget, settings.weights_dir)
 
 
 def _task_to_resume(study: Study, storage_url: str | None, notify: Notify, *, trusted: bool) -> Task:
@@ -280,51 +260,16 @@ def _plan(
 def _budget(request: SearchRequest, device: torch.device) -> Budget:
     """What was asked for; the machine's defaults for the rest. A number of trials without a timeout has no limit."""
     default = default_budget(device, torch.get_num_threads())
-    budget = Budget(
+    return Budget(
         trials=default.trials if request.trials is None else request.trials,
         epochs=default.epochs if request.epochs is None else request.epochs,
         timeout=default.timeout if request.timeout is None and request.trials is None else request.timeout,
     )
-    _positive(budget)
-    return budget
 
 
-def _lanes(request: SearchRequest, budget: Budget) -> int:
+def _lanes(budget: Budget) -> int:
     """Few trials in many structures tell more than many in few: the number of structures grows with that of trials."""
-    if request.lanes is None:
-        return min(max(round(math.sqrt(budget.trials) / 2), 1), _MOST_LANES)
-    if request.lanes < 1:
-        raise InputError(f"--lanes must be at least 1, not {request.lanes}")
-    return request.lanes
-
-
-def _positive(budget: Budget) -> None:
-    if budget.trials < 1 or budget.epochs < 1:
-        raise InputError(f"--trials and --epochs must be at least 1, not {budget.trials} and {budget.epochs}")
-    if budget.timeout is not None and budget.timeout <= 0:
-        raise InputError("--timeout must be longer than nothing")
-
-
-def _following(request: SearchRequest, settings: Settings) -> SearchRequest:
-    """The request with what it does not say taken from a study that is there."""
-    said_trials = request.trials is not None
-    weights_dir = None if settings.weights_dir is None else Path(settings.weights_dir)
-    return replace(
-        request,
-        data=settings.data if request.data is None else request.data,
-        weights_dir=weights_dir if request.weights_dir is None else request.weights_dir,
-        trials=request.trials if said_trials else settings.trials,
-        epochs=settings.epochs if request.epochs is None else request.epochs,
-        timeout=settings.timeout if request.timeout is None and not said_trials else request.timeout,
-        seed=settings.seed if request.seed is None else request.seed,
-        engine=request.engine or settings.engine,
-        lanes=settings.lanes if request.lanes is None else request.lanes,
-        device=request.device or settings.device,
-        pruner=request.pruner or settings.pruner,
-        fixed=request.fixed or settings.fixed,
-        skip_unreadable=request.skip_unreadable or settings.skip_unreadable,
-        download=request.download or settings.download,
-    )
+    return min(max(round(math.sqrt(budget.trials) / 2), 1), _MOST_LANES)
 
 
 def _enough_or_error(study: Study, budget: Budget, storage: str | None) -> None:
@@ -351,19 +296,13 @@ def _resume_command(study: Study, trials: int, storage: str | None) -> str:
 
 
 def _same_or_error(old: Settings, new: Settings, name: str) -> None:
-    """A study is one task, one space, one data set, one seed and one length of training."""
-    for part, what in (
-        ("task", "task"),
-        ("fingerprint", "data (fingerprint)"),
-        ("fixed", "--set"),
-        ("space", "search space; weights may have come or gone since"),
-        ("metric", "metric"),
-        ("direction", "direction"),
-        ("epochs", "--epochs"),
-        ("seed", "--seed"),
-        ("pruner", "--pruner"),
-        ("lanes", "--lanes"),
-    ):
+    """A study is one task, one space, one data set, one seed and one length of training.
+
+    Raises:
+        InputError: the settings differ in what identifies a study; it names a cause before its consequences.
+    """
+    options = {part: one.flag for part, one in declared(Options).items() if one.identifies}
+    for part, what in ({"task": "task", "fingerprint": "data (fingerprint)"} | options | _CONSEQUENCES).items():
         before, after = getattr(old, part), getattr(new, part)
         if before != after:
             leave = f"leave {what} out, or " if what.startswith("--") else ""

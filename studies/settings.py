@@ -2,44 +2,36 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from dataclasses import MISSING, asdict, dataclass, fields, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Never, TypeVar, Union, get_args, get_type_hints
 
-from search_spaces import Config, InputError
+from search_spaces import InputError
+from training.machine.decode import DecodeError, MissingField, decoded
+from training.machine.files import json_text
 from training.machine.precision import Numerics
 
+from .request import Options, declared
+
 ATTRIBUTE = "settings"
-PRUNERS = ("hyperband", "median", "none")
 
 
-@dataclass(frozen=True)
-class Settings:
-    """`data` opens the data again, from any folder; `source` names it in tables.
+@dataclass(frozen=True, kw_only=True)
+class Settings(Options[Never]):
+    """The options of a study, each with its value, and what was found when the study was made.
 
-    `task_file` is the path of the user's own file that holds the task, None for a task of pomona's.
-    `fixed` are the dimensions held by the user; `space` is the digest of the space that was searched. `command` made
-    the study, `later_commands` went on with it.
+    `data` opens the data again, from any folder; `source` names it in tables. `task_file` is the path of the user's own
+    file that holds the task, None for a task of pomona's. `space` is the digest of the space that was searched.
+    `command` made the study, `later_commands` went on with it.
     """
 
     task: str
     space: str
-    fixed: Config
-    data: str
     source: str
     fingerprint: str
-    skip_unreadable: bool
-    weights_dir: str | None
-    download: bool
-    device: str
-    numerics: dict[str, Any]
-    seed: int
-    trials: int
-    epochs: int
-    timeout: float | None
-    pruner: str
-    engine: str
-    lanes: int
+    numerics: Numerics
     metric: str
     direction: str
     target: float | None
@@ -59,23 +51,64 @@ class Settings:
         """What trials have in common while nothing changes: the machine, the code, the precision."""
         environment = self.environment
         device, commit = str(environment.get("device", "")), str(environment.get("commit", ""))
-        return {"device": device, "commit": commit, "numerics": str(Numerics(**self.numerics))}
+        return {"device": device, "commit": commit, "numerics": str(self.numerics)}
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True)
+        stored = {part.stored: getattr(self, name) for name, part in _parts().items()}
+        stored["numerics"] = vars(self.numerics)
+        return json_text(stored, indent=None, sort_keys=True)
 
     @staticmethod
     def from_json(text: str, study: str) -> Settings:
-        """Raises InputError where `text` is not of this version of pomona."""
+        """Raises InputError where `text` is not of this version of pomona, or a value is not what it can be."""
         try:
-            raw = json.loads(text)
-            wanted = [field.name for field in fields(Settings) if field.name in raw or field.default is MISSING]
-            settings = Settings(**{name: raw[name] for name in wanted})
-            settings = replace(settings, later_commands=tuple(settings.later_commands))
-        except (ValueError, TypeError, KeyError):
-            raise InputError(f"study {study!r} was made by another version of pomona: start a new one") from None
-        for name in ("seed", "trials", "epochs", "lanes"):
-            value = getattr(settings, name)
-            if type(value) is not int or value < (name != "seed"):
-                raise InputError(f"the settings of study {study!r} are damaged: {name} is {value!r}")
-        return settings
+            raw = decoded(json.loads(text), dict[str, Any])
+            return Settings(**{name: _value(part, raw) for name, part in _parts().items()})
+        except DecodeError as problem:
+            if isinstance(problem, MissingField) or text.lstrip()[:1] != "{":
+                raise _of_another_version(study) from None
+            raise InputError(f"the settings of study {study!r} are damaged: {problem}") from None
+        except ValueError:
+            raise _of_another_version(study) from None
+
+
+@dataclass(frozen=True)
+class _Part:
+    """How one of the settings is stored; `default` is MISSING where every study has had it."""
+
+    stored: str
+    wanted: Any
+    default: Any
+    least: int | None
+
+
+@functools.cache
+def _parts() -> Mapping[str, _Part]:
+    """By the names of the fields."""
+    options, types = declared(Settings), get_type_hints(Settings)
+    parts = {}
+    for one in fields(Settings):
+        option, wanted = options.get(one.name), types[one.name]
+        # `NotSaid` stands for nothing here.
+        if any(isinstance(choice, TypeVar) for choice in get_args(wanted)):
+            wanted = Union[tuple(choice for choice in get_args(wanted) if not isinstance(choice, TypeVar))]  # noqa: UP007
+        if option is None:
+            parts[one.name] = _Part(one.name, wanted, one.default, None)
+        else:
+            parts[one.name] = _Part(option.stored, wanted, option.before, option.least)
+    return parts
+
+
+def _value(part: _Part, raw: Mapping[str, Any]) -> Any:
+    if part.stored not in raw:
+        if part.default is MISSING:
+            raise MissingField(f"{part.stored} is missing")
+        return part.default
+    value = decoded(raw[part.stored], part.wanted, part.stored)
+    if part.least is not None and value < part.least:
+        raise DecodeError(f"{part.stored} is {value}, which is less than {part.least}")
+    return value
+
+
+def _of_another_version(study: str) -> InputError:
+    return InputError(f"study {study!r} was made by another version of pomona: start a new one")

@@ -62,7 +62,7 @@ class Study:
     @property
     def numerics(self) -> Numerics:
         """One choice for all trials of the study, so that they can be compared."""
-        return Numerics(**self.settings.numerics)
+        return self.settings.numerics
 
     @property
     def budget(self) -> Budget:

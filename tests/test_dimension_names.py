@@ -1,4 +1,4 @@
-"""Searching and benchmarking know no dimension by name, so that a new one touches a task and its reader in training."""
+"""Dimensions are named by tasks and by the specs of training, so that a new one touches these and nothing else."""
 
 from __future__ import annotations
 
@@ -50,6 +50,33 @@ def _words_of_torch(node: ast.AST) -> list[ast.AST]:
     return []
 
 
+def config_reads(source: str, names: frozenset[str]) -> list[tuple[int, str]]:
+    """Line and name of every dimension that is read from a config by its key."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Subscript(value=read, slice=ast.Constant(value=str(name))):
+                pass
+            case ast.Call(func=ast.Attribute(value=read, attr="get" | "pop"), args=[ast.Constant(value=str(name)), *_]):
+                pass
+            case ast.Compare(left=ast.Constant(value=str(name)), ops=[ast.In() | ast.NotIn()], comparators=[read]):
+                pass
+            case _:
+                continue
+        if name in names and re.search(r"(config|configs\[.*\]|recipe)$", ast.unparse(read)):
+            found.append((node.lineno, name))
+    return found
+
+
+def test_training_reads_a_config_only_where_it_becomes_a_spec() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line} reads {name!r}"
+        for path in sorted((ROOT / "training").rglob("*.py"))
+        for line, name in config_reads(path.read_text(encoding="utf-8"), NAMES)
+    ]
+    assert found == []
+
+
 @pytest.mark.parametrize("package", GENERIC)
 def test_no_dimension_is_named(package: str) -> None:
     found = [
@@ -93,6 +120,21 @@ def test_no_dimension_is_named(package: str) -> None:
 )
 def test_a_named_dimension_is_found(source: str, found: list[tuple[int, str]]) -> None:
     assert named_dimensions(source, frozenset({"learning_rate"})) == found
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ('float(config["dropout"])', [(1, "dropout")]),
+        ('record.config.get("dropout", 0.0)', [(1, "dropout")]),
+        ('int(configs[0]["dropout"])', [(1, "dropout")]),
+        ('"dropout" not in task.recipe', [(1, "dropout")]),
+        ('group["dropout"] + config["depth"] + config[name]', []),
+    ],
+    ids=["a subscript", "get", "one of several", "in", "other things"],
+)
+def test_a_read_of_a_config_is_found(source: str, found: list[tuple[int, str]]) -> None:
+    assert config_reads(source, frozenset({"dropout"})) == found
 
 
 def test_there_are_names_to_look_for() -> None:

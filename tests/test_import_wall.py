@@ -76,7 +76,10 @@ class Tree:
         self.imports = [
             found
             for module, file in self.files.items()
-            for found in self._imports_of(module, ast.parse((root / file).read_text(encoding="utf-8"), file))
+            # The names of a lazy package stand in its stub.
+            for path in (root / file, (root / file).with_suffix(".pyi"))
+            if path.exists()
+            for found in self._imports_of(module, ast.parse(path.read_text(encoding="utf-8"), str(path)))
         ]
 
     def _imports_of(self, module: str, tree: ast.Module) -> Iterator[Import]:

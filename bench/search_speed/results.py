@@ -9,6 +9,7 @@ from typing import Any
 
 from search_spaces import Config, InputError
 from training import write_versioned_json
+from training.machine.decode import decoded
 
 
 @dataclass(frozen=True)
@@ -77,18 +78,6 @@ def save(path: Path, results: Results, derived: dict[str, Any]) -> None:
 def load(path: Path) -> Results:
     """Raises InputError where the file is not of this benchmark."""
     try:
-        raw = json.loads(path.read_text())
-        return Results(
-            settings=raw["settings"],
-            about=raw["about"],
-            configs=raw["configs"],
-            blocks=[_block(block) for block in raw["blocks"]],
-            growth=[_block(block) for block in raw["growth"]],
-            searches=[Search(**search) for search in raw["searches"]],
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{path} holds no results of this benchmark: choose another --results") from None
-
-
-def _block(raw: dict[str, Any]) -> Block:
-    return Block(raw["method"], raw["number"], raw["startup"], tuple(Trained(**one) for one in raw["trained"]))
+        return decoded(json.loads(path.read_text()), Results)
+    except (OSError, ValueError) as problem:
+        raise InputError(f"{path} holds no results of this benchmark ({problem}): choose another --results") from None

@@ -2,21 +2,65 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from search_spaces import TASKS
+from studies.request import Kind, SearchRequest, declared
 
-Storage = Annotated[
-    str | None,
-    typer.Option(
-        metavar="URL",
-        envvar="POMONA_STORAGE",
-        help="Journal file, SQLite file (.db, .sqlite), or a database URL. [default: results/studies/journal.log]",
-    ),
-]
+# What a command gets of an option of each kind.
+_TYPES: dict[Kind, Any] = {
+    "text": str | None,
+    "path": str | None,
+    "folder": Path | None,
+    "device": str | None,
+    "count": int | None,
+    "seed": int | None,
+    "seconds": str | None,
+    "values": list[str] | None,
+    "flag": bool,
+}
+_OPTIONS = declared(SearchRequest)
+
+
+def option_of(name: str, *, default: str | None = None, min: int | None = None) -> Any:
+    """The option that `SearchRequest` declares for a field; `default` says in words what else takes its place."""
+    option = _OPTIONS[name]
+    words = option.default if default is None else default
+    return typer.Option(
+        option.flag,
+        help=f"{option.help} [default: {words}]" if words else option.help,
+        metavar=option.metavar or None,
+        envvar=option.environment or None,
+        min=0 if option.kind == "seed" else min,
+    )
+
+
+def with_search_options(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that takes `**options`, with each option of `SearchRequest` in their place for typer to see."""
+    signature = inspect.signature(command, eval_str=True)
+    own = list(signature.parameters.values())[:-1]
+    added = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=False if option.kind == "flag" else None,
+            annotation=Annotated[_TYPES[option.kind], option_of(name)],
+        )
+        for name, option in _OPTIONS.items()
+    ]
+    arguments, flags = own[:1], [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own[1:]]
+    parameters = [*arguments, *added, *flags]
+    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+Storage = Annotated[str | None, option_of("storage")]
 Study = Annotated[str, typer.Argument(metavar="STUDY", help="The name of a study, as `pomona search` printed it.")]
 
 
@@ -32,35 +76,13 @@ Task = Annotated[
         autocompletion=_task_names,
     ),
 ]
-Data = Annotated[
-    str | None,
-    typer.Option(
-        metavar="DIR|FILE",
-        help="Photos in DIR/<split>/<class>/ or DIR/<class>/, a table, or texts. [default: the task's]",
-    ),
-]
-WeightsDir = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Folder with pretrained weights, <backbone>.safetensors or .pth.")
-]
-Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="DIM=VALUE", help="Hold a dimension at a value. May be repeated.")
-]
-Device = Annotated[
-    str, typer.Option(metavar="auto|cpu|cuda", help="What computes; auto is the GPU where there is one.")
-]
-SearchDevice = Annotated[
-    str | None,
-    typer.Option(
-        "--device",
-        metavar="auto|cpu|cuda",
-        help="What computes; auto is the GPU where there is one. [default: auto, or the study's]",
-    ),
-]
-Download = Annotated[bool, typer.Option("--download-weights", help="Fetch weights that are not available locally.")]
-SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="Leave out files that are not images.")]
-TrustSplit = Annotated[
-    bool, typer.Option("--trust-split", help="Keep a folder's split though it has copies of photos on both sides.")
-]
+Data = Annotated[str | None, option_of("data")]
+WeightsDir = Annotated[Path | None, option_of("weights_dir")]
+Set = Annotated[list[str] | None, option_of("fixed")]
+Device = Annotated[str, typer.Option(metavar=_OPTIONS["device"].metavar, help=_OPTIONS["device"].help)]
+Download = Annotated[bool, option_of("download_weights")]
+SkipUnreadable = Annotated[bool, option_of("skip_unreadable")]
+TrustSplit = Annotated[bool, option_of("trust_split")]
 TrustTaskFile = Annotated[
     bool,
     typer.Option("--trust-task-file", help="Run the task file that the study names, from a storage of others too."),

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from search_spaces import task_named
-
-from ..arguments import seconds_of
 from ..console import counting, note, print_json
 from ..hints import pomona_command
+from ..request import request_of_options
 from ..streams import AnswerLost
-from .options import (
-    AsJson,
-    Data,
-    Download,
-    SearchDevice,
-    Set,
-    SkipUnreadable,
-    Storage,
-    Task,
-    TrustSplit,
-    WeightsDir,
-)
+from .options import AsJson, Task, with_search_options
 
 if TYPE_CHECKING:
     from studies import Confirmation, Search
@@ -33,49 +18,8 @@ if TYPE_CHECKING:
 _IN_MEMORY = "the study was in memory only and is gone now"
 
 
-def search(
-    task: Task,
-    data: Data = None,
-    weights_dir: WeightsDir = None,
-    study: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The study's name. [default: TASK-1, TASK-2, ...]")
-    ] = None,
-    storage: Storage = None,
-    trials: Annotated[
-        int | None, typer.Option(metavar="N", help="Trials in all. [default: what suits the machine]")
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(metavar="E", help="Epochs of a full trial. [default: what suits the machine]")
-    ] = None,
-    timeout: Annotated[
-        str | None,
-        typer.Option(
-            metavar="10m",
-            help="For the trials, without reading the data. [default: what suits the machine; none with --trials]",
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(metavar="S", min=0, help="Of all that is random; one seed, one result. [default: 0]")
-    ] = None,
-    engine: Annotated[
-        str | None, typer.Option(metavar="inline", help="What runs the trials. [default: inline]")
-    ] = None,
-    lanes: Annotated[
-        int | None, typer.Option(metavar="N", help="Trials that train side by side. [default: by the trials]")
-    ] = None,
-    device: SearchDevice = None,
-    pruner: Annotated[
-        str | None,
-        typer.Option(
-            metavar="hyperband|median|none", help="How trials that lead nowhere are given up. [default: hyperband]"
-        ),
-    ] = None,
-    set_: Set = None,
-    skip_unreadable: SkipUnreadable = False,
-    trust_split: TrustSplit = False,
-    download_weights: Download = False,
-    as_json: AsJson = False,
-) -> None:
+@with_search_options
+def search(task: Task, as_json: AsJson = False, **options: Any) -> None:
     """Search the hyperparameters of a task. Ctrl-C stops cleanly; `pomona resume` goes on.
 
     Without --data the task's own data is used. A study of the same name goes on where it was, with its own options
@@ -83,34 +27,12 @@ def search(
 
     Example: pomona search fruit --data photos --set resolution=128 --timeout 10m
     """
-    fixed = task_named(task).space.parse(set_ or [])
-    limit = seconds_of(timeout)
-    from studies import SearchRequest, prepare_search
-    from studies.location import without_password
+    request = request_of_options(task, options)
+    from studies import prepare_search
 
-    request = SearchRequest(
-        task=task,
-        data=data,
-        weights_dir=weights_dir,
-        study=study,
-        storage=storage,
-        trials=trials,
-        epochs=epochs,
-        timeout=limit,
-        seed=seed,
-        engine=engine,
-        lanes=lanes,
-        device=device,
-        pruner=pruner,
-        fixed=fixed,
-        skip_unreadable=skip_unreadable,
-        trust_split=trust_split,
-        download=download_weights,
-        command=shlex.join(["pomona", *(without_password(argument) for argument in sys.argv[1:])]),
-    )
     with counting("reading the data") as progress:
         prepared = prepare_search(request, note, progress)
-    run_and_show(prepared, as_json=as_json, storage=storage)
+    run_and_show(prepared, as_json=as_json, storage=request.storage)
 
 
 def run_and_show(

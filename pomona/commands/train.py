@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from search_spaces import Config, InputError, interval_text, task_named, value_text
+from training.machine.decode import DecodeError, decoded
 
 from ..console import bar, counting, note, print_json, print_lines
 from ..stopping import stop_requests
 from .options import AsJson, Data, Device, Download, Set, SkipUnreadable, Storage, Task, TrustSplit, WeightsDir
 
 if TYPE_CHECKING:
-    from training import EpochResult
+    from training import EpochResult, FitResult
+
+    from ..training_run import TrainRun
 
 
 def train(
@@ -51,7 +54,6 @@ def train(
         raise InputError("--config, --from-study and --recipe exclude each other")
     fixed = task_named(task).space.parse(set_ or [])
     from training import State
-    from training.data import modality_named
 
     from ..training_run import TrainRequest, describe, prepare_training
 
@@ -74,11 +76,23 @@ def train(
     )
     with counting("reading the data") as progress:
         run = prepare_training(request, note, progress)
-    metric = run.task.metric
-    examples = "images" if modality_named(run.task.modality).has_resolution else "examples"
     if run.resumes:
         note(f"going on from the checkpoint in {run.out}")
+    result = _run(run)
+    if result.state != State.COMPLETE:
+        raise InputError(f"{result.reason}: change the config, a lower learning rate or a smaller batch")
+    if as_json:
+        print_json(describe(run, result))
+    else:
+        _print_result(run, result)
 
+
+def _run(run: TrainRun) -> FitResult:
+    """Trains, with a bar for the batches of an epoch and a line for each epoch."""
+    from training.data import modality_named
+
+    metric = run.task.metric
+    examples = "images" if modality_named(run.task.modality).has_resolution else "examples"
     with stop_requests() as asked_to_stop, bar() as shown:
         line = shown.add_task("training", total=None)
 
@@ -97,23 +111,23 @@ def train(
             )
 
         try:
-            result = run.start(on_epoch, on_batch, check_stop)
+            return run.start(on_epoch, on_batch, check_stop)
         except KeyboardInterrupt:
             note(f"the same command with --out {shlex.quote(str(run.out))} goes on from the last whole epoch")
             raise
-    if result.state != State.COMPLETE:
-        raise InputError(f"{result.reason}: change the config, a lower learning rate or a smaller batch")
-    told = describe(run, result)
-    if as_json:
-        print_json(told)
-    elif result.value is not None and result.estimate is not None:
-        others = "".join(f", {name} {value_text(name, value)}" for name, value in result.beside.items())
-        print_lines(
-            [
-                f"{run.out}: {metric} {value_text(metric, result.value)} on n = {result.n} "
-                f"(95 % interval {interval_text(metric, result.estimate.ci95)}){others}, {result.seconds:.1f} s"
-            ]
-        )
+
+
+def _print_result(run: TrainRun, result: FitResult) -> None:
+    if result.value is None or result.estimate is None:
+        return
+    metric = run.task.metric
+    others = "".join(f", {name} {value_text(name, value)}" for name, value in result.beside.items())
+    print_lines(
+        [
+            f"{run.out}: {metric} {value_text(metric, result.value)} on n = {result.n} "
+            f"(95 % interval {interval_text(metric, result.estimate.ci95)}){others}, {result.seconds:.1f} s"
+        ]
+    )
 
 
 def _speed(epoch: EpochResult, examples: str) -> str:
@@ -125,11 +139,14 @@ def _speed(epoch: EpochResult, examples: str) -> str:
 
 def _read_config(path: Path) -> Config:
     try:
-        config = json.loads(path.read_text())
+        raw = json.loads(path.read_text())
     except OSError as problem:
         raise InputError(f"{path} can't be read: {problem.strerror}") from None
     except ValueError as problem:
         raise InputError(f"{path} is not JSON: {problem}") from None
-    if not isinstance(config, dict):
+    if not isinstance(raw, dict):
         raise InputError(f"{path} must hold one JSON object, dimension: value")
-    return config
+    try:
+        return decoded(raw, Config)
+    except DecodeError as problem:
+        raise InputError(f"{path}: {problem}") from None

@@ -37,7 +37,8 @@ def test_no_flip_makes_a_silent_difference(tmp_path: Path, capsys: pytest.Captur
         assert sum(outcomes.values()) == FLIPS, name
         assert outcomes["silent difference"] == 0, name
         # What is checked is found: of a file without a digest, flips would all be harmless.
-        assert name == "prefix block, key" or outcomes["harmless"] < FLIPS, name
+        unread = name in ("prefix block, key", "checkpoint, record for people")
+        assert unread or outcomes["harmless"] < FLIPS, name
     assert (tmp_path / "bit_flips.md").read_text() == capsys.readouterr().out
     assert all(len(times) == 1 for times in told["milliseconds_per_megabyte"].values())
 

@@ -26,11 +26,13 @@ ROOT = Path(__file__).resolve().parents[2]
 QUICK = ["--quick", "--precision", "fp32", "--depths", "0"]
 # What a machine lacks that has torch and torchvision, and what those two need.
 ABSENT = {"optuna", "ray", "sklearn", "pandas", "safetensors", "filelock", "platformdirs", "rich", "typer"} | {
+    "msgspec",
     "matplotlib",
     "tabulate",
     "timm",
     "scipy",
     "cachetools",
+    "lazy_loader",
 }
 
 

@@ -40,7 +40,7 @@ TRAIN, VALID, WIDTH, CLASSES = 938, 334, 1280, 6
 BATCH = 32
 EPOCHS = 4
 ROOM = 2**30
-KEPT = BlockKey("toy", "made up", 128, 0, 0, 3, "fp32", "2.13.0", 1)
+KEPT = BlockKey("toy", "made up", 128, 0, "", 0, 3, "fp32", "2.13.0", 1)
 # Reading this clock takes a microsecond, so the shortest calls are timed in series of a tenth of a millisecond.
 pytestmark = pytest.mark.benchmark(timer=time.process_time, min_time=1e-4)
 

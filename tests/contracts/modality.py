@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from search_spaces import InputError, Task
-from training.data import Kind, Split, modality_named, open_again, open_data, open_labelled, splits_for, unlabelled
+from training.data import Kind, Split, modality_named, open_again, open_data, open_labelled, unlabelled
 from training.data.modalities import ModelInput, modality_for
 from training.data.previews import Lines, Numbers, Pictures
 
@@ -47,8 +47,7 @@ class ModalityContract:
 
     def test_splits_hold_what_is_counted_and_share_nothing(self, case: ModalityCase) -> None:
         data = open_data(case.source, case.task, seed=1)
-        asked: list[int] = []
-        splits = splits_for(data, case.task.recipe | {"resolution": case.resolution}, lambda: asked.append(1))
+        splits = data.at(case.resolution)
         found = {name: split for name in ("train", "valid", "test") if (split := splits.named(name)) is not None}
         assert {name: sum(counts.values()) for name, counts in data.counts.items()} == {
             name: len(split) for name, split in found.items()

@@ -16,7 +16,7 @@ from training.machine.cache import make_cache_folder
 
 from .conftest import Run
 
-BLOCK = BlockKey("mobilenet_v2", "0123abcd", 128, 1, 2, 17, "bf16, channels_last, cpu", "2.13.0", 1)
+BLOCK = BlockKey("mobilenet_v2", "0123abcd", 128, 1, "", 2, 17, "bf16, channels_last, cpu", "2.13.0", 1)
 
 ONE, OTHER = f"{24 * 'a'}.npy", f"{24 * 'b'}.npy"
 
@@ -74,6 +74,7 @@ def test_what_is_kept(run: Run, filled: Path) -> None:
             "weights": "0123abcd",
             "resolution": 128,
             "augmentation": 1,
+            "further": "",
             "view": 2,
             "cut": 17,
             "precision": "bf16, channels_last, cpu",

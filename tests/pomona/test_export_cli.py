@@ -9,6 +9,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,10 @@ import pomona
 from pomona import onnx_predict
 from pomona.cli import main
 from search_spaces import FRUIT
+from training import Numerics, load_checkpoint
 from training.data import decode
 from training.export import export_int8
-from training.machine.digest import DIGEST, sealed
+from training.lanes.checkpoint import save_checkpoint
 
 from .conftest import Run
 
@@ -44,9 +46,8 @@ def checkpoint(photos: Path, weights: Path, tmp_path_factory: pytest.TempPathFac
     options = ["--data", photos, "--weights-dir", weights, *(part for s in sets for part in ("--set", s))]
     assert main([str(part) for part in ("train", "fruit", "--recipe", *options, "--epochs", 1, "--out", out)]) == 0
     # A machine that trains in bf16 answers in it too, which is not what an fp32 file is compared with.
-    record = json.loads((out / "checkpoint.json").read_text())
-    record["numerics"] = {"precision": "fp32", "channels_last": False}
-    (out / "checkpoint.json").write_text(json.dumps(sealed({k: v for k, v in record.items() if k != DIGEST})))
+    trained = load_checkpoint(out)
+    save_checkpoint(out, replace(trained.record, numerics=Numerics()), trained.tensors)
     return out
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from search_spaces import Task
 from studies.settings import Settings
+from training.machine.precision import Numerics
 
 
 def settings_for(task: Task, *, epochs: int = 3, pruner: str = "none", seed: int = 0, trials: int = 5) -> Settings:
@@ -16,9 +17,9 @@ def settings_for(task: Task, *, epochs: int = 3, pruner: str = "none", seed: int
         fingerprint="toy0",
         skip_unreadable=False,
         weights_dir=None,
-        download=False,
+        download_weights=False,
         device="cpu",
-        numerics={"precision": "fp32", "channels_last": False},
+        numerics=Numerics(),
         seed=seed,
         trials=trials,
         epochs=epochs,

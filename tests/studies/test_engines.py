@@ -11,7 +11,7 @@ from search_spaces import Choice, Config, Float, InputError, Integer, SearchSpac
 from studies import Plan
 from studies.engines import ENGINES, AbstractEngine, InlineEngine, engine_named
 from studies.records import TrialRecord
-from training import fit, load_backbone, structure_part
+from training import fit, load_backbone, spec_of, structure_part
 from training.lanes.heads import HeadStack
 
 from ..contracts.engine import EPOCHS, EngineContract
@@ -114,7 +114,7 @@ class TestLanes(TestInline):
         begin = HeadStack.begin
 
         def breaks(self: HeadStack, tick: int, order: Sequence[torch.Tensor]) -> None:
-            if tick == 2 and any(head.config == broken for head in self._heads):
+            if tick == 2 and any(head.spec == spec_of(broken) for head in self._heads):
                 raise ValueError("this one")
             begin(self, tick, order)
 

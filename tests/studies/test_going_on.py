@@ -10,7 +10,7 @@ import pytest
 from search_spaces import InputError
 from studies import SearchRequest, Study
 from studies.plan import Budget
-from studies.search import _enough_or_error, _following, _going_on
+from studies.search import _enough_or_error, _going_on
 from training import State
 
 from ..toys import TOY
@@ -21,13 +21,13 @@ SETTINGS = replace(
     settings_for(TOY, epochs=7, pruner="median", seed=3, trials=4),
     lanes=2,
     timeout=90.0,
-    weights_dir="w",
+    weights_dir=Path("w"),
     fixed={"dropout": 0.1},
 )
 
 
 def test_what_a_request_leaves_out_follows_the_study() -> None:
-    followed = _following(SearchRequest("toy", study="s"), SETTINGS)
+    followed = SearchRequest("toy", study="s").following(SETTINGS)
     for name in ("data", "trials", "epochs", "timeout", "seed", "engine", "lanes", "device", "pruner", "fixed"):
         assert getattr(followed, name) == getattr(SETTINGS, name), name
     assert followed.weights_dir == Path("w")
@@ -35,7 +35,7 @@ def test_what_a_request_leaves_out_follows_the_study() -> None:
 
 def test_what_it_says_stands() -> None:
     said = {"trials": 24, "epochs": 9, "seed": 0, "lanes": 5, "device": "cuda", "pruner": "none", "fixed": {"views": 2}}
-    followed = _following(SearchRequest("toy", study="s", **said), SETTINGS)  # type: ignore[arg-type]
+    followed = SearchRequest("toy", study="s", **said).following(SETTINGS)  # type: ignore[arg-type]
     assert {name: getattr(followed, name) for name in said} == said
     # A number of trials without a time has none, as in a new study.
     assert followed.timeout is None

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search_spaces import InputError
-from studies import SearchRequest, Study, open_storage, prepare_resume, prepare_search
+from studies import ResumeRequest, SearchRequest, Study, open_storage, prepare_resume, prepare_search
 from studies.names import check_name, check_new_name, shown
 
 from ..toys import TOY
@@ -74,7 +74,7 @@ def test_a_study_of_a_plain_program_with_an_unsafe_name_is_not_opened(tmp_path: 
     with pytest.raises(InputError, match="study's name can't"):
         Study.open(name, url, to_run=True)
     with pytest.raises(InputError, match="study's name can't"):
-        prepare_resume(name, url, lambda _note: None)
+        prepare_resume(ResumeRequest(name, url), lambda _note: None)
     assert sorted(tmp_path.rglob("*")) == before
 
 

@@ -8,10 +8,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import PIL
 
 from ..machine.cache import cache_folder, without_cache
+from ..machine.decode import DecodeError, decoded
 from ..machine.digest import DIGEST, is_whole, note, sealed
 from ..machine.files import WriteError, atomic_write_bytes, json_text
 from ..machine.threads import Progress, in_threads
@@ -73,21 +75,25 @@ class ContentIndex:
 
     def _load(self) -> dict[str, tuple[_Stamp, Content]]:
         try:
-            index = json.loads(self._path.read_bytes())
-            if DIGEST in index and not is_whole(index):
-                raise ValueError("its digest is not that of its contents")
-            # Another reader may read more, or less; without a digest it was written by an earlier version.
-            if DIGEST not in index or index["pillow"] != _READER:
+            index = decoded(json.loads(self._path.read_bytes()), dict[str, Any])
+            # Without a digest it was written by an earlier version.
+            if DIGEST not in index:
                 return {}
-            return {
-                path: ((size, modified, changed), Content(digest, problem))
-                for path, (size, modified, changed, digest, problem) in index["files"].items()
-            }
+            if not is_whole(index):
+                raise DecodeError("its digest is not that of its contents")
+            # Another reader may read more, or less.
+            if index.get("pillow") != _READER:
+                return {}
+            files = decoded(index.get("files"), dict[str, tuple[int, int, int, str, str | None]], "files")
         except OSError:
             return {}
-        except (ValueError, KeyError, TypeError, AttributeError):
-            note(f"{self._path} is damaged: the files it describes are read again")
+        except ValueError as problem:
+            note(f"{self._path} is damaged ({problem}): the files it describes are read again")
             return {}
+        return {
+            path: ((size, modified, changed), Content(digest, problem))
+            for path, (size, modified, changed, digest, problem) in files.items()
+        }
 
     def _stamp(self, path: str) -> _Stamp:
         try:

@@ -92,7 +92,7 @@ class Prefixes:
         self._unfrozen = unfrozen
         self._backbones = backbones
         self._placed: dict[str, _Placed] = {}
-        self._row_bytes: dict[tuple[str, int], tuple[int, ...]] = {}
+        self._row_bytes: dict[tuple[str, int, str], tuple[int, ...]] = {}
         self._on_device: dict[tuple[str, int], tuple[torch.Tensor, torch.Tensor]] = {}
 
     def with_numerics(self, numerics: Numerics) -> Prefixes:
@@ -250,6 +250,7 @@ class Prefixes:
             weights=backbone.weights_digest if needs_weights(name) else digest_of(backbone.stages[:cut]),
             resolution=structure.resolution,
             augmentation=strength,
+            further=structure.input.further,
             view=view if strength else 0,
             cut=cut,
             precision=f"{self.numerics}, {self.device.type}",
@@ -276,15 +277,15 @@ class Prefixes:
 
     def _sizes(self, split: Split, structure: Structure) -> tuple[int, ...]:
         """Bytes of one example's output at the cuts 1, 2, ..."""
-        key = (structure.backbone, structure.resolution)
+        key = (structure.backbone, structure.resolution, structure.input.further)
         if key not in self._row_bytes:
             placed = self._place(structure.backbone)
             if placed.constants is None:
-                row = torch.empty((1, *split.inputs.shape[1:]), dtype=split.inputs.dtype, device=self.device)
+                row = torch.zeros((1, *split.inputs.shape[1:]), dtype=split.inputs.dtype, device=self.device)
             else:
                 shape = (1, placed.constants[0].shape[1], structure.resolution, structure.resolution)
-                row = torch.empty(shape, device=self.device, memory_format=self.numerics.memory_format)
-            self._row_bytes[key] = row_bytes(placed.backbone, row, self.numerics)
+                row = torch.zeros(shape, device=self.device).contiguous(memory_format=self.numerics.memory_format)
+            self._row_bytes[key] = row_bytes([*placed.quick], placed.backbone.widths[-1], row, self.numerics)
         return self._row_bytes[key]
 
     def pool(self, split: Split) -> torch.Tensor:

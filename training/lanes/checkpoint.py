@@ -1,7 +1,7 @@
-"""Checkpoints: a folder with tensors (safetensors) and a JSON file that names them and is written last.
+"""Checkpoints: a folder with all of it in `checkpoint.safetensors`, and the record for people in `checkpoint.json`.
 
-The JSON is renamed into place only when its tensors are on the disk, so that a checkpoint is always whole: the new
-one, or the one before. It holds the digest of the tensors' file and its own.
+The first is a state file (`state_file.py`) that takes the place of the one before in one step, so that a checkpoint is
+always whole: the new one, or the one before. The second is written after it; no model is read from it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from torch import nn
 from search_spaces import Config, InputError
 
 from ..data import Kind
-from ..machine.digest import DIGEST, bytes_digest, file_digest, is_whole, sealed
-from ..machine.files import atomic_write_bytes, atomic_write_json
+from ..machine.decode import DecodeError, decoded
+from ..machine.digest import DIGEST, file_digest, is_whole, sealed
+from ..machine.files import atomic_write_json
 from ..models.backbones import build
 from ..models.backbones.chains import chains_of
 from ..models.backbones.folding import folded_stages
@@ -31,19 +32,19 @@ from ..models.classifier import Classifier, Head
 from ..models.numerics import Numerics
 from ..models.spec import Spec, spec_of
 from ..scoring.objectives import Objective, objective_of
+from .results import curve_from_json
+from .state_file import FORMAT, StateError, is_state, read_state, write_state
 
-FORMAT = 2
+STATE = "checkpoint.safetensors"
 RECORD = "checkpoint.json"
 TRAINED_ON = "data.trained_on"
 """The name of a tensor: the identities of the examples that the model was trained on, int64 (n,), ascending."""
 
-# Had no digests, and is still read.
-_BEFORE_DIGESTS = 1
-
+_HOLDS = "checkpoint"
 _WAYS_OUT = "train again with another --out, or restore a copy of the folder"
-_TENSORS = re.compile(r"epoch-(\d{4,})\.safetensors")
-# What marks a file of tensors as ours.
-_MARK = {"made_by": "pomona", "holds": "checkpoint"}
+# In earlier formats the record was read, and named the file of the tensors. The first had no digests.
+_BEFORE_DIGESTS, _EARLIER = 1, 2
+_EARLIER_TENSORS = re.compile(r"epoch-(\d{4,})\.safetensors")
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: Path, record: CheckpointRecord, tensors: dict[str, torch.Tensor]) -> None:
-    """Writes tensors, then the record that names them, then removes the tensors of the record before.
+    """Writes a checkpoint in the place of the one before.
 
     Args:
         tensors: on the CPU, named as `Checkpoint` has them.
@@ -136,95 +137,91 @@ def save_checkpoint(folder: Path, record: CheckpointRecord, tensors: dict[str, t
         InputError: no room, no permission, or a file of somebody else's has the name of one to be written; the
             previous checkpoint is whole.
     """
-    name = f"epoch-{record.epoch:04d}.safetensors"
-    previous = _named_tensors(folder)
-    _check_ours(folder, name, previous)
-    data = safetensors.torch.save(tensors, _MARK)
-    atomic_write_bytes(folder / name, data)
-    told = {"format": FORMAT, "tensors": name, "tensors_digest": bytes_digest(data), **asdict(record)}
-    atomic_write_json(folder / RECORD, sealed(told))
-    if previous is not None and previous != name:
-        (folder / previous).unlink(missing_ok=True)
+    earlier = _check_ours(folder)
+    write_state(folder / STATE, _HOLDS, asdict(record), tensors)
+    atomic_write_json(folder / RECORD, sealed({"format": FORMAT, "tensors": STATE, **asdict(record)}))
+    if earlier is not None:
+        (folder / earlier).unlink(missing_ok=True)
 
 
-def check_checkpoint_folder(folder: Path, epochs: int) -> None:
-    """Makes sure that the checkpoints of `epochs` epochs can be written to `folder` and overwrite only our own files.
+def check_checkpoint_folder(folder: Path) -> None:
+    """Makes sure that a checkpoint can be written to `folder` and overwrites only our own files.
 
     Raises:
         InputError: it is no folder, or somebody else's file has a name that a checkpoint would take.
     """
     if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
         raise InputError(f"{folder} is not a folder: name another one for the checkpoint")
-    previous = _named_tensors(folder)
-    # What is there is looked at, not what will be written: that may be a million epochs.
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if (match := _TENSORS.fullmatch(path.name)) and 1 <= int(match[1]) <= epochs:
-            _check_ours(folder, path.name, previous)
-    record = folder / RECORD
-    if previous is None and (record.exists() or record.is_symlink()):
-        raise InputError(f"{record} is there and no checkpoint that can be read: move it away, or name another folder")
+    _check_ours(folder)
 
 
-def _check_ours(folder: Path, name: str, previous: str | None) -> None:
-    """Raises InputError where `name` is taken by a file that we did not write."""
-    path = folder / name
-    if name == previous or not (path.exists() or path.is_symlink()):
-        return
-    try:
-        with safetensors.safe_open(path, "pt") as file:
-            ours = not path.is_symlink() and (file.metadata() or {}).items() >= _MARK.items()
-    except (OSError, safetensors.SafetensorError):
-        ours = False
-    if not ours:
+def _check_ours(folder: Path) -> str | None:
+    """The file of the tensors, where the folder holds a checkpoint of an earlier format.
+
+    Raises:
+        InputError: a file that we did not write is in the way.
+    """
+    state, record = folder / STATE, folder / RECORD
+    if (state.exists() or state.is_symlink()) and not is_state(state, _HOLDS):
         raise InputError(
-            f"{path} was not written by pomona and is in the way of a checkpoint: move it away, or name another folder"
+            f"{state} was not written by pomona and is in the way of a checkpoint: move it away, or name another folder"
         )
-
-
-def _named_tensors(folder: Path) -> str | None:
-    """The file that the record in `folder` names, ours beyond doubt; None where there is no whole record."""
+    if not (record.exists() or record.is_symlink()):
+        return None
     try:
-        raw = json.loads((folder / RECORD).read_bytes())
-    except (OSError, ValueError):
-        return None
-    if not isinstance(raw, dict) or raw.get("format") not in (_BEFORE_DIGESTS, FORMAT) or not _is_whole_record(raw):
-        return None
-    name = raw.get("tensors")
-    return name if isinstance(name, str) and _TENSORS.fullmatch(name) else None
+        tensors = _read_record(folder).get("tensors")
+    except InputError:
+        tensors = None
+    if tensors != STATE and not (isinstance(tensors, str) and _EARLIER_TENSORS.fullmatch(tensors)):
+        raise InputError(f"{record} is there and no checkpoint that can be read: move it away, or name another folder")
+    return None if tensors == STATE else tensors
 
 
 def has_checkpoint(folder: Path) -> bool:
-    return (folder / RECORD).is_file()
+    return (folder / STATE).is_file() or (folder / RECORD).is_file()
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Reads a checkpoint from its folder or from the JSON file in it.
+    """Reads a checkpoint from its folder or from a file in it.
 
     Raises:
         InputError: there is none, it is of a later format, or it is damaged.
     """
-    folder = path.parent if path.name == RECORD else path
-    raw = _read_record(folder)
-    tensors_path, tensors_digest = folder / str(raw.pop("tensors", "")), raw.pop("tensors_digest", None)
+    folder = path.parent if path.name in (STATE, RECORD) else path
+    read = _read if (folder / STATE).is_file() else _read_earlier
+    raw, tensors = read(folder)
     try:
-        numerics = Numerics(**raw.pop("numerics"))
-        classes, interval, groups = tuple(raw.pop("classes")), raw.pop("ci95"), raw.pop("groups_ci95")
-        columns = raw.pop("columns", ())
-        record = CheckpointRecord(
-            **raw,
-            numerics=numerics,
-            classes=classes,
-            columns=tuple(columns),
-            ci95=_interval(interval),
-            groups_ci95=_interval(groups),
-        )
-    except (TypeError, KeyError) as problem:
-        raise InputError(f"{folder / RECORD} lacks a field or has one too many ({problem}): train again") from None
-    return Checkpoint(folder, record, _read_tensors(tensors_path, tensors_digest))
+        return Checkpoint(folder, _record_of(raw), tensors)
+    except DecodeError as problem:
+        raise InputError(
+            f"the checkpoint in {folder} is of another version of pomona ({problem}): train again"
+        ) from None
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    path = folder / STATE
+    try:
+        return read_state(path, _HOLDS)
+    except StateError as problem:
+        raise InputError(f"{path} is damaged ({problem}): {_WAYS_OUT}") from None
+    except OSError as problem:
+        raise InputError(f"{path} can't be read ({problem}): {_WAYS_OUT}") from None
+
+
+def _read_earlier(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Of a format in which the record named its tensors."""
+    raw = _read_record(folder)
+    path, digest = folder / str(raw.get("tensors", "")), raw.get("tensors_digest")
+    try:
+        if digest is not None and file_digest(path) != digest:
+            raise InputError(f"{path} is damaged, its digest is not that in {RECORD}: {_WAYS_OUT}")
+        return raw, safetensors.torch.load_file(path)
+    except (OSError, safetensors.SafetensorError) as problem:
+        raise InputError(f"{path} can't be read ({problem}): {_WAYS_OUT}") from None
 
 
 def _read_record(folder: Path) -> dict[str, Any]:
-    """The record as it was written, without its format and digest."""
+    """What `checkpoint.json` says, whole."""
     path = folder / RECORD
     try:
         raw = json.loads(path.read_bytes())
@@ -232,32 +229,26 @@ def _read_record(folder: Path) -> dict[str, Any]:
         raise InputError(f"no checkpoint in {folder}: expected a folder that `pomona train` wrote") from None
     except (OSError, ValueError) as problem:
         raise InputError(f"{path} can't be read ({problem}): {_WAYS_OUT}") from None
-    if not isinstance(raw, dict) or raw.get("format") not in (_BEFORE_DIGESTS, FORMAT):
+    if not isinstance(raw, dict) or raw.get("format") not in (_BEFORE_DIGESTS, _EARLIER, FORMAT):
         raise InputError(f"{path} is not a checkpoint of this version of pomona (format {FORMAT})")
-    if not _is_whole_record(raw):
-        raise InputError(f"{path} is damaged, its digest is not that of its contents: {_WAYS_OUT}")
-    return {name: value for name, value in raw.items() if name not in ("format", DIGEST)}
-
-
-def _is_whole_record(raw: dict[str, Any]) -> bool:
     # A damaged name of the digest must not make a record look like one that is older than digests.
-    return raw["format"] == _BEFORE_DIGESTS if DIGEST not in raw else raw["format"] == FORMAT and is_whole(raw)
+    older = raw["format"] == _BEFORE_DIGESTS
+    if older != (DIGEST not in raw) or not (older or is_whole(raw)):
+        raise InputError(f"{path} is damaged, its digest is not that of its contents: {_WAYS_OUT}")
+    return raw
 
 
-def _read_tensors(path: Path, digest: str | None) -> dict[str, torch.Tensor]:
-    try:
-        if digest is not None and file_digest(path) != digest:
-            raise InputError(f"{path} is damaged, its digest is not that in {RECORD}: {_WAYS_OUT}")
-        return safetensors.torch.load_file(path)
-    except (OSError, safetensors.SafetensorError) as problem:
-        raise InputError(f"{path} can't be read ({problem}): {_WAYS_OUT}") from None
+def _record_of(raw: dict[str, Any]) -> CheckpointRecord:
+    """Raises DecodeError, which names the field."""
+    # Its rows stay plain data, and have to be those of a curve all the same.
+    curve_from_json(raw.get("curve", []))
+    intervals = {name: _with_nan(raw[name]) for name in ("ci95", "groups_ci95") if raw.get(name)}
+    return decoded(raw | intervals, CheckpointRecord)
 
 
-def _interval(bounds: list[float | None] | None) -> tuple[float, float] | None:
-    if not bounds:
-        return None
-    low, high = (math.nan if bound is None else bound for bound in bounds)
-    return low, high
+def _with_nan(bounds: Any) -> Any:
+    """Bounds with NaN again where JSON, which lacks it, holds null."""
+    return [math.nan if bound is None else bound for bound in bounds] if isinstance(bounds, list) else bounds
 
 
 def restore_model(model: Classifier, tensors: dict[str, torch.Tensor], folder: Path) -> None:

@@ -88,7 +88,7 @@ def fit(
     started, before = time.perf_counter(), 0.0
     saved = None if resume_from is None else load_checkpoint(resume_from)
     if checkpoint_to is not None:
-        check_checkpoint_folder(checkpoint_to, epochs)
+        check_checkpoint_folder(checkpoint_to)
     if prefixes is None:
         prefixes = Prefixes(backbones=backbones, numerics=numerics, device=device)
     prefixes = prefixes.fitted_to(splits)

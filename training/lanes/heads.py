@@ -20,7 +20,7 @@ from ..frozen.source import Batch
 from ..machine.seeds import number_of
 from ..models.classifier import Head
 from ..models.numerics import Numerics
-from ..models.spec import ADAMW, HeadSpec, OptimizerSpec, Phase, Spec
+from ..models.spec import ADAMW, Phase, Spec
 from ..scoring.objectives import CrossEntropy, Loss
 from .head_updates import LARGE, StackedUpdate
 from .optimisation import schedule
@@ -48,8 +48,7 @@ class StackedHead:
     """One head's place in a stack. `steps` it has taken, of `phase_steps`; `rate` is the peak of its learning rate."""
 
     key: int
-    head: HeadSpec
-    optimizer: OptimizerSpec
+    spec: Spec
     seed: int
     rate: float
     phase_steps: int
@@ -66,7 +65,7 @@ class StackedHead:
     @property
     def threshold(self) -> int:
         """Of 16 random bits as a signed number, those below it are dropped."""
-        return round(self.head.dropout * _LEVELS) - _LEVELS // 2
+        return round(self.spec.head.dropout * _LEVELS) - _LEVELS // 2
 
     @property
     def scale(self) -> float:
@@ -181,9 +180,9 @@ class HeadStack:
         heads, batches = self._heads, len(order)
         taken = np.array([[head.steps + number for head in heads] for number in range(batches)])
         rates = np.stack([head.rates(batches) for head in heads], 1)
-        optimizers = [head.optimizer for head in heads]
+        optimizers = [head.spec.optimizer for head in heads]
         self._update = StackedUpdate(self.shape.optimizer, optimizers, rates, taken, self._device)
-        self._loss_of_all = self._loss.stacked([head.head.label_smoothing for head in heads], self._device)
+        self._loss_of_all = self._loss.stacked([head.spec.head.label_smoothing for head in heads], self._device)
         dropouts = [(head.seed, head.threshold, head.scale) for head in heads]
         self._alike = _runs(dropouts) if self._dtype == torch.float32 else _singles(dropouts)
         self._scales = self._column([head.scale for head in heads])[:, None]
@@ -299,7 +298,7 @@ class HeadStack:
 def stacked(key: int, spec: Spec, phase: Phase, batches: int, *, seed: int, done: int) -> StackedHead:
     """A head for a stack; `done` epochs of `phase`, of `batches` batches each, are over."""
     rate = spec.optimizer.learning_rate * phase.rate_factor
-    return StackedHead(key, spec.head, spec.optimizer, seed, rate, phase.epochs * batches, done * batches)
+    return StackedHead(key, spec, seed, rate, phase.epochs * batches, done * batches)
 
 
 def _singles(values: Sequence[tuple[int, int, float]]) -> list[tuple[int, int, tuple[int, int, float]]]:

@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import nn
 
-from ..machine.digest import DIGEST, is_whole, note, sealed, tensors_digest
-from ..machine.files import atomic_write_bytes, json_text
+from ..machine.decode import decoded
+from ..machine.digest import DIGEST, is_whole, note, tensors_digest
+from ..machine.files import json_text
 from .results import EpochResult, curve_from_json, curve_to_json
+from .state_file import StateError, read_metadata, read_state, write_state
 
-_FORMAT = "3"
-# Had no digests, and is still read.
-_BEFORE_DIGESTS = "2"
+_HOLDS = "lane"
+_PREDICTIONS = "predictions"
+# Formats of lanes before they had the same as checkpoints; the earlier one had no digests.
+_EARLIER_KEY, _EARLIER, _BEFORE_DIGESTS = "lane", "3", "2"
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,37 +68,44 @@ def save_lane(path: Path, state: LaneState, about: dict[str, Any]) -> None:
     """
     tensors = dict(state.tensors)
     if state.answers is not None:
-        tensors["answers"] = state.answers.contiguous()
-    described = {
-        "format": _FORMAT,
-        "about": about,
-        "curve": curve_to_json(state.curve),
-        "seconds": state.seconds,
-        "tensors": tensors_digest(tensors),
-    }
-    atomic_write_bytes(path, safetensors.torch.save(tensors, {"lane": json_text(sealed(described), indent=None)}))
+        tensors[_PREDICTIONS] = state.answers.contiguous()
+    record = {"about": about, "curve": curve_to_json(state.curve), "seconds": state.seconds}
+    write_state(path, _HOLDS, record, tensors)
 
 
 def load_lane(path: Path, about: dict[str, Any]) -> LaneState | None:
     """The state in `path`; None where there is none, it is about something else, or, with a note, it is damaged."""
-    if not path.exists():
-        return None
     try:
-        with safetensors.safe_open(path, "pt") as file:
-            described = json.loads(file.metadata()["lane"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if not _is_whole_lane(described, tensors):
-            raise ValueError("its digest is not that of its contents")
-        if described["about"] != json.loads(json_text(about)):
+        record, tensors = _read(path)
+        if record.get("about") != json.loads(json_text(about)):
             return None
-        answers = tensors.pop("answers", None)
-        return LaneState(tensors, curve_from_json(described["curve"]), answers, float(described["seconds"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, safetensors.SafetensorError) as problem:
+        predictions = tensors.pop(_PREDICTIONS, None)
+        curve, seconds = curve_from_json(record.get("curve")), decoded(record.get("seconds"), float, "seconds")
+        return LaneState(tensors, curve, predictions, seconds)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as problem:
         note(f"{path} is damaged, so its trial starts again from the beginning ({problem})")
         return None
 
 
-def _is_whole_lane(described: dict[str, Any], tensors: dict[str, torch.Tensor]) -> bool:
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Raises OSError and ValueError."""
+    try:
+        return read_state(path, _HOLDS)
+    except StateError as problem:
+        try:
+            described, tensors = read_metadata(path, _EARLIER_KEY)
+        except StateError:
+            raise problem from None
+    form = described.get("format")
     if DIGEST not in described:
-        return bool(described["format"] == _BEFORE_DIGESTS)
-    return is_whole(described) and described["format"] == _FORMAT and described["tensors"] == tensors_digest(tensors)
+        # A damaged name of the digest must not make a lane look like one that is older than digests.
+        whole = form == _BEFORE_DIGESTS
+    else:
+        whole = is_whole(described) and form == _EARLIER and described["tensors"] == tensors_digest(tensors)
+    if not whole:
+        raise StateError("its digest is not that of its contents")
+    if "answers" in tensors:
+        tensors[_PREDICTIONS] = tensors.pop("answers")
+    return described, tensors

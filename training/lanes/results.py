@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..machine.decode import decoded
 from ..scoring.intervals import Estimate
 
 
@@ -105,7 +106,14 @@ def curve_to_json(curve: tuple[EpochResult, ...]) -> list[dict[str, Any]]:
     return [asdict(epoch) for epoch in curve]
 
 
-def curve_from_json(rows: list[dict[str, Any]]) -> tuple[EpochResult, ...]:
-    """What `curve_to_json` gave; a number that JSON could not hold, and which became null, is NaN again."""
-    numbers: list[dict[str, Any]] = [{name: math.nan if x is None else x for name, x in row.items()} for row in rows]
-    return tuple(EpochResult(**row) for row in numbers)
+def curve_from_json(rows: object) -> tuple[EpochResult, ...]:
+    """What `curve_to_json` gave; a number that JSON could not hold, and which became null, is NaN again.
+
+    Raises:
+        DecodeError: it is something else; the field is named.
+    """
+    numbers = [
+        {name: math.nan if value is None else value for name, value in row.items()}
+        for row in decoded(rows, list[dict[str, Any]], "curve")
+    ]
+    return decoded(numbers, tuple[EpochResult, ...], "curve")

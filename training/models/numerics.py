@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from ..machine.cache import cache_folder, without_cache
+from ..machine.decode import DecodeError, decoded
 from ..machine.device import describe_device
 from ..machine.digest import DIGEST, is_whole, note, sealed
 from ..machine.files import WriteError, atomic_write_json
@@ -37,6 +37,14 @@ class Measured:
     numerics: Numerics
     images_per_second: dict[str, float]
     cached: bool
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What the cache keeps for a device."""
+
+    numerics: Numerics
+    images_per_second: dict[str, float]
 
 
 def measure_numerics(device: torch.device, seconds: float = 0.3) -> Measured:
@@ -68,9 +76,9 @@ def measure_numerics(device: torch.device, seconds: float = 0.3) -> Measured:
     best = max(candidates, key=lambda candidate: speeds[candidate])
     chosen = best if speeds[best] > 1.1 * speeds[candidates[0]] else candidates[0]
     named = {str(candidate): round(speed, 1) for candidate, speed in speeds.items()}
-    known[key] = {"numerics": asdict(chosen), "images_per_second": named}
+    known[key] = _Choice(chosen, named)
     try:
-        atomic_write_json(path, sealed({_CHOICES: known}))
+        atomic_write_json(path, sealed({_CHOICES: {name: asdict(choice) for name, choice in known.items()}}))
     except WriteError as problem:
         without_cache(problem)
     return Measured(chosen, named, cached=False)
@@ -119,29 +127,25 @@ def _step(backbone: Backbone, images: torch.Tensor, device: torch.device, numeri
     return step
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, _Choice]:
     """The choices by device, as far as they can be read; none where there is no file."""
     try:
         told = json.loads(path.read_bytes())
+        # Before there were digests, the choices themselves were the file.
+        if isinstance(told, dict) and (DIGEST in told or _CHOICES in told):
+            if not is_whole(told):
+                raise DecodeError("its digest is not that of its contents")
+            told = told.get(_CHOICES)
+        return decoded(told, dict[str, _Choice])
     except OSError:
         return {}
-    except ValueError:
-        told = None
-    if isinstance(told, dict) and DIGEST in told and is_whole(told) and isinstance(told.get(_CHOICES), dict):
-        return dict(told[_CHOICES])
-    # Before there were digests, the choices themselves were the file.
-    if isinstance(told, dict) and _CHOICES not in told and DIGEST not in told:
-        return {key: entry for key, entry in told.items() if _measured_in(entry) is not None}
-    note(f"{path} is damaged: what it held is measured again")
-    return {}
+    except ValueError as problem:
+        note(f"{path} is damaged ({problem}): what it held is measured again")
+        return {}
 
 
-def _measured_in(entry: Any) -> Measured | None:
-    try:
-        numerics, speeds = Numerics(**entry["numerics"]), dict(entry["images_per_second"])
-    except (TypeError, KeyError, ValueError):
+def _measured_in(choice: _Choice | None) -> Measured | None:
+    # Of a later version, perhaps.
+    if choice is None or choice.numerics.precision not in PRECISIONS:
         return None
-    right = numerics.precision in PRECISIONS and isinstance(numerics.channels_last, bool)
-    if not right or not all(isinstance(speed, int | float) for speed in speeds.values()):
-        return None
-    return Measured(numerics, speeds, cached=True)
+    return Measured(choice.numerics, choice.images_per_second, cached=True)

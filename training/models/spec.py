@@ -8,7 +8,7 @@ of a run; the other parts are a lane's own (docs/decisions/0015).
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from search_spaces import Choice, Config, InputError, Integer, SearchSpace, Task, Value
@@ -49,6 +49,17 @@ class InputSpec:
     batch_size: int = dimension("batch_size", int, 32)
     augmentation: int = dimension("augmentation", int, 0)
     views: int = dimension("views", int, 0)
+
+    @property
+    def further(self) -> str:
+        """What decides how an example looks to the first stage besides its size and its augmentation; "" for nothing.
+
+        Part of the keys of what is kept. Every other field counts where it has not its default, so that one that is
+        added later tells its outputs apart and leaves those that are kept already as they are.
+        """
+        told = ("resolution", "augmentation", "batch_size", "views")
+        values = {field: getattr(self, field.name) for field in fields(self) if field.name not in told}
+        return ", ".join(f"{field.name} {value}" for field, value in values.items() if value != field.default)
 
 
 @dataclass(frozen=True, kw_only=True)

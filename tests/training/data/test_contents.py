@@ -82,7 +82,7 @@ def test_a_flipped_digit_of_the_index_is_found_and_said(
     with caplog.at_level(logging.WARNING, "pomona"):
         assert _examine(root) == (first, ["a.png", "b.txt"])
     assert [record.getMessage() for record in caplog.records] == [
-        f"{index} is damaged: the files it describes are read again"
+        f"{index} is damaged (its digest is not that of its contents): the files it describes are read again"
     ]
 
 

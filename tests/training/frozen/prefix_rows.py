@@ -11,7 +11,7 @@ from torch import Tensor
 
 from training.frozen.store import BlockKey, PrefixStore
 
-BLOCK = BlockKey("squeezenet1_1", "0123abcd", 96, 1, 0, 7, "bf16, channels_last, cpu", "2.13.0", 1)
+BLOCK = BlockKey("squeezenet1_1", "0123abcd", 96, 1, "", 0, 7, "bf16, channels_last, cpu", "2.13.0", 1)
 LARGE = 2**30
 
 

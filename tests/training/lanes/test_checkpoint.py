@@ -7,18 +7,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+import safetensors.torch
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from search_spaces import InputError
-from training import EpochResult, FitResult, Numerics, check_checkpoint_folder, fit, load_checkpoint
+from training import EpochResult, FitResult, Numerics, check_checkpoint_folder, fit, has_checkpoint, load_checkpoint
 from training.export.evaluate import predict_outputs
-from training.lanes.checkpoint import RECORD, CheckpointRecord, save_checkpoint
+from training.lanes import state_file
+from training.lanes.checkpoint import RECORD, STATE, CheckpointRecord, save_checkpoint
 from training.lanes.results import curve_from_json, curve_to_json
+from training.lanes.state_file import read_state, write_state
 from training.machine import files as files_module
-from training.machine.digest import DIGEST, sealed
-from training.machine.files import atomic_path, atomic_write_json
+from training.machine.digest import DIGEST, bytes_digest, sealed
+from training.machine.files import atomic_path, atomic_write_json, json_text
 from training.models.weights import load_backbone
 
 from ...toys import SMALL, small_weights, toy_splits
@@ -55,19 +58,29 @@ def test_a_loaded_checkpoint_answers_as_the_trained_model_did(trained: tuple[Pat
 @pytest.mark.parametrize(
     ("damage", "saying"),
     [
-        (lambda record: record.update(format=99), "format"),
-        (lambda record: record.pop("config"), "lacks a field"),
-        (lambda record: record.update(tensors="gone.safetensors"), "can't be read"),
+        (lambda record: record.pop("config"), "another version of pomona .*config is missing"),
+        (lambda record: record.update(epochs="three"), "epochs is 'three', not int"),
+        (lambda record: record["numerics"].update(channels_last=1), "numerics.channels_last is 1, not bool"),
+        (lambda record: record["curve"][0].update(loss="low"), r"curve\[0\].loss is 'low', not float"),
+        (lambda record: record.update(ci95=[0.5]), r"ci95 is \[0.5\], not array of length 2"),
         (lambda record: record["config"].update(head_width=8), "does not fit"),
     ],
 )
-def test_damage_is_said(trained: tuple[Path, FitResult], damage: object, saying: str) -> None:
+def test_what_does_not_fit_is_named(trained: tuple[Path, FitResult], damage: object, saying: str) -> None:
     path, _ = trained
-    record = json.loads((path / RECORD).read_text())
+    record, tensors = read_state(path / STATE, "checkpoint")
     damage(record)  # type: ignore[operator]
-    (path / RECORD).write_text(json.dumps(sealed({k: v for k, v in record.items() if k != DIGEST})))
+    write_state(path / STATE, "checkpoint", record, tensors)
     with pytest.raises(InputError, match=saying):
         load_checkpoint(path).classifier()
+
+
+def test_a_checkpoint_of_a_later_format_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as later:
+        later.setattr(state_file, "FORMAT", 99)
+        save_checkpoint(tmp_path, RECORD_OF_TWO_WEIGHTS, TWO_WEIGHTS)
+    with pytest.raises(InputError, match="format 99"):
+        load_checkpoint(tmp_path)
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
@@ -108,17 +121,17 @@ def _record_of(path: Path) -> CheckpointRecord:
     return load_checkpoint(path).record
 
 
-def test_only_the_tensors_that_the_record_named_are_removed(trained: tuple[Path, FitResult]) -> None:
+def test_what_else_is_in_the_folder_stays(trained: tuple[Path, FitResult]) -> None:
     path, _ = trained
-    foreign = ["epoch-best.safetensors", "epoch-0009.safetensors", "epoch-0001.safetensors.bak", "notes.txt"]
+    foreign = ["epoch-best.safetensors", "epoch-0009.safetensors", "checkpoint.safetensors.bak", "notes.txt"]
     for name in foreign:
         (path / name).write_text("mine")
     save_checkpoint(path, replace(_record_of(path), epoch=1), {"model.x": torch.zeros(2)})
-    assert sorted(file.name for file in path.iterdir()) == sorted([*foreign, "epoch-0001.safetensors", RECORD])
+    assert sorted(file.name for file in path.iterdir()) == sorted([*foreign, STATE, RECORD])
     assert all((path / name).read_text() == "mine" for name in foreign)
 
 
-@pytest.mark.parametrize("name", ["epoch-0001.safetensors", "epoch-0002.safetensors", RECORD])
+@pytest.mark.parametrize("name", [STATE, RECORD])
 @pytest.mark.parametrize("linked", [False, True])
 def test_a_file_of_the_users_is_never_overwritten(tmp_path: Path, name: str, linked: bool) -> None:
     folder = tmp_path / "c"
@@ -133,25 +146,37 @@ def test_a_file_of_the_users_is_never_overwritten(tmp_path: Path, name: str, lin
     assert [file.name for file in folder.iterdir()] == [name]
 
 
-def test_files_that_no_epoch_will_take_are_not_in_the_way(tmp_path: Path) -> None:
-    for name in ("epoch-0003.safetensors", "epoch-0000.safetensors", "epoch-best.safetensors"):
-        (tmp_path / name).write_text("mine")
-    check_checkpoint_folder(tmp_path, 2)
-    with pytest.raises(InputError, match=r"epoch-0003\.safetensors"):
-        check_checkpoint_folder(tmp_path, 3)
-    check_checkpoint_folder(tmp_path / "new", 10**9)
+def test_a_link_to_a_checkpoint_is_not_ours_to_overwrite(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "c", RECORD_OF_TWO_WEIGHTS, TWO_WEIGHTS)
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / STATE).symlink_to(tmp_path / "c" / STATE)
+    with pytest.raises(InputError, match="move it away"):
+        check_checkpoint_folder(tmp_path / "linked")
+    assert load_checkpoint(tmp_path / "linked").record == RECORD_OF_TWO_WEIGHTS
+
+
+def test_a_folder_that_can_be_written_to(tmp_path: Path) -> None:
+    (tmp_path / "epoch-0003.safetensors").write_text("mine")
+    check_checkpoint_folder(tmp_path)
+    check_checkpoint_folder(tmp_path / "new")
     with pytest.raises(InputError, match="not a folder"):
-        check_checkpoint_folder(tmp_path / "epoch-0003.safetensors", 1)
+        check_checkpoint_folder(tmp_path / "epoch-0003.safetensors")
 
 
-def test_what_a_killed_run_left_is_overwritten(trained: tuple[Path, FitResult]) -> None:
-    path, _ = trained
-    checkpoint = load_checkpoint(path)
-    save_checkpoint(path / "other", replace(checkpoint.record, epoch=3), checkpoint.tensors)
-    (path / "other" / "epoch-0003.safetensors").rename(path / "epoch-0003.safetensors")
-    check_checkpoint_folder(path, 3)
-    save_checkpoint(path, replace(checkpoint.record, epoch=3), checkpoint.tensors)
-    assert [file.name for file in path.glob("*.safetensors")] == ["epoch-0003.safetensors"]
+@pytest.mark.parametrize("record", ["of the epoch before", "absent"])
+def test_a_run_that_was_killed_before_the_record_was_written_goes_on(tmp_path: Path, record: str) -> None:
+    save_checkpoint(tmp_path, replace(RECORD_OF_TWO_WEIGHTS, epoch=1), {"model.weights": torch.zeros(1, 2)})
+    before = (tmp_path / RECORD).read_bytes()
+    save_checkpoint(tmp_path, RECORD_OF_TWO_WEIGHTS, TWO_WEIGHTS)
+    (tmp_path / RECORD).write_bytes(before)
+    if record == "absent":
+        (tmp_path / RECORD).unlink()
+    assert has_checkpoint(tmp_path)
+    assert load_checkpoint(tmp_path).record == RECORD_OF_TWO_WEIGHTS
+    assert load_checkpoint(tmp_path).tensors["model.weights"].tolist() == [[0.5, 2.0]]
+    check_checkpoint_folder(tmp_path)
+    save_checkpoint(tmp_path, replace(RECORD_OF_TWO_WEIGHTS, epoch=3), TWO_WEIGHTS)
+    assert json.loads((tmp_path / RECORD).read_text())["epoch"] == 3
 
 
 # --- what is damaged
@@ -161,20 +186,21 @@ def test_what_a_killed_run_left_is_overwritten(trained: tuple[Path, FitResult]) 
 def test_a_flipped_bit_is_an_error_or_changes_nothing(data: st.DataObject) -> None:
     with TemporaryDirectory() as name:
         path = Path(name)
-        save_checkpoint(path, RECORD_OF_TWO_WEIGHTS, {"model.weights": torch.tensor([[0.5, 2.0]])})
-        file = path / data.draw(st.sampled_from([RECORD, "epoch-0002.safetensors"]))
+        save_checkpoint(path, RECORD_OF_TWO_WEIGHTS, TWO_WEIGHTS)
+        file = path / data.draw(st.sampled_from([STATE, RECORD]))
         content = bytearray(file.read_bytes())
         content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
         file.write_bytes(content)
         try:
             checkpoint = load_checkpoint(path)
         except InputError:
+            assert file.name == STATE
             return
-        assert file.name == RECORD  # white space, say
         assert checkpoint.record == RECORD_OF_TWO_WEIGHTS
         assert checkpoint.tensors["model.weights"].tolist() == [[0.5, 2.0]]
 
 
+TWO_WEIGHTS = {"model.weights": torch.tensor([[0.5, 2.0]])}
 RECORD_OF_TWO_WEIGHTS = CheckpointRecord(
     task="t",
     config={"learning_rate": 0.123, "optimizer": "sgd"},
@@ -209,16 +235,55 @@ def test_a_number_that_json_cannot_hold_is_nan_again(tmp_path: Path) -> None:
     assert math.isnan(loaded.ci95[0])
 
 
-def test_a_checkpoint_without_digests_is_still_read(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, RECORD_OF_TWO_WEIGHTS, {"model.x": torch.zeros(1)})
-    record = json.loads((tmp_path / RECORD).read_text())
-    earlier = {k: v for k, v in record.items() if k not in (DIGEST, "tensors_digest")} | {"format": 1}
-    (tmp_path / RECORD).write_text(json.dumps(earlier))
-    assert load_checkpoint(tmp_path).record == RECORD_OF_TWO_WEIGHTS
-    # One of this version without its digest is not one of that version.
-    (tmp_path / RECORD).write_text(json.dumps(earlier | {"format": 2}))
+# --- earlier formats: checkpoint.json names the tensors of its epoch; the first had no digests
+
+
+def save_earlier(folder: Path, number: int, **changes: object) -> None:
+    tensors = safetensors.torch.save(TWO_WEIGHTS, {"made_by": "pomona", "holds": "checkpoint"})
+    (folder / "epoch-0002.safetensors").write_bytes(tensors)
+    record = {"format": number, "tensors": "epoch-0002.safetensors", **asdict(RECORD_OF_TWO_WEIGHTS), **changes}
+    if number == 2:
+        record = sealed(record | {"tensors_digest": bytes_digest(tensors)})
+    (folder / RECORD).write_text(json_text(record))
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_earlier_formats_are_read_and_replaced(tmp_path: Path, number: int) -> None:
+    save_earlier(tmp_path, number)
+    assert has_checkpoint(tmp_path)
+    for path in (tmp_path, tmp_path / RECORD):
+        checkpoint = load_checkpoint(path)
+        assert checkpoint.record == RECORD_OF_TWO_WEIGHTS
+        assert checkpoint.tensors["model.weights"].tolist() == [[0.5, 2.0]]
+    check_checkpoint_folder(tmp_path)
+    save_checkpoint(tmp_path, replace(RECORD_OF_TWO_WEIGHTS, epoch=3), TWO_WEIGHTS)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [RECORD, STATE]
+    assert load_checkpoint(tmp_path).record.epoch == 3
+
+
+def test_earlier_formats_are_checked(tmp_path: Path) -> None:
+    save_earlier(tmp_path, 2, tensors="gone.safetensors")
+    with pytest.raises(InputError, match="can't be read"):
+        load_checkpoint(tmp_path)
+    save_earlier(tmp_path, 2, epochs="three")
+    with pytest.raises(InputError, match="epochs is 'three', not int"):
+        load_checkpoint(tmp_path)
+    save_earlier(tmp_path, 2)
+    whole = (tmp_path / RECORD).read_text()
+    for damaged in (whole.replace("0.123", "0.124"), whole.replace(f'"{DIGEST}"', '"digesd"')):
+        (tmp_path / RECORD).write_text(damaged)
+        with pytest.raises(InputError, match="damaged"):
+            load_checkpoint(tmp_path)
+    (tmp_path / RECORD).write_text(whole)
+    tensors = bytearray((tmp_path / "epoch-0002.safetensors").read_bytes())
+    tensors[-1] ^= 1
+    (tmp_path / "epoch-0002.safetensors").write_bytes(tensors)
     with pytest.raises(InputError, match="damaged"):
         load_checkpoint(tmp_path)
-    (tmp_path / RECORD).write_text(json.dumps(record | {"format": 1}))
+    # One with digests is not of the format that had none.
+    (tmp_path / RECORD).write_text(whole.replace('"format": 2', '"format": 1'))
     with pytest.raises(InputError, match="damaged"):
+        load_checkpoint(tmp_path)
+    (tmp_path / RECORD).write_text('{"format": 99}')
+    with pytest.raises(InputError, match="format"):
         load_checkpoint(tmp_path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Iterator
@@ -10,7 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-import safetensors
 import safetensors.torch
 import torch
 from hypothesis import given
@@ -18,7 +16,10 @@ from hypothesis import strategies as st
 
 from training import EpochResult, load_lane, save_lane
 from training.lanes.lane_state import LaneState
-from training.machine.digest import DIGEST, note
+from training.lanes.results import curve_to_json
+from training.lanes.state_file import write_state
+from training.machine.digest import note, sealed, tensors_digest
+from training.machine.files import json_text
 
 ABOUT = {"config": {"learning_rate": 0.1, "optimizer": "sgd"}, "seed": 3}
 STATE = LaneState(
@@ -78,15 +79,42 @@ def test_a_damaged_lane_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert "\n" not in record.getMessage()
 
 
-def test_a_lane_without_digests_is_still_read(tmp_path: Path) -> None:
+def save_earlier(path: Path, number: str, **changes: object) -> None:
+    """As versions did in which lanes had a format of their own; the first of them had no digests."""
+    assert STATE.answers is not None
+    tensors = STATE.tensors | {"answers": STATE.answers}
+    described = {"format": number, "about": ABOUT, "curve": curve_to_json(STATE.curve), "seconds": STATE.seconds}
+    if number == "3":
+        described = sealed(described | {"tensors": tensors_digest(tensors)})
+    safetensors.torch.save_file(tensors, path, {"lane": json_text(described | changes, indent=None)})
+
+
+@pytest.mark.parametrize("number", ["2", "3"])
+def test_lanes_of_earlier_formats_are_read(tmp_path: Path, number: str) -> None:
     path = tmp_path / "lane"
-    save_lane(path, STATE, ABOUT)
-    with safetensors.safe_open(path, "pt") as file:
-        described = json.loads(file.metadata()["lane"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    earlier = {key: value for key, value in described.items() if key not in (DIGEST, "tensors")} | {"format": "2"}
-    safetensors.torch.save_file(tensors, path, {"lane": json.dumps(earlier)})
+    save_earlier(path, number)
     assert same(load_lane(path, ABOUT))
-    # One of this version without its digest is not one of that version.
-    safetensors.torch.save_file(tensors, path, {"lane": json.dumps(earlier | {"format": "3"})})
-    assert load_lane(path, ABOUT) is None
+    assert load_lane(path, ABOUT | {"seed": 4}) is None
+
+
+@pytest.mark.parametrize(
+    ("number", "changes"), [("2", {"format": "3"}), ("3", {"format": "2"}), ("3", {"seconds": 2.0}), ("3", {"x": 1})]
+)
+def test_lanes_of_earlier_formats_are_checked(tmp_path: Path, number: str, changes: dict[str, object]) -> None:
+    save_earlier(tmp_path / "lane", number, **changes)
+    assert load_lane(tmp_path / "lane", ABOUT) is None
+
+
+def test_a_model_that_is_kept_is_no_lane(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_state(tmp_path / "lane", "checkpoint", {}, STATE.tensors)
+    with caplog.at_level(logging.WARNING, "pomona"):
+        assert load_lane(tmp_path / "lane", ABOUT) is None
+    assert "holds a checkpoint, not a lane" in caplog.text
+
+
+def test_what_does_not_fit_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    record = {"about": ABOUT, "curve": [{"epoch": 1}], "seconds": 1.0}
+    write_state(tmp_path / "lane", "lane", record, STATE.tensors)
+    with caplog.at_level(logging.WARNING, "pomona"):
+        assert load_lane(tmp_path / "lane", ABOUT) is None
+    assert "curve[0].epochs is missing" in caplog.text

@@ -206,4 +206,6 @@ def test_a_new_dimension_of_the_input_decides_the_structure_at_once(monkeypatch:
     whole, cropped = (resolve(task, task.recipe | {"crop": crop}) for crop in (0, 8))
     assert whole.structure(STAGES) != cropped.structure(STAGES)
     assert structure_part(task.recipe)["crop"] == 8
+    # What is kept of cropped photos is not mistaken for what is kept of whole ones.
+    assert (whole.input.further, cropped.input.further) == ("", "crop 8")
     assert resolve(task, task.recipe | {"dropout": 0.5}).structure(STAGES) == cropped.structure(STAGES)

@@ -153,7 +153,7 @@ class Modality(ABC):
         Raises:
             InputError: the metric of `task` has no value on the validation examples, whatever a model predicts.
         """
-        if task.metric == "r2":
+        if task.metric == "r2" and not data.classes:
             targets = data.at(0).valid.labels
             if (targets == targets[0]).all():
                 target = task.columns[-1] if task.columns else "the target"

@@ -13,13 +13,14 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from ...machine.cache import cache_folder
+from ...machine.decode import decoded
 
 LAYOUT = 2
 """Part of every key; to be raised when the files, or what is computed into them, change their meaning."""
@@ -38,7 +39,8 @@ _LEFTOVER = re.compile(rf"\.({re.escape(KEY_FILE)}|{_SEGMENT.pattern})\.\w+")
 class BlockKey:
     """Everything besides the image that decides a row.
 
-    `weights` is their digest; `precision` names type, memory layout and device, as in "bf16, channels_last, cpu".
+    `weights` is their digest; `further` is what is done to images besides their size and augmentation (`InputSpec`),
+    empty for nothing; `precision` names type, memory layout and device, as in "bf16, channels_last, cpu".
     `torch` is its version, `kernels` the revision of our own operators: another one may round in another way.
     """
 
@@ -46,6 +48,7 @@ class BlockKey:
     weights: str
     resolution: int
     augmentation: int
+    further: str
     view: int
     cut: int
     precision: str
@@ -181,11 +184,10 @@ def _use(block: Path) -> BlockUse:
 
 def _key(block: Path) -> BlockKey | None:
     try:
-        told = json.loads((block / KEY_FILE).read_bytes())
-        key = BlockKey(**{field.name: told[field.name] for field in fields(BlockKey)})
+        key = decoded(json.loads((block / KEY_FILE).read_bytes()), BlockKey)
         # The folder is named by the digest of its key: what is damaged, or of an earlier layout, does not fit.
         return key if key.digest == block.name else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError):
         return None
 
 

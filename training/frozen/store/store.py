@@ -14,7 +14,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
-from cachetools import Cache, LRUCache
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -246,6 +245,9 @@ class _Memory:
     """Assembled rows by (block, digest of the list of images); the least recently used go first. For many threads."""
 
     def __init__(self, limit: int) -> None:
+        # Later than usual: the throughput benchmark runs without it.
+        from cachetools import LRUCache
+
         self._kept: LRUCache[tuple[str, str], Rows] = LRUCache(limit, getsizeof=lambda rows: rows.rows.nbytes)
         self._lock = threading.Lock()
 
@@ -262,6 +264,8 @@ class _Memory:
 
     def of(self, block: str) -> list[Rows]:
         """All rows of a block. To look through them does not count as a use, hence the call of the base class."""
+        from cachetools import Cache
+
         with self._lock:
             return [Cache.__getitem__(self._kept, key) for key in self._kept if key[0] == block]
 

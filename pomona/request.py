@@ -1,0 +1,65 @@
+"""A `SearchRequest` from what people give: options of the command line, or keywords in Python.
+
+Both follow the declarations in `studies.request`.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from search_spaces import task_named
+from studies.request import Kind, SearchRequest, declared
+
+from . import arguments as to
+from .calls import call_text
+
+_KEYWORDS: dict[Kind, Callable[[str, object], object]] = {
+    "text": to.text,
+    "path": to.path,
+    "folder": to.folder,
+    "device": lambda _name, value: to.device(value),
+    "count": to.count,
+    "seed": lambda _name, value: to.seed(value),
+    "seconds": to.seconds,
+    "values": to.values,
+}
+
+
+def request_of_keywords(task: object, keywords: Mapping[str, object]) -> SearchRequest:
+    """What `pomona.search` was called with.
+
+    Raises:
+        InputError: an argument is not what it can be.
+    """
+    chosen = to.task(task)
+    given: dict[str, Any] = {}
+    for name, option in declared(SearchRequest).items():
+        value = keywords.get(name)
+        if option.kind == "flag":
+            value = to.flag(name, keywords.get(name, False)) or None
+        elif value is not None:
+            value = _KEYWORDS[option.kind](name, value)
+        if value is not None:
+            given[name] = value
+    return SearchRequest(chosen, **given, command=call_text("search", chosen, **given))
+
+
+def request_of_options(task: str, options: Mapping[str, Any]) -> SearchRequest:
+    """What `pomona search` was called with.
+
+    Raises:
+        InputError: there is no such task, it has no such dimension or value, or a time can't be read.
+    """
+    from studies.location import without_password
+
+    given = dict(options)
+    for name, option in declared(SearchRequest).items():
+        if option.kind == "values":
+            given[name] = task_named(task).space.parse(given[name] or [])
+        elif option.kind == "seconds":
+            given[name] = to.seconds_of(given[name])
+    command = shlex.join(["pomona", *(without_password(argument) for argument in sys.argv[1:])])
+    return SearchRequest(task, **given, command=command)

@@ -1,0 +1,214 @@
+"""What a search takes: each option is declared once, here.
+
+The command line's options, the keywords of `pomona.search` and the stored settings of a study derive from this module.
+To add one, give it a line in `Options` (or in `SearchRequest`, if a study does not keep it) and one in
+`pomona.keywords.SearchKeywords`, from which editors and type checkers know it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Generic, Literal, Never, Self, TypeVar
+
+from search_spaces import Config, InputError, Task
+
+Kind = Literal["text", "path", "folder", "device", "count", "seed", "seconds", "values", "flag"]
+"""What an option's value means: `path` may be a URL too, `count` is 1 or more, `values` are those of dimensions."""
+
+PRUNERS = ("hyperband", "median", "none")
+_LEAST: dict[Kind, int] = {"count": 1, "seed": 0}
+
+
+@dataclass(frozen=True)
+class Option:
+    """How people give an option, and what it is to the study.
+
+    Args:
+        help: what it does, for people.
+        initial: the value that it has in a new study where it is not said; None where that depends on the machine.
+        default: what takes its place where it is not said, in words; by default `initial`.
+        metavar: what stands for its value in a help text.
+        flag: its name on the command line; by default the field's, with dashes.
+        environment: a variable that gives it too.
+        identifies: whether a study that goes on must have the same.
+        stored: its name among the stored settings; by default the field's.
+        before: the value of studies that were made before the option existed; MISSING where it always did.
+    """
+
+    kind: Kind
+    help: str
+    initial: Any = None
+    default: str = ""
+    metavar: str = ""
+    flag: str = ""
+    environment: str = ""
+    identifies: bool = False
+    stored: str = ""
+    before: Any = field(default_factory=lambda: MISSING)
+
+    @property
+    def least(self) -> int | None:
+        return _LEAST.get(self.kind)
+
+    def check(self, value: object) -> None:
+        """Raises InputError where a number that was given is out of range; None was not given."""
+        if value is None:
+            return
+        if self.least is not None and isinstance(value, int) and value < self.least:
+            raise InputError(f"{self.flag} must be at least {self.least}, not {value}")
+        if self.kind == "seconds" and isinstance(value, int | float) and value <= 0:
+            raise InputError(f"{self.flag} must be longer than nothing")
+
+
+def option(kind: Kind, help: str, **more: Any) -> Any:
+    """A field that is None, False or empty where it was not said; `more` as in `Option`."""
+    metadata = {"option": Option(kind, help, **more)}
+    if kind == "values":
+        return field(default_factory=dict, metadata=metadata)
+    return field(default=False if kind == "flag" else None, metadata=metadata)
+
+
+NotSaid = TypeVar("NotSaid")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Generic[NotSaid]):
+    """What a study keeps of its options.
+
+    In `Options[None]`, a request, None means that an option was not said. In `Options[Never]`, the settings of a study,
+    every one has its value. `timeout` is in seconds; None is no limit there.
+    """
+
+    data: str | NotSaid = option(
+        "path",
+        "Photos in DIR/<split>/<class>/ or DIR/<class>/, a table, or texts.",
+        default="the task's",
+        metavar="DIR|FILE",
+    )
+    weights_dir: Path | None = option(
+        "folder", "Folder with pretrained weights, <backbone>.safetensors or .pth.", metavar="DIR"
+    )
+    trials: int | NotSaid = option("count", "Trials in all.", default="what suits the machine", metavar="N")
+    epochs: int | NotSaid = option(
+        "count", "Epochs of a full trial.", default="what suits the machine", metavar="E", identifies=True
+    )
+    timeout: float | None = option(
+        "seconds",
+        "For the trials of this run, without reading the data.",
+        default="what suits the machine; none with --trials",
+        metavar="10m",
+    )
+    seed: int | NotSaid = option(
+        "seed", "Of all that is random; one seed, one result.", initial=0, metavar="S", identifies=True
+    )
+    engine: str | NotSaid = option("text", "What runs the trials.", initial="inline", metavar="inline")
+    lanes: int | NotSaid = option(
+        "count", "Trials that train side by side.", default="by the trials", metavar="N", identifies=True
+    )
+    device: str | NotSaid = option(
+        "device",
+        "What computes; auto is the GPU where there is one.",
+        initial="auto",
+        default="auto, or the study's",
+        metavar="auto|cpu|cuda",
+    )
+    pruner: str | NotSaid = option(
+        "text",
+        "How trials that lead nowhere are given up.",
+        initial=PRUNERS[0],
+        metavar="|".join(PRUNERS),
+        identifies=True,
+    )
+    fixed: Config = option(
+        "values", "Hold a dimension at a value. May be repeated.", flag="--set", metavar="DIM=VALUE", identifies=True
+    )
+    skip_unreadable: bool = option("flag", "Leave out files that are not images.")
+    download_weights: bool = option("flag", "Fetch weights that are not available locally.", stored="download")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchRequest(Options[None]):
+    """What `pomona search` takes.
+
+    `task` is the name of one, the file that holds one, or a task itself; a study of the latter is resumed with it.
+    What is None, empty or False was not said: a study that is there is followed, a new one gets the default, which may
+    depend on the machine. `command` is what the user typed.
+    """
+
+    task: str | Task = field(kw_only=False)
+    study: str | None = option("text", "The study's name.", default="TASK-1, TASK-2, ...", metavar="NAME")
+    storage: str | None = option(
+        "path",
+        "Journal file, SQLite file (.db, .sqlite), or a database URL.",
+        default="results/studies/journal.log",
+        metavar="URL",
+        environment="POMONA_STORAGE",
+    )
+    trust_split: bool = option("flag", "Keep a folder's split though it has copies of photos on both sides.")
+    command: str = ""
+
+    def following(self, settings: Options[Never]) -> Self:
+        """The request with what it does not say taken from a study that is there."""
+        taken = {
+            name: getattr(settings, name)
+            for name in declared(Options)
+            # By identity: a seed of 0 was said.
+            if (value := getattr(self, name)) is None or value is False or value == {}
+        }
+        if self.trials is not None:
+            # A number of trials without a time has no limit, as in a new study.
+            taken.pop("timeout", None)
+        return replace(self, **taken)
+
+    def values(self) -> dict[str, Any]:
+        """What a study keeps, by the names of the fields, with the initial value of what is not said.
+
+        Raises:
+            InputError: a number is out of range.
+        """
+        options = declared(Options)
+        check_values({name: getattr(self, name) for name in options})
+        return {
+            name: option.initial if (value := getattr(self, name)) is None else value
+            for name, option in options.items()
+        }
+
+
+@dataclass(frozen=True)
+class ResumeRequest:
+    """What `pomona resume` takes; `trials` and `timeout` are as in `SearchRequest`, None where they stay.
+
+    `task` is that of a study that was made with a `Task` object, which no storage keeps. With `trust_task_file` the
+    task file that the storage names is run though the storage is not the user's own.
+    """
+
+    study: str
+    storage: str | None = None
+    trials: int | None = None
+    timeout: float | None = None
+    task: Task | None = None
+    trust_task_file: bool = False
+    command: str = ""
+
+
+def declared(of: type) -> dict[str, Option]:
+    """The options among the fields of a dataclass, by the fields' names."""
+    found: dict[str, Option] = {}
+    for one in fields(of):
+        if (known := one.metadata.get("option")) is not None:
+            found[one.name] = replace(
+                known,
+                flag=known.flag or f"--{one.name.replace('_', '-')}",
+                stored=known.stored or one.name,
+                default=known.default or ("" if known.initial is None else str(known.initial)),
+            )
+    return found
+
+
+def check_values(values: Mapping[str, object]) -> None:
+    """Raises InputError where the value of an option is out of range."""
+    options = declared(SearchRequest)
+    for name, value in values.items():
+        options[name].check(value)
