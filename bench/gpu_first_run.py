@@ -305,7 +305,6 @@ def measured_throughput(options: Options) -> dict[str, Any]:
     else:
         arguments += ["--backbones", "mobilenet_v2,resnet50", "--resolution", "224", "--batch-size", "64,256"]
         arguments += ["--depths", "0,2,all", "--precision", "bf16", "--rounds", "3", "--seconds", "0.25"]
-        arguments += ["--no-compile"]
     table = throughput.run(throughput.parse([*arguments, "--out", str(options.out)]))
     return {"ok": True, "table": table}
 
