@@ -50,8 +50,19 @@ class Confirmed:
     problem: str = ""
 
 
+def best_of(records: Iterable[TrialRecord], direction: str) -> list[TrialRecord]:
+    """The trials of a search that ran to their end, by the value that it found, the first among equals first."""
+    sign = _sign(direction)
+    found = [
+        (sign * record.value, record.number, record)
+        for record in records
+        if record.state == "complete" and record.confirms is None and record.value is not None
+    ]
+    return [record for _, _, record in sorted(found, key=lambda one: one[:2])]
+
+
 def runs_to_confirm(
-    records: Iterable[TrialRecord], *, direction: str, seed: int, top: int, seeds: int
+    records: Sequence[TrialRecord], *, direction: str, seed: int, top: int, seeds: int
 ) -> list[ToConfirm]:
     """The runs that confirm the `top` best trials of a search with `seed` on the first `seeds` fresh seeds.
 
@@ -59,14 +70,11 @@ def runs_to_confirm(
     they can be compared by seed wherever the runs are stopped; more of either adds to what was there.
     """
     confirmed: dict[str, int] = {}
-    searched: list[TrialRecord] = []
     for record in records:
         if record.confirms is not None:
             confirmed.setdefault(config_key(record.config), record.confirms)
-        elif record.state == "complete" and record.value is not None:
-            searched.append(record)
     chosen: dict[str, TrialRecord] = {}
-    for record in sorted(searched, key=lambda record: (_sign(direction) * (record.value or 0.0), record.number)):
+    for record in best_of(records, direction):
         chosen.setdefault(config_key(record.config), record)
     best = list(chosen.items())[:top]
     return [

@@ -143,7 +143,7 @@ def record_of(trial: FrozenTrial, study: str, data: str) -> TrialRecord:
         images_per_second=_number(kept, "images_per_second"),
         features_per_second=_number(kept, "features_per_second"),
         parameters=int(kept.get("parameters", 0)),
-        seed=int(kept.get(SEED, 0)),
+        seed=seed if type(seed := kept.get(SEED)) is int else 0,  # one that others enqueued may say anything
         engine=str(kept.get("engine", "")),
         weights=str(kept.get("weights", "")),
         note=str(kept.get("note", "")),
