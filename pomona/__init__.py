@@ -132,10 +132,13 @@ def resume(
     storage: PathLike | None = None,
     trials: Whole | None = None,
     timeout: Duration | None = None,
+    workers: Whole | None = None,
     task: Task | None = None,
     trust_task_file: bool = False,
 ) -> Study:
-    """Goes on with a study that was stopped or killed, and returns it. `trials` are in all; `timeout` as in `search`.
+    """Goes on with a study that was stopped or killed, and returns it.
+
+    `trials` are in all; `timeout` and `workers` are as in `search`.
 
     `task` is that of a study that was made with a `Task` object, which no storage keeps. A task file that a storage
     other than the default one names is only run with `trust_task_file`.
@@ -154,6 +157,7 @@ def resume(
     given: dict[str, Any] = {
         "trials": to.optional(to.count, "trials", trials),
         "timeout": to.optional(to.seconds, "timeout", timeout),
+        "workers": to.optional(to.count, "workers", workers),
         "task": to.optional(to.task_object, "task", task),
         "trust_task_file": to.flag("trust_task_file", trust_task_file),
     }

@@ -24,6 +24,7 @@ class SearchKeywords(TypedDict, total=False):
     epochs: Whole | None
     timeout: Duration | None
     seed: Whole | None
+    workers: Whole | None
     engine: str | None
     lanes: Whole | None
     device: str | None

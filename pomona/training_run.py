@@ -87,7 +87,6 @@ def prepare_training(
     data, weights_dir, download, skip = request.data, request.weights_dir, request.download, request.skip_unreadable
     numerics: Numerics | None = None
     settings: Settings | None = None
-    joined = 1  # the tick at which the trial joined its lanes, which decides the order of its data
     if request.config is not None and request.from_study is not None:
         raise InputError("a config and a study to take it from exclude each other")
     if request.from_study is not None:
@@ -101,8 +100,6 @@ def prepare_training(
         weights_dir = settings.weights_dir if weights_dir is None else weights_dir
         download, skip = download or settings.download_weights, skip or settings.skip_unreadable
         numerics = study.numerics  # what the study's figure was reached with
-        if request.seed == best.seed and epochs == settings.epochs:
-            joined = best.start
         notify(f"config of trial {best.number} of {study.name}{why}")
     elif request.config is not None:
         config = request.config
@@ -144,7 +141,6 @@ def prepare_training(
                     store=PrefixStore(),
                     check_stop=check_stop,
                 ),
-                start=joined,
                 on_epoch=on_epoch,
                 on_batch=on_batch,
                 checkpoint_to=out,

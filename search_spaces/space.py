@@ -32,6 +32,10 @@ class SearchSpace:
                         raise InputError(f"{name} waits for a value that cannot come: {condition.other} {problem}")
             seen[name] = dimension
 
+    def __reduce__(self) -> tuple[type[SearchSpace], tuple[dict[str, Dimension]]]:
+        # A read-only view of a dict does not pickle.
+        return SearchSpace, (dict(self.dimensions),)
+
     def __eq__(self, other: object) -> bool:
         # By digest: as values 1, 1.0 and True are equal, as options of a space they are not.
         return isinstance(other, SearchSpace) and self.digest == other.digest

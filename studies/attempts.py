@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,11 +24,14 @@ def under_way() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """The last epoch of a group whose trials were judged, and which of them the pruner gave up."""
+    """The last epoch of a group whose trials were judged, and which of them the pruner gave up.
 
-    group: int
+    `most` is how many trials may share the structure of the group, 0 where that is not known.
+    """
+
     epoch: int
     pruned: frozenset[int]
+    most: int = 0
 
 
 class Attempts:
@@ -70,14 +73,20 @@ class Attempts:
         for trial in trials:
             self._keep(trial, MOST_LOSSES - 1)
 
-    def keep_verdicts(self, group: int, epoch: int, pruned: Collection[int], *, confirming: bool) -> None:
-        """`confirming`: of trials that confirm others, which may be trained while a group of the search is waiting."""
-        self._storage.set_study_system_attr(self._study_id, _VERDICTS[confirming], [group, epoch, sorted(pruned)])
+    def keep_verdicts(self, verdicts: Mapping[int, Verdicts], *, confirming: bool) -> None:
+        """Keeps the last verdicts of each group that counts, by its name, in the place of what was kept before.
 
-    def verdicts(self, *, confirming: bool) -> Verdicts | None:
-        """The last that were kept."""
-        kept = self._storage.get_study_system_attrs(self._study_id).get(_VERDICTS[confirming])
-        return None if kept is None else Verdicts(kept[0], kept[1], frozenset(kept[2]))
+        `confirming`: of trials that confirm others, which may be trained while a group of the search is waiting.
+        """
+        kept: Any = {str(name): [last.epoch, sorted(last.pruned), last.most] for name, last in verdicts.items()}
+        self._storage.set_study_system_attr(self._study_id, _VERDICTS[confirming], kept)
+
+    def verdicts(self, *, confirming: bool) -> dict[int, Verdicts]:
+        """What was kept last."""
+        kept = self._storage.get_study_system_attrs(self._study_id).get(_VERDICTS[confirming], {})
+        if isinstance(kept, list):  # of versions with one group at a time
+            return {kept[0]: Verdicts(kept[1], frozenset(kept[2]))}
+        return {int(name): Verdicts(epoch, frozenset(pruned), most) for name, (epoch, pruned, most) in kept.items()}
 
     def _keep(self, trial: FrozenTrial, times: int) -> None:
         self._storage.set_trial_system_attr(trial._trial_id, _LOST, [times, len(trial.intermediate_values)])

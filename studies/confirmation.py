@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from search_spaces import InputError, Task
 
 from .confirmed import ToConfirm, runs_to_confirm
+from .driver import run_study
 from .engines import engine_named
 from .plan import Outcome, Plan, Watch
 from .search import CountProgress, Notify, plan_to_go_on
@@ -40,7 +41,9 @@ class Confirmation:
         with self.study.running():
             self.study.extend(settings.trials, settings.timeout, self.command)
             with self.study.confirming(self.runs):
-                yield from engine_named(self.engine).run(self.study, self.plan, watch)
+                yield from run_study(
+                    self.study, self.plan, engine_named(self.engine, self.study.settings.workers), watch
+                )
 
 
 def prepare_confirmation(

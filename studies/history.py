@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import Config
 
-from .records import FOREIGN, GROUP, HELD, SEED, confirms_of, run_key, state_of
+from .records import FOREIGN, GROUP, HELD, ORIGIN, SEED, confirms_of, run_key, state_of
 
 # TPE takes at most so many trials for good ones (`gamma`), all others for bad ones. Of these the latest so many count
 # in full, those before them the less the older they are (`weights`).
@@ -45,9 +45,13 @@ class History:
         self._first_of_run: dict[str, int] = {}
         self._first_of_names: dict[frozenset[str], int] = {}
         self.members: Counter[int] = Counter()
-        """How many trials each group of lanes has had."""
-        self.last_group: int | None = None
-        """The group that the last of the searched trials with one was put into."""
+        """How many trials each choice of a structure has had, by the number of the first; see `Proposal.origin`."""
+        self.last_origin: int | None = None
+        """The one of these that the last of the searched trials belongs to."""
+        self.groups: dict[int, list[int]] = {}
+        """The numbers of the trials of each group, in their order."""
+        self.groups_of: dict[int, list[int]] = {}
+        """The numbers of the groups of each of `members`."""
         self._counted: set[int] = set()
         # Numbers of the trials that confirm others, in order.
         self._confirmations: list[int] = []
@@ -61,9 +65,13 @@ class History:
         for number in unread:
             group = trials[number].user_attrs.get(GROUP)
             if number not in self._counted and isinstance(group, int) and state_of(trials[number]) != FOREIGN:
-                self.members[group] += 1
+                origin = int(trials[number].user_attrs.get(ORIGIN, group))
+                self.members[origin] += 1
+                if group not in self.groups:
+                    self.groups_of.setdefault(origin, []).append(group)
+                bisect.insort(self.groups.setdefault(group, []), number)
                 if not self.is_confirmation(number):
-                    self.last_group = group
+                    self.last_origin = origin
                 self._counted.add(number)
             if trials[number].state.is_finished():
                 self._take(trials[number])

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from search_spaces import PomonaError, Task
+from search_spaces import Task
+from training.machine.errors import Interrupted as Interrupted
 
 if TYPE_CHECKING:
     import torch
@@ -15,12 +16,33 @@ if TYPE_CHECKING:
     from training import Data, FitResult, Numerics
 
 
+class DataSource(Protocol):
+    """Where data come from; it pickles."""
+
+    def open(self, task: Task) -> Data:
+        """Raises InputError where they can't be opened."""
+
+
+@dataclass(frozen=True)
+class StoredData:
+    """Data in the place where `open_data` finds them."""
+
+    location: str
+    skip_unreadable: bool
+
+    def open(self, task: Task) -> Data:
+        from training import open_data
+
+        return open_data(self.location, task, skip_unreadable=self.skip_unreadable)
+
+
 @dataclass(frozen=True)
 class Plan:
     """How many trials of how many epochs, until when, and on what.
 
     `task` is narrowed to what can run here. `trials` counts all of the study's, finished ones included; `timeout` is in
-    seconds of this run. `lanes` trials of one structure train together.
+    seconds of this run. `lanes` trials of one structure train together. `source` opens the data again in another
+    process; None where that is not possible.
     """
 
     task: Task
@@ -33,6 +55,7 @@ class Plan:
     weights_dir: Path | None
     download: bool
     lanes: int = 1
+    source: DataSource | None = None
 
 
 @dataclass(frozen=True)
@@ -49,10 +72,6 @@ class Progress:
 
     running: int
     done: float
-
-
-class Interrupted(PomonaError):
-    """The run is to end now; the trial under way stays as its last checkpoint. The message says why."""
 
 
 Watch = Callable[[Progress], None]

@@ -17,7 +17,20 @@ from .attempts import Attempts, under_way
 from .confirmed import ToConfirm
 from .edges.optuna import suggest
 from .history import History
-from .records import CONFIRMS, FEASIBLE, GROUP, HELD, SEED, SEPARATE, START, attributes_of, final_state, is_done
+from .records import (
+    CONFIRMS,
+    FEASIBLE,
+    GROUP,
+    HELD,
+    ORIGIN,
+    PART,
+    SEED,
+    SEPARATE,
+    START,
+    attributes_of,
+    final_state,
+    is_done,
+)
 from .sampling import Draft, make_sampler, sampler_seed
 from .settings import Settings
 
@@ -29,16 +42,17 @@ _UNFIT = (InputError, ValueError, TypeError, KeyError)
 class Proposal:
     """A trial to be run: its config was suggested, or belongs to a trial that was interrupted.
 
-    `group` is the number of the trial that its lanes began with, `start` the group epoch at which it joined them.
-    `separate` says that it has left them, `lost` how often a process died while it trained.
+    `group` is the number of the first trial that it trains with, `origin` that of the trial at which its structure was
+    chosen, which several groups may have in common. `part` is the number of the first of those with which it goes on
+    where the group was divided; `lost` is how often a process died while it trained.
     """
 
     number: int
     config: Config
     seed: int
     group: int
-    start: int
-    separate: bool = False
+    origin: int
+    part: int | None = None
     lost: int = field(default=0, compare=False)
 
 
@@ -47,13 +61,15 @@ class Proposer:
 
     def __init__(self, study: optuna.Study, history: History, attempts: Attempts, settings: Settings) -> None:
         self.open: dict[int, optuna.Trial] = {}
+        self.engine = settings.engine
+        """What is kept of each trial as the engine that ran it."""
         self._study = study
         self._history = history
         self._attempts = attempts
         self._settings = settings
 
     def claimed(
-        self, waiting: FrozenTrial, space: SearchSpace, trials: int, group: int | None, start: int
+        self, waiting: FrozenTrial, space: SearchSpace, trials: int, group: int | None, origin: int | None
     ) -> Proposal | None:
         """A trial that waits; None where it ended at once, or where another program took it meanwhile."""
         if not self._study._storage.set_trial_state_values(waiting._trial_id, TrialState.RUNNING):
@@ -63,14 +79,14 @@ class Proposer:
             return None
         if self._answered(trial, config):
             return None
-        trial.set_user_attr(GROUP, trial.number if group is None else group)
-        trial.set_user_attr(START, start)
+        for name, kept in _lanes(trial.number, group, origin).items():
+            trial.set_user_attr(name, kept)
         proposal = self._proposal(trial, config)
         self._attempts.begin([self._study._storage.get_trial(trial._trial_id)])
         return proposal
 
     def drawn(
-        self, space: SearchSpace, trials: int, structure: Config, group: int | None, start: int
+        self, space: SearchSpace, trials: int, structure: Config, group: int | None, origin: int | None
     ) -> Proposal | None:
         """A trial that was not there; None where it ended at once. It is written in one record."""
         number = self._history.size
@@ -79,7 +95,7 @@ class Proposer:
         config = suggest(draft, space)
         attributes: dict[str, Any] = {SEED: self._settings.seed}
         if self._history.first_of(config, self._settings.seed) is None:
-            attributes |= {GROUP: number if group is None else group, START: start}
+            attributes |= _lanes(number, group, origin)
         template = draft.template(attributes, {HELD: structure, **under_way()} if structure else under_way())
         trial = optuna.Trial(
             self._study, self._study._storage.create_new_trial(self._study._study_id, template_trial=template)
@@ -151,14 +167,10 @@ class Proposer:
         self.open[trial.number] = trial
         seed = self._with_seed(trial)
         kept = trial.user_attrs
-        return Proposal(
-            trial.number,
-            config,
-            seed,
-            group=int(kept.get(GROUP, trial.number)),
-            start=int(kept.get(START, 1)),
-            separate=bool(kept.get(SEPARATE, False)),
-        )
+        group = int(kept.get(GROUP, trial.number))
+        # One that an earlier version left may have joined its group late: it begins again, and alone.
+        part = trial.number if START in kept else kept.get(PART)
+        return Proposal(trial.number, config, seed, group=group, origin=int(kept.get(ORIGIN, group)), part=part)
 
     def seed_of(self, attributes: Mapping[str, Any]) -> int:
         """The seed that a trial was made with; the study's where it was made without, or with what can't be one."""
@@ -178,7 +190,7 @@ class Proposer:
             if epoch not in there:
                 trial.report(value, epoch)
         for key, kept in earlier.user_attrs.items():
-            if key not in ("recipe", "note", GROUP, SEPARATE, SEED, CONFIRMS):
+            if key not in ("recipe", "note", GROUP, ORIGIN, PART, START, SEPARATE, SEED, CONFIRMS):
                 trial.set_user_attr(key, kept)
         trial.set_user_attr("seconds", 0.0)
         trial.set_user_attr("note", f"same config as trial {earlier.number}, answered from its record")
@@ -189,7 +201,7 @@ class Proposer:
     def end(self, trial: optuna.Trial, result: FitResult) -> None:
         """Records how a trial ended."""
         self._with_seed(trial)
-        for key, value in attributes_of(result, self._settings.engine).items():
+        for key, value in attributes_of(result, self.engine).items():
             # What the study says of all its trials is not repeated in each: a page of 10,000 trials has them all.
             if value != self._settings.common.get(key):
                 trial.set_user_attr(key, value)
@@ -198,3 +210,9 @@ class Proposer:
         state = final_state(result)
         value = result.value if state == TrialState.COMPLETE else None
         self._study.tell(trial.number, value, state=state)
+
+
+def _lanes(number: int, group: int | None, origin: int | None) -> dict[str, Any]:
+    """What a new trial keeps about its lanes; see `Proposal`. What follows from its group is not repeated."""
+    group = number if group is None else group
+    return {GROUP: group} if origin in (None, group) else {GROUP: group, ORIGIN: origin}

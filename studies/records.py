@@ -23,7 +23,9 @@ FEASIBLE = "feasible"
 # Where Optuna keeps the values that a trial was enqueued with.
 HELD = "fixed_params"
 # Names of what a trial keeps about its lanes: see `Proposal`.
-GROUP, START, SEPARATE = "group", "start", "separate"
+GROUP, ORIGIN, PART = "group", "origin", "part"
+# Kept by versions in which a trial could join its group late, or leave it to go on alone.
+START, SEPARATE = "start", "separate"
 # Names of a trial's seed, and of the number of the searched trial that it trains again on that seed.
 SEED, CONFIRMS = "seed", "confirms"
 # A trial that somebody added to the study, ended, with Optuna itself.
@@ -41,7 +43,7 @@ class TrialRecord:
     """One trial of a study. Intervals are 95 %; `seconds` are of this trial alone.
 
     `value`, `n` and the intervals are of the last of the `epochs`. `curve` holds (epoch, value) pairs; `group` is the
-    number of the trial that the lanes began with, and `start` the group epoch at which this one joined them.
+    number of the first of the trials that it trained with.
     `confirms` is the number of the searched trial whose config this one trains again; None for a searched trial.
     `beside` holds what other metrics say. Of the two speeds at most one is there, see `FitResult`.
     `ci95` counts every example as an independent sample, `groups_ci95` every group of examples (None where the data
@@ -69,7 +71,6 @@ class TrialRecord:
     weights: str
     note: str
     group: int = -1
-    start: int = 1
     beside: dict[str, float] = field(default_factory=dict)
     curve: tuple[tuple[int, float], ...] = ()
     features_per_second: float | None = None
@@ -149,7 +150,6 @@ def record_of(trial: FrozenTrial, study: str, data: str) -> TrialRecord:
         note=str(kept.get("note", "")),
         beside={name.removeprefix(BESIDE): float(value) for name, value in kept.items() if name.startswith(BESIDE)},
         group=int(kept.get(GROUP, trial.number)),
-        start=int(kept.get(START, 1)),
         curve=tuple(sorted(trial.intermediate_values.items())),
         confirms=confirms_of(trial),
     )

@@ -103,7 +103,19 @@ class Options(Generic[NotSaid]):
     seed: int | NotSaid = option(
         "seed", "Of all that is random; one seed, one result.", initial=0, metavar="S", identifies=True
     )
-    engine: str | NotSaid = option("text", "What runs the trials.", initial="inline", metavar="inline")
+    workers: int | NotSaid = option(
+        "count",
+        "Processes that train at the same time.",
+        default="one a GPU; one on a CPU",
+        metavar="W",
+        before=1,
+    )
+    engine: str | NotSaid = option(
+        "text",
+        "What runs the trials: this process, or workers on this machine.",
+        default="inline for one worker, else local",
+        metavar="inline|local",
+    )
     lanes: int | NotSaid = option(
         "count", "Trials that train side by side.", default="by the trials", metavar="N", identifies=True
     )
@@ -160,6 +172,9 @@ class SearchRequest(Options[None]):
         if self.trials is not None:
             # A number of trials without a time has no limit, as in a new study.
             taken.pop("timeout", None)
+        if self.workers is not None:
+            # The engine follows from their number.
+            taken.pop("engine", None)
         return replace(self, **taken)
 
     def values(self) -> dict[str, Any]:
@@ -178,7 +193,7 @@ class SearchRequest(Options[None]):
 
 @dataclass(frozen=True)
 class ResumeRequest:
-    """What `pomona resume` takes; `trials` and `timeout` are as in `SearchRequest`, None where they stay.
+    """What `pomona resume` takes; `trials`, `timeout` and `workers` as in `SearchRequest`, None where they stay.
 
     `task` is that of a study that was made with a `Task` object, which no storage keeps. With `trust_task_file` the
     task file that the storage names is run though the storage is not the user's own.
@@ -188,6 +203,7 @@ class ResumeRequest:
     storage: str | None = None
     trials: int | None = None
     timeout: float | None = None
+    workers: int | None = None
     task: Task | None = None
     trust_task_file: bool = False
     command: str = ""

@@ -24,10 +24,11 @@ from training import (
 )
 
 from .creation import is_whole
-from .engines import engine_named
+from .driver import run_study
+from .engines import default_workers, engine_for, engine_named
 from .location import location_of, shown_storage
 from .names import check_new_name
-from .plan import Budget, Outcome, Plan, Watch, default_budget
+from .plan import Budget, Outcome, Plan, StoredData, Watch, default_budget
 from .request import PRUNERS, Options, ResumeRequest, SearchRequest, check_values, declared
 from .settings import Settings
 from .storage import is_in_memory, open_storage, refuse_unusable, storage_exists, study_names
@@ -52,6 +53,7 @@ class Search:
     plan: Plan
     engine: str
     command: str = ""
+    workers: int = 1
 
     @property
     def wanted(self) -> int:
@@ -64,10 +66,10 @@ class Search:
         return self.study.ended
 
     def run(self, watch: Watch) -> Generator[Outcome, None, None]:
-        """Runs until the plan is fulfilled; see `AbstractEngine.run` for what may be raised."""
+        """Runs until the plan is fulfilled; see `Driver.run` for what may be raised."""
         with self.study.running():
             self.study.extend(self.plan.trials, self.plan.timeout, self.command)
-            yield from engine_named(self.engine).run(self.study, self.plan, watch)
+            yield from run_study(self.study, self.plan, engine_named(self.engine, self.workers), watch)
 
 
 def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgress | None = None) -> Search:
@@ -84,8 +86,8 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
     values = request.values()
     if values["pruner"] not in PRUNERS:
         raise InputError(f"unknown pruner {values['pruner']!r}: {', '.join(PRUNERS)}")
-    engine_named(values["engine"])
     device = resolve_device(values["device"])
+    engine, workers = _engine(request.engine, request.workers, device)
     budget = _budget(request, device)
     if study is not None:
         _enough_or_error(study, budget, request.storage)
@@ -98,11 +100,24 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
         progress=progress,
     )
     measured = measure_numerics(device)
+    request = replace(request, engine=engine, workers=workers)
     settings = _settings(request, task, budget, ready, data, measured, device)
     study = _made_or_followed(study, request, settings, ready, notify)
     _say(notify, ready, data, device, measured, budget, settings.lanes)
     plan = _plan(ready, data, device, study, budget, request.weights_dir)
-    return Search(study, plan, settings.engine, request.command)
+    return Search(study, plan, engine, request.command, workers)
+
+
+def _engine(engine: str | None, workers: int | None, device: torch.device) -> tuple[str, int]:
+    """The engine and its number of workers; what is not said follows from the other one and from the machine.
+
+    Raises:
+        InputError: there is no such engine, or it can't have so many workers.
+    """
+    workers = (1 if engine == "inline" else default_workers(device)) if workers is None else workers
+    engine = engine_for(workers) if engine is None else engine
+    engine_named(engine, workers)
+    return engine, workers
 
 
 def _settings(
@@ -175,7 +190,11 @@ def prepare_resume(request: ResumeRequest, notify: Notify, progress: CountProgre
     """
     study = Study.open(request.study, request.storage, to_run=True)
     settings = study.settings
-    check_values({"trials": request.trials, "timeout": request.timeout})
+    check_values({"trials": request.trials, "timeout": request.timeout, "workers": request.workers})
+    engine, workers = settings.engine, settings.workers
+    if request.workers is not None:
+        engine, workers = engine_for(request.workers), request.workers
+    engine_named(engine, workers)
     budget = Budget(
         trials=settings.trials if request.trials is None else request.trials,
         epochs=settings.epochs,
@@ -188,7 +207,7 @@ def prepare_resume(request: ResumeRequest, notify: Notify, progress: CountProgre
     notify(_going_on(study, budget, request.storage))
     notify(f"budget: {budget}, {settings.lanes} side by side (--trials and --timeout change it)")
     plan = replace(plan, trials=budget.trials, timeout=budget.timeout)
-    return Search(study, plan, settings.engine, request.command)
+    return Search(study, plan, engine, request.command, workers)
 
 
 def plan_to_go_on(
@@ -254,6 +273,7 @@ def _plan(
         weights_dir=weights_dir,
         download=ready.download,
         lanes=study.settings.lanes,
+        source=StoredData(data.location, study.settings.skip_unreadable),
     )
 
 

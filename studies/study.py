@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from .names import check_name, check_new_name
 from .patience import Patience
 from .plan import Budget
 from .proposals import Proposal, Proposer
-from .records import CONFIRMS, ENDED, HELD, SEPARATE, STATE_ORDER, TrialRecord, is_done, record_of
+from .records import CONFIRMS, HELD, PART, STATE_ORDER, TrialRecord, is_done, record_of
 from .run_lock import FileRunLock, ServerRunLock, refuse_links
 from .sampling import make_pruner
 from .settings import Settings
@@ -161,6 +161,10 @@ class Study:
         """
         self._patience.check, self._patience.limit = check, None
 
+    def ran_by(self, engine: str) -> None:
+        """Says which engine runs the trials from now on."""
+        self._proposer.engine = engine
+
     def together(self) -> contextlib.AbstractContextManager[None]:
         """All that is recorded inside reaches the disk at once, at its end: one wait instead of dozens.
 
@@ -195,7 +199,7 @@ class Study:
         structure: Config | None = None,
         seed: int | None = None,
         group: int | None = None,
-        start: int = 1,
+        origin: int | None = None,
     ) -> Proposal | None:
         """A new trial, or None once `trials` of the search's have ended or are under way; see also `confirming`.
 
@@ -203,8 +207,8 @@ class Study:
         that wait in the storage come first as they are: the recipe, which is trial 0. While one waits that is of
         another structure or seed, or that the sampler has to complete, no trial is given for `structure`. One that
         waits with values that the space has not fails. A config that ended before with the same seed is not proposed
-        again: its record answers, as a trial of its own. `group` and `start` are kept with the trial; without a group
-        it begins one.
+        again: its record answers, as a trial of its own. `group` and `origin` are kept with the trial (see
+        `Proposal`); without a group it begins one.
 
         Raises:
             InputError: `structure` names a dimension that is not there, or a value that it can't have.
@@ -214,25 +218,23 @@ class Study:
         while True:
             with self.together():
                 self._history.refresh()
-                if not self._has_more(trials, start):
+                if not self._has_more(trials):
                     return None
                 if waiting := self._history.waiting(self._confirming):
                     values, own = waiting[0].system_attrs.get(HELD, {}), self._proposer.seed_of(waiting[0].user_attrs)
                     differs = any(name not in values or values[name] != value for name, value in structure.items())
                     if differs or seed not in (None, own):
                         return None
-                    proposal = self._proposer.claimed(waiting[0], space, trials, group, start)
+                    proposal = self._proposer.claimed(waiting[0], space, trials, group, origin)
                 elif self._confirming is not None or seed not in (None, self.settings.seed):
                     return None
                 else:
-                    proposal = self._proposer.drawn(space, trials, structure, group, start)
+                    proposal = self._proposer.drawn(space, trials, structure, group, origin)
                 if proposal is not None:
                     return proposal
 
-    def _has_more(self, trials: int, start: int) -> bool:
-        if self._confirming is not None:
-            return start == 1  # one that joined later would see its data in another order than the same run alone
-        return self._history.ended + len(self._history.running()) < trials
+    def _has_more(self, trials: int) -> bool:
+        return self._confirming is not None or self._history.ended + len(self._history.running()) < trials
 
     def begin(self, numbers: Iterable[int]) -> None:
         """Trials that were given by `left` are trained from here on; those that `ask` gives are at once."""
@@ -244,33 +246,54 @@ class Study:
         with self.together():
             self._attempts.end(self._stored(self._open))
 
-    def separate(self, proposals: Iterable[Proposal]) -> list[Proposal]:
-        """Takes trials out of their group: from now on, each is trained alone."""
-        proposals = list(proposals)
+    def lost(self, numbers: Iterable[int]) -> dict[int, int]:
+        """How often each of the trials was lost so far, to be called when a process that trained them has died."""
         with self.together():
-            for proposal in proposals:
-                self._open[proposal.number].set_user_attr(SEPARATE, True)
-            self._attempts.suspect(self._stored(proposal.number for proposal in proposals))
-        return [replace(proposal, separate=True, lost=0) for proposal in proposals]
+            return {trial.number: self._attempts.lost(trial) for trial in self._stored(numbers)}
 
-    def verdicts(self) -> Verdicts | None:
-        """The last that were kept."""
+    def divide(self, parts: Iterable[Sequence[int]], *, suspects: bool = False) -> None:
+        """Trials of a group go on in parts. Of `suspects`, lost together, each is tried once more."""
+        with self.together():
+            for part in parts:
+                for number in part:
+                    self._open[number].set_user_attr(PART, part[0])
+                if suspects:
+                    self._attempts.suspect(self._stored(part))
+
+    def verdicts(self) -> dict[int, Verdicts]:
+        """The last verdicts of the groups under way, and of the one that ended last, by their names."""
         return self._attempts.verdicts(confirming=self._confirming is not None)
 
-    def keep_verdicts(self, group: int, epoch: int, pruned: Collection[int]) -> None:
+    def keep_verdicts(self, verdicts: Mapping[int, Verdicts]) -> None:
         """To be called when the pruner was asked about a group's epoch, before any trial ends by it."""
-        self._attempts.keep_verdicts(group, epoch, pruned, confirming=self._confirming is not None)
+        self._attempts.keep_verdicts(verdicts, confirming=self._confirming is not None)
 
-    def last_group(self) -> list[TrialRecord]:
-        """The trials of the group that was judged last, where none was put into another group since."""
-        verdicts = self.verdicts()
+    def last_origin(self) -> int | None:
+        """The number of the trial at which the structure of the last trials was chosen; none while confirming."""
         self._history.refresh()
-        last = self._history.last_group
-        if self._confirming is not None or verdicts is None or last is None or verdicts.group != last:
-            return []
-        records = self.ended_members(last)
-        separate = any(SEPARATE in self._history.attributes(record.number) for record in records)
-        return [] if separate else records
+        return None if self._confirming is not None else self._history.last_origin
+
+    def members(self, origin: int) -> int:
+        """How many trials got the structure that was chosen at trial `origin`, ended ones included."""
+        self._history.refresh()
+        return self._history.members[origin]
+
+    def groups_of(self, origin: int) -> list[int]:
+        """The groups that got the structure that was chosen at trial `origin`; none where one of them was divided."""
+        self._history.refresh()
+        groups = self._history.groups_of.get(origin, [])
+        members = (number for group in groups for number in self._history.groups[group])
+        return [] if any(PART in self._history.attributes(number) for number in members) else groups
+
+    def group_members(self, group: int, part: int | None) -> list[TrialRecord]:
+        """The trials of a group, in any state but waiting; those that go on in `part` where it was divided."""
+        self._history.refresh()
+        numbers = self._history.groups.get(group, [])
+        return [
+            record_of(trial, self.name, self.settings.source)
+            for number in numbers
+            if (trial := self._history.numbered(number)) is not None and trial.user_attrs.get(PART) == part
+        ]
 
     def answer(self, number: int, earlier: int) -> None:
         """Ends a trial with the record of another one of an equal config, which has ended."""
@@ -279,15 +302,6 @@ class Study:
         assert record is not None
         with self.together():
             self._proposer.answer(self._open.pop(number), record)
-
-    def ended_members(self, group: int) -> list[TrialRecord]:
-        """The trials of a group that have ended."""
-        return [record for record in self.records() if record.group == group and record.state in ENDED]
-
-    def members(self, group: int) -> int:
-        """How many trials were put into a group so far, ended ones included."""
-        self._history.refresh()
-        return self._history.members[group]
 
     def report(self, number: int, epoch: int, value: float) -> None:
         """Keeps the validation value after `epoch`; a second report of one epoch changes nothing."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import safetensors.torch
 import torch
@@ -12,7 +15,7 @@ from torch import nn
 
 from search_spaces import Choice, Float, Integer, SearchSpace, Task
 from search_spaces.task import Target
-from training import Split, Splits
+from training import Data, Split, Splits
 from training.data.splits import identities_of
 from training.machine.threads import Progress
 from training.models.backbones import source_model
@@ -122,6 +125,28 @@ class ToyData:
 
     def summary(self) -> str:
         return "toy colours"
+
+
+@dataclass(frozen=True)
+class ToySource:
+    """Where other processes get the data set from."""
+
+    def open(self, _task: Task) -> Data:
+        return cast(Data, ToyData())
+
+
+class _DeadlyData(ToyData):
+    def at(self, resolution: int, *, progress: Progress | None = None) -> Splits:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+
+@dataclass(frozen=True)
+class DeadlySource:
+    """Data that end the process that wants to train on them."""
+
+    def open(self, _task: Task) -> Data:
+        return cast(Data, _DeadlyData())
 
 
 # A task that goes the whole way of a real one: its backbone comes out of a weights folder.

@@ -18,6 +18,7 @@ def resume(
     storage: Storage = None,
     trials: Annotated[int | None, option_of("trials", default="as before", min=1)] = None,
     timeout: Annotated[str | None, option_of("timeout", default="as before")] = None,
+    workers: Annotated[int | None, option_of("workers", default="as before", min=1)] = None,
     trust_task_file: TrustTaskFile = False,
     as_json: AsJson = False,
 ) -> None:
@@ -30,6 +31,7 @@ def resume(
         storage,
         trials=trials,
         timeout=seconds_of(timeout),
+        workers=workers,
         trust_task_file=trust_task_file,
         command=shlex.join(["pomona", *sys.argv[1:]]),
     )

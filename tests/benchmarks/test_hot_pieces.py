@@ -239,7 +239,7 @@ def test_epoch_of_eight_lanes(benchmark: BenchmarkFixture, kept: Kept) -> None:
     def group() -> tuple[tuple[LaneGroup], dict[str, object]]:
         made = LaneGroup(FRUIT, kept.splits, kept.structure, epochs=EPOCHS, seed=0, prefixes=kept.prefixes)
         for key, one in enumerate(heads(8, dropout=True)):
-            made.add(key, one, seed=0)
+            made.add(key, one)
         return (made,), {}
 
     # The first computes the prefixes.

@@ -10,11 +10,12 @@ import torch
 
 from search_spaces import Choice, InputError, Task
 from studies import Interrupted, Outcome, Plan, Progress, Study
+from studies.driver import run_study
 from studies.engines import AbstractEngine
 from training import Numerics, State
 
 from ..studies.settings import settings_for
-from ..toys import SMALL, ToyData, small_weights
+from ..toys import SMALL, ToyData, ToySource, small_weights
 
 EPOCHS = 3
 
@@ -49,13 +50,14 @@ class EngineContract:
             weights_dir=weights,
             download=False,
             lanes=self.lanes,
+            source=ToySource(),
         )
 
     def study(self, url: str, *, task: Task = SMALL, pruner: str = "none") -> Study:
         return Study.create("s", url, settings_for(task, epochs=EPOCHS, pruner=pruner), task.recipe)
 
     def run(self, engine: AbstractEngine, study: Study, plan: Plan) -> list[Outcome]:
-        return list(engine.run(study, plan, lambda _progress: None))
+        return list(run_study(study, plan, engine, lambda _progress: None))
 
     def test_every_trial_ends_and_is_recorded(self, engine: AbstractEngine, url: str, weights: Path) -> None:
         study = self.study(url)
@@ -99,7 +101,7 @@ class EngineContract:
         interruptions = 0
         for _ in range(50):
             try:
-                list(engine.run(Study.open("s", url, to_run=True), self.plan(weights, 5), watch))
+                list(run_study(Study.open("s", url, to_run=True), self.plan(weights, 5), engine, watch))
                 break
             except Interrupted:
                 interruptions += 1

@@ -10,7 +10,16 @@ from training.machine.precision import Numerics
 
 def settings_for(task: Task, *, epochs: int = 3, pruner: str = "none", seed: int = 0, trials: int = 5) -> Settings:
     request = SearchRequest(
-        task, data="toy", trials=trials, epochs=epochs, seed=seed, lanes=1, device="cpu", pruner=pruner
+        task,
+        data="toy",
+        trials=trials,
+        epochs=epochs,
+        seed=seed,
+        workers=1,
+        engine="inline",
+        lanes=1,
+        device="cpu",
+        pruner=pruner,
     )
     return Settings(
         **request.values(),

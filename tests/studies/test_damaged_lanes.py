@@ -12,7 +12,8 @@ import torch
 
 from search_spaces import BONUS
 from studies import Interrupted, Outcome, Plan, Progress, Study
-from studies.engines.inline import InlineEngine
+from studies.driver import run_study
+from studies.engines import InlineEngine
 from training import Numerics, open_data
 from training.machine.digest import note
 
@@ -47,7 +48,7 @@ def test_the_search_goes_on_and_the_trial_begins_anew(
 ) -> None:
     note.cache_clear()
     engine, plan = InlineEngine(), _plan(1)
-    undisturbed = list(engine.run(_study(tmp_path / "undisturbed"), plan, lambda _: None))
+    undisturbed = list(run_study(_study(tmp_path / "undisturbed"), plan, engine, lambda _: None))
 
     study = _study(tmp_path / "damaged")
     ended: list[Outcome] = []
@@ -57,14 +58,14 @@ def test_the_search_goes_on_and_the_trial_begins_anew(
             raise Interrupted("now")
 
     with suppress(Interrupted):
-        for outcome in engine.run(study, plan, stop_in_the_second_trial):
+        for outcome in run_study(study, plan, engine, stop_in_the_second_trial):
             ended.append(outcome)
     (lane,) = study.folder.glob("trials/*/*/*.safetensors")
     content = bytearray(lane.read_bytes())
     content[-1] ^= 1
     lane.write_bytes(content if damage == "a flipped bit" else b"{}")
     with caplog.at_level(logging.WARNING, "pomona"):
-        rest = list(engine.run(Study.open("s", str(tmp_path / "damaged")), plan, lambda _: None))
+        rest = list(run_study(Study.open("s", str(tmp_path / "damaged")), plan, engine, lambda _: None))
     assert [outcome.number for outcome in rest] == [1, 2]
     assert [outcome.result.value for outcome in rest] == [outcome.result.value for outcome in undisturbed[1:]]
     assert [record.getMessage() for record in caplog.records if str(lane) in record.getMessage()]

@@ -12,13 +12,13 @@ from typing import cast
 
 import pytest
 
-from studies import Interrupted, Progress, Study
-from studies.engines import InlineEngine, inline
+from studies import Interrupted, Progress, Study, driver
+from studies.engines import worker
 from training import SaveClock
 
 from .settings import settings_for
 from .test_kills import everything
-from .toy_plans import EPOCHS, plan, use_toy_backbone
+from .toy_plans import EPOCHS, plan, run_inline, use_toy_backbone
 from .toy_plans import STAGES as TASK
 
 LANES, TRIALS = 2, 4
@@ -29,7 +29,7 @@ HOW = [Interrupted("by the user"), KeyboardInterrupt()]
 def _checks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every check is one, and nothing is saved but by a stop."""
     use_toy_backbone(monkeypatch)
-    monkeypatch.setattr(inline, "CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(worker, "CHECK_SECONDS", 0.0)
     monkeypatch.setattr(SaveClock, "due", lambda _clock: False)
 
 
@@ -43,7 +43,7 @@ def new(url: Path) -> Study:
 
 
 def run(url: Path, watch: Callable[[Progress], None]) -> None:
-    for _ in InlineEngine().run(Study.open("s", str(url), to_run=True), plan(TASK, LANES, TRIALS), watch):
+    for _ in run_inline(Study.open("s", str(url), to_run=True), plan(TASK, LANES, TRIALS), watch):
         pass
 
 
@@ -88,7 +88,7 @@ def test_whoever_leaves_a_run_finds_everything_saved(tmp_path: Path, expected: d
     url = tmp_path / "cut.log"
     study = new(url)
     opened = Study.open("s", str(url), to_run=True)
-    outcomes = InlineEngine().run(opened, plan(TASK, LANES, TRIALS), lambda _progress: None)
+    outcomes = run_inline(opened, plan(TASK, LANES, TRIALS), lambda _progress: None)
     with closing(cast(SimpleNamespace, outcomes)):
         next(outcomes)
     run(url, lambda _progress: None)
@@ -100,11 +100,12 @@ def test_a_deadline_is_kept_within_a_prefix(
 ) -> None:
     fresh_prefixes("deadline")
     ticks = itertools.count()
-    monkeypatch.setattr(inline, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    for module in (driver, worker):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
     new(tmp_path / "journal.log")
     study = Study.open("s", str(tmp_path / "journal.log"), to_run=True)
     seen: list[Progress] = []
     with pytest.raises(Interrupted, match="time is up"):
-        list(InlineEngine().run(study, replace(plan(TASK, LANES, TRIALS), timeout=8.0), seen.append))
+        list(run_inline(study, replace(plan(TASK, LANES, TRIALS), timeout=8.0), seen.append))
     assert len(seen) < 8
     assert all(progress.done == 0 for progress in seen)  # no batch was trained yet

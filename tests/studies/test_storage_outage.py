@@ -10,12 +10,12 @@ import torch
 
 import studies.database
 from studies import Interrupted, Plan, Progress, Study
-from studies.engines import InlineEngine
 from training import Numerics
 
 from ..toys import SMALL, ToyData, small_weights
 from .clock import Clock
 from .settings import settings_for
+from .toy_plans import run_inline
 
 EPOCHS = 3
 
@@ -48,7 +48,7 @@ def test_lanes_are_saved_when_a_wait_for_the_storage_is_stopped(
     monkeypatch.setattr(studies.database, "_SQLITE_SECONDS", 0)
     plan = a_plan(small_weights(tmp_path))
     undisturbed = create(tmp_path / "undisturbed.db")
-    list(InlineEngine().run(undisturbed, plan, lambda _progress: None))
+    list(run_inline(undisturbed, plan, lambda _progress: None))
 
     file = tmp_path / "studies.db"
     study = create(file)
@@ -64,7 +64,7 @@ def test_lanes_are_saved_when_a_wait_for_the_storage_is_stopped(
             other.execute("BEGIN EXCLUSIVE")
 
     with pytest.raises(Interrupted, match="asked to"):
-        list(InlineEngine().run(study, plan, watch))
+        list(run_inline(study, plan, watch))
     other.close()
     assert notes
     assert [record.curve[-1][0] for record in study.records()] == [1]
@@ -72,7 +72,7 @@ def test_lanes_are_saved_when_a_wait_for_the_storage_is_stopped(
     again = Study.open("s", str(file), to_run=True)
     assert list(again.trial_folder(0).glob("000002-*/00000.safetensors"))
     done: list[float] = []
-    list(InlineEngine().run(again, plan, lambda progress: done.append(progress.done)))
+    list(run_inline(again, plan, lambda progress: done.append(progress.done)))
     assert table(again) == table(undisturbed)
     # Two epochs were saved, the second of them not recorded before.
     assert min(part for part in done if part > 0) > 2 / EPOCHS

@@ -13,14 +13,13 @@ import torch
 
 from search_spaces import InputError
 from studies import Plan, Study, leaderboard_rows, open_storage, to_json
-from studies.engines import InlineEngine
 from training import LaneGroup
 from training.lanes import group as lanes
 from training.lanes.results import EpochResult
 from training.scoring.objectives import Accuracy
 
 from .settings import settings_for
-from .toy_plans import EPOCHS, HEADS, plan, use_toy_backbone
+from .toy_plans import EPOCHS, HEADS, plan, run_inline, use_toy_backbone
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +33,7 @@ def study_of(url: str, what: Plan) -> Study:
 
 def run(url: str, what: Plan) -> Study:
     study = Study.open("s", url, to_run=True)
-    list(InlineEngine().run(study, what, lambda _progress: None))
+    list(run_inline(study, what, lambda _progress: None))
     return study
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 import torch
 
 from search_spaces import Choice, Float, Task
-from studies import Plan
-from studies.engines import inline
+from studies import Outcome, Plan, Study
+from studies.driver import run_study
+from studies.engines import InlineEngine, worker
+from studies.plan import Watch
 from training import Numerics
 
 from ..toys import TOY, ToyData, toy_backbone
@@ -36,7 +39,12 @@ HEADS = replace(
 
 def use_toy_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets the engine find the toy tasks' backbone."""
-    monkeypatch.setattr(inline, "load_backbone", lambda name, **_options: toy_backbone(name))
+    monkeypatch.setattr(worker, "load_backbone", lambda name, **_options: toy_backbone(name))
+
+
+def run_inline(study: Study, plan: Plan, watch: Watch) -> Iterator[Outcome]:
+    """The trials of a study, in this process."""
+    return run_study(study, plan, InlineEngine(), watch)
 
 
 def plan(task: Task, lanes: int, trials: int) -> Plan:

@@ -49,8 +49,7 @@ _EARLIER_TENSORS = re.compile(r"epoch-(\d{4,})\.safetensors")
 class CheckpointRecord:
     """Everything about a checkpoint but its tensors. `epoch` of `epochs` are done; `data` opens its data again.
 
-    `start` is the tick of the first epoch, as in `fit`; `modality`, `columns` and `metric` are the task's, and `offset`
-    is as in `Splits`.
+    `modality`, `columns` and `metric` are the task's, and `offset` is as in `Splits`.
     """
 
     task: str
@@ -72,7 +71,6 @@ class CheckpointRecord:
     n: int = 0
     groups_ci95: tuple[float, float] | None = None
     n_groups: int = 0
-    start: int = 1
     modality: str = "image"
     columns: tuple[str, ...] = ()
     metric: str = "accuracy"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -17,13 +18,14 @@ from ..data.splits import Splits
 from ..frozen.prefixes import Prefixes
 from ..machine.environment import environment
 from ..machine.errors import Stop
-from ..machine.interrupts import SaveClock, uninterrupted
+from ..machine.interrupts import uninterrupted
 from ..models.backbones import Backbone
 from ..models.numerics import Numerics
 from ..models.spec import resolve
 from ..models.weights import load_backbone
 from .checkpoint import (
     TRAINED_ON,
+    Checkpoint,
     CheckpointRecord,
     check_checkpoint_folder,
     has_checkpoint,
@@ -31,11 +33,13 @@ from .checkpoint import (
     save_checkpoint,
 )
 from .group import LaneGroup
+from .group_folder import Saves
+from .jobs import Ended, Epoch, Event, Job, Member, Verdict, Working
 from .lane_state import LaneState
 from .results import EpochResult, FitResult, State, curve_from_json, curve_to_json
+from .runner import Events, GroupRunner
 
 CPU = torch.device("cpu")
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 _KEY = 0
 
 
@@ -46,7 +50,6 @@ def fit(
     *,
     epochs: int,
     seed: int = 0,
-    start: int = 1,
     device: torch.device = CPU,
     numerics: Numerics | None = None,
     backbones: Callable[[str], Backbone] = load_backbone,
@@ -62,8 +65,6 @@ def fit(
 
     Args:
         splits: at the config's resolution.
-        start: the tick of the first epoch. With the seed it decides the order of the data and the views that are seen:
-            a trial that joined a group of lanes late is trained again by naming the tick at which it did.
         backbones: how a backbone is got by its name; by default with pretrained weights that are at hand.
         prefixes: a worker's shared prefixes; `device`, `numerics` and `backbones` are theirs then. Without them nothing
             is shared, and the results are the same to rounding.
@@ -92,8 +93,7 @@ def fit(
     if prefixes is None:
         prefixes = Prefixes(backbones=backbones, numerics=numerics, device=device)
     prefixes = prefixes.fitted_to(splits)
-    spec = resolve(task, config)
-    backbone = prefixes.backbone(spec.backbone.name)
+    backbone = prefixes.backbone(resolve(task, config).backbone.name)
     about: dict[str, Any] = {
         "task": task.name,
         "config": config,
@@ -102,80 +102,72 @@ def fit(
         "epochs": epochs,
         "weights": f"{backbone.origin} ({backbone.weights_digest})",
         "fingerprint": splits.fingerprint,
-        "start": start,
     }
     resume = None
     if saved is not None:
-        for name, value in about.items():
-            if getattr(saved.record, name) != value:
-                raise InputError(
-                    f"the checkpoint in {resume_from} has another {name} ({getattr(saved.record, name)}, not {value}): "
-                    "resume with the same settings, or start in a new folder"
-                )
+        _check_same_run(saved, about)
         if saved.record.numerics != prefixes.numerics:
             prefixes = prefixes.with_numerics(saved.record.numerics)
         resume = LaneState(saved.tensors, curve_from_json(saved.record.curve), None, 0.0)
         before = sum(epoch.seconds for epoch in resume.curve)
-    done = len(resume.curve) if resume else 0
-    structure = spec.structure(len(backbone.stages))
-    group = LaneGroup(
+    saves = None
+    if checkpoint_to is not None or resume is not None:
+        saves = _CheckpointSaves(checkpoint_to, resume, about, prefixes, splits)
+
+    def count(working: Working) -> None:
+        if on_batch is not None:
+            on_batch(working.epoch * working.batches + working.batch, epochs * working.batches)
+
+    runner = GroupRunner(
         task,
-        splits,
-        structure,
-        epochs=epochs,
-        seed=seed,
-        prefixes=prefixes,
-        tick=start - 1 + done,
-        rewindable=checkpoint_to is not None,
+        Job((Member(_KEY, config),), seed, epochs),
+        lambda _resolution: splits,
+        prefixes,
+        saves=saves,
+        on_batch=count,
+        passes_on=True,
     )
-    state, reason = State.COMPLETE, ""
-    saves, on_disk = SaveClock(), done
-
-    def save() -> None:
-        """The state after the last whole epoch, unless the checkpoint holds it already."""
-        nonlocal on_disk
-        if checkpoint_to is not None and group.lanes and len(group.lanes[0].curve) > on_disk:
-            with saves.saving():
-                record = _record(group, about, prefixes, splits)
-                save_checkpoint(checkpoint_to, record, _tensors(group, splits))
-                on_disk = record.epoch
-
-    try:
-        group.add(_KEY, config, seed=seed, resume=resume)
-        if resume is not None and on_epoch is not None:
-            # A kill may have come after this epoch was saved and before anybody judged it.
-            on_epoch(resume.curve[-1])
-        for epoch in range(done + 1, epochs + 1):
-
-            def count(batch: int, batches: int, behind: int = epoch - 1) -> None:
-                if on_batch is not None:
-                    on_batch(behind * batches + batch, epochs * batches)
-
-            result = group.train_epoch(count)[_KEY]
-            if not math.isfinite(result.loss):
-                state, reason = State.INFEASIBLE, diverged(result)
-                break
-            # The first one at once: that the folder can't be written is better known early.
-            if saves.due() or epoch in (done + 1, epochs):
-                save()
-            if on_epoch is not None:
-                on_epoch(result)
-    except Stop as stop:
-        state, reason = State.PRUNED, str(stop)
-        save()
-    except BaseException as problem:
-        with uninterrupted():
-            group.rewind()
-            save()
-        if not (isinstance(problem, RuntimeError) and is_out_of_memory(problem)):
-            raise
-        state, reason = State.INFEASIBLE, f"out of memory with batches of {structure.batch_size}"
-        free_memory(device)
+    result: FitResult | None = None
+    verdict: Verdict | None = None
+    # Closed in any case, so that what was done is saved.
+    with contextlib.closing(runner.run()) as events:
+        while (event := _next(events, verdict)) is not None:
+            verdict = None
+            if isinstance(event, Ended):
+                result = event.results[_KEY]
+            elif isinstance(event, Epoch):
+                result = event.ended.get(_KEY)
+                if on_epoch is not None and (result is None or result.state == State.COMPLETE):
+                    try:
+                        on_epoch(event.results[_KEY])
+                    except Stop as stop:
+                        verdict = Verdict({_KEY: (State.PRUNED, str(stop))})
+                        if saves is not None:
+                            saves.save_again()
+    assert result is not None
     return dataclasses.replace(
-        group.result(_KEY, state, reason),
+        result,
         seconds=before + time.perf_counter() - started,
         checkpoint=checkpoint_to if checkpoint_to is not None and has_checkpoint(checkpoint_to) else None,
     )
+
+
+def _next(events: Events, verdict: Verdict | None) -> Event | None:
+    """The next event; None after the last one."""
+    try:
+        return events.send(verdict)
+    except StopIteration:
+        return None
+
+
+def _check_same_run(saved: Checkpoint, about: dict[str, Any]) -> None:
+    """Raises InputError where a checkpoint is of another run."""
+    for name, value in about.items():
+        if getattr(saved.record, name) != value:
+            raise InputError(
+                f"the checkpoint in {saved.folder} has another {name} ({getattr(saved.record, name)}, not {value}): "
+                "resume with the same settings, or start in a new folder"
+            )
 
 
 def fit_lanes(
@@ -185,7 +177,6 @@ def fit_lanes(
     *,
     epochs: int,
     seed: int = 0,
-    seeds: Sequence[int] | None = None,
     device: torch.device = CPU,
     numerics: Numerics | None = None,
     backbones: Callable[[str], Backbone] = load_backbone,
@@ -193,8 +184,7 @@ def fit_lanes(
 ) -> list[FitResult]:
     """Trains configs of one structure together, each as `fit` would; `seconds` are each one's share.
 
-    Args:
-        seed: decides the order of the data, and everything else of a lane that `seeds` gives no other.
+    Where memory does not suffice for all, they are trained in halves, and halves of these.
 
     Raises:
         InputError: a config is outside the task's space, or they are of different structures.
@@ -203,44 +193,55 @@ def fit_lanes(
         return []
     if prefixes is None:
         prefixes = Prefixes(backbones=backbones, numerics=numerics, device=device)
-    first = resolve(task, configs[0])
-    structure = first.structure(len(prefixes.backbone(first.backbone.name).stages))
-    group = LaneGroup(task, splits, structure, epochs=epochs, seed=seed, prefixes=prefixes)
-    for key, config in enumerate(configs):
-        group.add(key, config, seed=seed if seeds is None else seeds[key])
+    job = Job(tuple(Member(key, config) for key, config in enumerate(configs)), seed, epochs)
     results: dict[int, FitResult] = {}
-    while len(group):
-        try:
-            outcomes = group.train_epoch()
-        except RuntimeError as problem:
-            if not is_out_of_memory(problem):
-                raise
-            reason = f"out of memory with {len(group)} lanes and batches of {group.structure.batch_size}"
-            free_memory(device)
-            results |= {lane.key: group.result(lane.key, State.INFEASIBLE, reason) for lane in group.lanes}
-            break
-        ended = {key: outcome for key, outcome in outcomes.items() if outcome.epoch == epochs}
-        broken = {key: outcome for key, outcome in outcomes.items() if not math.isfinite(outcome.loss)}
-        for key, outcome in (ended | broken).items():
-            finite = math.isfinite(outcome.loss)
-            state, reason = (State.COMPLETE, "") if finite else (State.INFEASIBLE, diverged(outcome))
-            results[key] = group.result(key, state, reason)
-        group.drop([*(ended | broken)])
+    for event in GroupRunner(task, job, lambda _resolution: splits, prefixes, passes_on=True).run():
+        if isinstance(event, Epoch):
+            results |= event.ended
+        elif isinstance(event, Ended):
+            results |= event.results
     return [results[key] for key in range(len(configs))]
 
 
-def diverged(result: EpochResult) -> str:
-    return f"diverged: the loss is not finite in epoch {result.epoch}"
+class _CheckpointSaves:
+    """A run of `fit` on disk: its checkpoint, which is written after the first epoch, now and then, and at the end."""
 
+    def __init__(
+        self, folder: Path | None, resume: LaneState | None, about: dict[str, Any], prefixes: Prefixes, splits: Splits
+    ) -> None:
+        self._folder = folder
+        self._resume = resume
+        self._about = about
+        self._prefixes = prefixes
+        self._splits = splits
+        self._first = self._on_disk = 0 if resume is None else len(resume.curve)
+        self._group: LaneGroup | None = None
 
-def is_out_of_memory(problem: RuntimeError) -> bool:
-    return any(phrase in str(problem).lower() for phrase in _OUT_OF_MEMORY)
+    def save_again(self) -> None:
+        """Saves the epoch that was just done, unless that was done already."""
+        if self._group is not None:
+            with uninterrupted():
+                self.save(self._group)
 
+    def wanted(self, group: LaneGroup) -> bool:
+        self._group = group
+        # The first one at once: that the folder can't be written is better known early.
+        return group.epoch in (self._first + 1, group.epochs)
 
-def free_memory(device: torch.device) -> None:
-    """Gives the device's memory back after it ran out."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
+    def save(self, group: LaneGroup) -> bool:
+        curve = group.lanes[0].curve
+        if self._folder is None or len(curve) <= self._on_disk or not math.isfinite(curve[-1].loss):
+            return False
+        record = _record(group, self._about, self._prefixes, self._splits)
+        save_checkpoint(self._folder, record, _tensors(group, self._splits))
+        self._on_disk = record.epoch
+        return True
+
+    def load(self, _members: Sequence[Member]) -> tuple[int, dict[int, LaneState]]:
+        return (0, {}) if self._resume is None else (len(self._resume.curve), {_KEY: self._resume})
+
+    def part(self, key: int) -> Saves:
+        raise NotImplementedError("a run alone is never divided")
 
 
 def _tensors(group: LaneGroup, splits: Splits) -> dict[str, torch.Tensor]:

@@ -2,7 +2,8 @@
 
 While their backbone is frozen, the lanes' heads are stacked (`heads.py`). A lane that trains stages runs its suffix by
 itself on the prefix that all share (`suffix.py`): fused suffixes were measured and do not pay on a CPU
-(docs/decisions/0009). Lanes come and go between epochs.
+(docs/decisions/0009). All lanes are at the same epoch and of one seed (docs/decisions/0018); they may leave between
+epochs.
 """
 
 from __future__ import annotations
@@ -39,13 +40,11 @@ OnBatch = Callable[[int, int], None]
 
 @dataclass(eq=False)
 class Lane:
-    """One trial of a group. `start` is the tick of its first epoch; `curve` and `answers` are of its whole epochs."""
+    """One run of a group. `curve` and `answers` are of its whole epochs."""
 
     key: int
     config: Config
     spec: Spec
-    seed: int
-    start: int
     phases: tuple[Phase, ...]
     head: Head
     optimizer: torch.optim.Optimizer
@@ -59,7 +58,7 @@ class Lane:
 
 
 class LaneGroup:
-    """Lanes of one structure. `tick` counts the group's epochs, and decides what data the next one sees."""
+    """Lanes of one structure and one seed. `epoch` counts the epochs that are done: the same for every lane."""
 
     def __init__(
         self,
@@ -70,10 +69,16 @@ class LaneGroup:
         epochs: int,
         seed: int,
         prefixes: Prefixes,
-        tick: int = 0,
+        epoch: int = 0,
         rewindable: bool = False,
     ) -> None:
-        """`seed` decides the order of the data. `rewindable` allows `rewind` after an epoch that did not end."""
+        """`seed` decides all that is random. `rewindable` allows `rewind` after an epoch that did not end.
+
+        A group that goes on begins at a later `epoch`, with lanes that are resumed there.
+
+        Raises:
+            InputError: no epoch is asked for.
+        """
         if epochs < 1:
             raise InputError(f"epochs must be at least 1, not {epochs}")
         spare_the_collector()
@@ -81,10 +86,10 @@ class LaneGroup:
         self.splits = splits
         self.structure = structure
         self.epochs = epochs
-        self.tick = tick
+        self.epoch = epoch
         self.prefixes = prefixes = prefixes.fitted_to(splits)
         self.objective = objective_of(task.metric, splits.classes, splits.offset)
-        self._seed = seed
+        self.seed = seed
         self._rewindable = rewindable
         self._backbone: Backbone = prefixes.backbone(structure.backbone)
         self._stages = len(self._backbone.stages)
@@ -108,8 +113,8 @@ class LaneGroup:
         plan = self.prefixes.plan(self.splits.train, self.structure, augmented=augmented)
         return cut == self._stages or not plan.kept(cut)
 
-    def add(self, key: int, config: Config, *, seed: int, resume: LaneState | None = None) -> None:
-        """A lane joins; its first epoch is the group's next one.
+    def add(self, key: int, config: Config, *, resume: LaneState | None = None) -> None:
+        """A lane joins; it must be at the group's epoch.
 
         Raises:
             InputError: the config is outside the task's space or of another structure.
@@ -118,15 +123,15 @@ class LaneGroup:
         spec = spec_of(config)
         if spec.structure(self._stages) != self.structure:
             raise InputError(f"a lane of {self.structure} can't have the config {config}")
+        if (done := 0 if resume is None else len(resume.curve)) != self.epoch:
+            raise ValueError(f"a lane after epoch {done} can't join a group after epoch {self.epoch}")
         with torch.random.fork_rng(self._cuda()):
-            torch.manual_seed(number_of(seed, 0, 2))
+            torch.manual_seed(number_of(self.seed, 0, 2))
             head = Head(self._backbone.widths[-1], self.objective.outputs, spec.head).to(self.prefixes.device)
         lane = Lane(
             key=key,
             config=config,
             spec=spec,
-            seed=seed,
-            start=self.tick + 1,
             phases=spec.phases(self._stages, self.epochs),
             head=head,
             optimizer=make_optimizer(spec.optimizer, head.parameters()),
@@ -134,11 +139,9 @@ class LaneGroup:
         )
         self._lanes[key] = lane
         if resume is not None:
-            lane.start = self.tick + 1 - len(resume.curve)
             lane.curve = list(resume.curve)
             lane.answers = lane.answers if resume.answers is None else resume.answers
             lane.seconds = resume.seconds
-        done = len(lane.curve)
         try:
             self._place(lane, lane.phase_of(min(done + 1, self.epochs)), resume)
             if done and len(lane.answers) == 0:
@@ -170,7 +173,7 @@ class LaneGroup:
         if self._rewindable:
             self._restores = [runner.snapshot() for runner in self._runners()]
         runners, started = self._runners(), time.perf_counter()
-        way = training_pass(self.prefixes, self.structure, self.splits.train, seed=self._seed, tick=self.tick + 1)
+        way = training_pass(self.prefixes, self.structure, self.splits.train, seed=self.seed, tick=self.epoch + 1)
         losses: dict[int, float] = {}
         seconds: dict[int, float] = {}
         way.prepare(map(self._cut_of, runners))
@@ -180,7 +183,7 @@ class LaneGroup:
             for together in self._schedule(way, runners):
                 began = time.perf_counter()
                 for runner in together:
-                    runner.begin(self.tick + 1, way.order)
+                    runner.begin(self.epoch + 1, way.order)
                 for batch in way.batches():
                     for runner in together:
                         runner.step(batch)
@@ -195,7 +198,7 @@ class LaneGroup:
         # Prefixes that had to be computed, and the scoring, are for all.
         common = (time.perf_counter() - started - sum(seconds.values())) / max(len(self._lanes), 1)
         with uninterrupted():
-            self.tick += 1
+            self.epoch += 1
             self._restores = []
             return {lane.key: self._record(lane, losses, scores, seconds, common, from_kept) for lane in self.lanes}
 
@@ -206,7 +209,7 @@ class LaneGroup:
         self._restores = []
 
     def state(self, key: int) -> LaneState:
-        """What a lane needs to go on later, in this group or in another at the same tick."""
+        """What a lane needs to go on later, in another group at the same epoch."""
         lane = self._lanes[key]
         head, optimizer, trained = self._modules(lane)
         tensors = {f"model.head.{name}": _kept(tensor) for name, tensor in head.state_dict().items()}
@@ -236,7 +239,7 @@ class LaneGroup:
             value=curve[-1].value if curve else None,
             curve=curve,
             seconds=lane.seconds,
-            seed=lane.seed,
+            seed=self.seed,
             estimate=metric.estimate(lane.answers, valid.labels) if scored else None,
             grouped=metric.grouped(lane.answers, valid.labels, valid.groups) if scored else None,
             beside=metric.beside(lane.answers, valid.labels) if scored else {},
@@ -247,7 +250,6 @@ class LaneGroup:
                 "numerics": str(self.prefixes.numerics),
                 "weights": f"{self._backbone.origin} ({self._backbone.weights_digest})",
             },
-            start=lane.start,
         )
 
     def _runners(self) -> list[HeadStack | SuffixTrainer]:
@@ -328,7 +330,7 @@ class LaneGroup:
                 resume.restore(lane.head, lane.optimizer, {})
             new = HeadStack(shape, self.prefixes.device, self._stages, self.prefixes.numerics, loss=self.objective.loss)
             stack = self._stacks.setdefault(shape, new)
-            place = stacked(lane.key, lane.spec, phase, self._batches, seed=lane.seed, done=done)
+            place = stacked(lane.key, lane.spec, phase, self._batches, seed=self.seed, done=done)
             stack.add(place, lane.head, lane.optimizer)
             return
         if (stack_before := self._stacks.get(shape)) is not None and lane.key in stack_before.keys:
@@ -343,7 +345,7 @@ class LaneGroup:
             lane.head,
             phase,
             self._batches,
-            seed=lane.seed,
+            seed=self.seed,
             done=done,
             numerics=self.prefixes.numerics,
             device=self.prefixes.device,

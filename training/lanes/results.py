@@ -50,8 +50,7 @@ class FitResult:
 
     `estimate` is the value with its interval on the validation split, `grouped` the same with groups as witnesses, and
     `beside` what other metrics say. `answers` has an entry for each validation example, in the split's order: the
-    number of a class, or a number. `start` is the tick of the first epoch: with the seed, what decides the order in
-    which the data was seen.
+    number of a class, or a number.
     """
 
     state: State
@@ -67,7 +66,6 @@ class FitResult:
     parameters: int = 0
     checkpoint: Path | None = None
     environment: dict[str, Any] = field(default_factory=dict)
-    start: int = 1
 
     @property
     def n(self) -> int:

@@ -52,7 +52,7 @@ def test_it_takes_the_steps_of_torchs_plain_sgd() -> None:
     data, config, seed = splits(), BONUS.recipe | {"learning_rate": 0.05}, 3
     assert data.fitted is not None
     group = LaneGroup(BONUS, data, spec_of(config).structure(1), epochs=1, seed=seed, prefixes=Prefixes())
-    group.add(0, config, seed=seed)
+    group.add(0, config)
     linear = nn.Linear(3, 1)
     linear.load_state_dict({"weight": (theirs := group.model(0).head.layers[-1]).weight, "bias": theirs.bias})
     optimizer = torch.optim.SGD(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from search_spaces import Config
 from training import EpochResult, FitResult, Prefixes, PrefixStore, State, fit, load_checkpoint
 from training.data import scan, splits_for
-from training.machine.interrupts import never_stop
+from training.machine.interrupts import SaveClock, never_stop
 
 from ...toys import TOY, toy_backbone, toy_splits
 from ..data.folders import TWO_SPLITS, write_folder
@@ -132,7 +132,7 @@ def test_many_short_epochs_are_not_each_saved_but_the_last_one_is(
     saved: list[int] = []
     save = module.save_checkpoint
     monkeypatch.setattr(module, "save_checkpoint", lambda *args: saved.append(args[1].epoch) or save(*args))
-    monkeypatch.setattr(module.SaveClock, "due", lambda _clock: False)
+    monkeypatch.setattr(SaveClock, "due", lambda _clock: False)
 
     def stop(epoch: EpochResult) -> None:
         if epoch.epoch == 5:

@@ -109,14 +109,14 @@ def test_a_lane_that_was_put_aside_goes_on_where_it_was(tmp_path: Path, channels
     config = CONFIG | {"conv_blocks": 1, "optimizer": optimizer}
     config |= {"momentum": 0.9} if optimizer == "sgd" else {}
 
-    def group(tick: int) -> LaneGroup:
+    def group(epoch: int) -> LaneGroup:
         structure = spec_of(config).structure(1)
-        return LaneGroup(TASK, grey_splits(), structure, epochs=3, seed=0, prefixes=prefixes, tick=tick)
+        return LaneGroup(TASK, grey_splits(), structure, epochs=3, seed=0, prefixes=prefixes, epoch=epoch)
 
     undisturbed, later = group(0), group(1)
-    undisturbed.add(0, config, seed=0)
+    undisturbed.add(0, config)
     undisturbed.train_epoch()
     save_lane(tmp_path / "lane", undisturbed.state(0), {})
-    later.add(0, config, seed=0, resume=load_lane(tmp_path / "lane", {}))
+    later.add(0, config, resume=load_lane(tmp_path / "lane", {}))
     for _ in range(2):
         assert later.train_epoch()[0].loss == undisturbed.train_epoch()[0].loss

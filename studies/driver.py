@@ -1,0 +1,312 @@
+"""Runs a study: the only one that talks to its storage. Carries questions, jobs and verdicts between the scheduler,
+the study and an engine."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from search_spaces import Config, InputError
+from training import FitResult, State, resolve, structure_part
+from training.lanes.jobs import Divided, Ended, Epoch, Event, Member, Ready, Saved, Verdict, Working
+
+from .attempts import MOST_LOSSES
+from .engines.engine import AbstractEngine, Done, Lost
+from .leftovers import remove_ours
+from .plan import Interrupted, Outcome, Plan, Progress, Watch
+from .proposals import Proposal
+from .records import ENDED, TrialRecord, run_key
+from .scheduler import Ask, Group, Order, Scheduler, Trial
+from .study import Study
+
+_log = logging.getLogger("pomona")
+
+
+class Driver:
+    """One run of a study with an engine."""
+
+    def __init__(self, study: Study, plan: Plan, engine: AbstractEngine, watch: Watch) -> None:
+        self._study = study
+        self._plan = plan
+        self._engine = engine
+        self._watch = watch
+        self._folder: Path = study.trial_folder(0).parent
+        self._scheduler = Scheduler(epochs=plan.epochs, lanes=plan.lanes, folder=self._folder)
+        self._deadline = math.inf if plan.timeout is None else time.monotonic() + plan.timeout
+        self._working: dict[int, Working] = {}
+
+    def run(self) -> Iterator[Outcome]:
+        """Yields each trial that ended, recorded in the study, until the plan is fulfilled.
+
+        Nothing is raised for a trial: one that breaks is `failed` with its reason. The plan's timeout, and
+        `Interrupted` raised by `watch`, end the run with the trials under way kept at their last whole epochs; a later
+        run goes on from there, with any engine.
+
+        Raises:
+            InputError: the study can't go on at all (a full disk, weights that vanished).
+            Interrupted: it was asked to end before the plan was fulfilled.
+        """
+        # A database that is away, or a journal that another program has locked, must not outlast a stop or a deadline.
+        self._study.wait_with(self._check)
+        self._study.ran_by(self._engine.name)
+        try:
+            yield from self._restore()
+            self._engine.start(self._plan, self._heard)
+            while True:
+                self._give_out()
+                if not self._scheduler.out:
+                    break
+                said = self._engine.receive()
+                if said is not None:
+                    yield from self._said(*said)
+                if self._engine.workers > 1 or said is None:
+                    self._check()
+            self._engine.stop()
+        except BaseException as leaving:
+            try:
+                for _, event in self._engine.stop():
+                    if isinstance(event, Ended):
+                        self._end(event.results)
+            except InputError:
+                # No room, perhaps. Who asked for the stop is told; after another problem, that one is.
+                if isinstance(leaving, Interrupted | KeyboardInterrupt):
+                    raise
+            finally:
+                # Whatever it was, this process still lives: it does not die of the trials under way.
+                with contextlib.suppress(Exception):
+                    self._study.release()
+            raise
+
+    # --- what an earlier process left
+
+    def _restore(self) -> Iterator[Outcome]:
+        """Hands the scheduler the trials that were interrupted; those that were lost too often end here."""
+        left = self._study.left(self._plan.task.space, self._plan.trials)
+        leaders: dict[str, Proposal] = {}
+        followers: dict[int, list[int]] = {}
+        for proposal in left:
+            leader = leaders.setdefault(run_key(proposal.config, proposal.seed), proposal)
+            if leader is not proposal:
+                followers.setdefault(leader.number, []).append(proposal.number)
+        together: dict[tuple[int, int | None], list[Proposal]] = {}
+        for proposal in leaders.values():
+            together.setdefault((proposal.group, proposal.part), []).append(proposal)
+        given_up = [running[0] for running in together.values() if len(running) == 1 and _is_lost(running)]
+        going_on = [running for running in together.values() if running[0] not in given_up]
+        restored = [group for running in going_on for group in self._restored(running)]
+        restored.sort(key=lambda group: (group.number, -1 if group.part is None else group.part))
+        self._scheduler.restore(restored, followers)
+        self._restore_origins(restored)
+        for proposal in given_up:
+            # Not failed: the sampler is to learn from it.
+            reason = "lost twice: the process died while it trained"
+            result = FitResult(State.INFEASIBLE, reason, None, (), 0.0, proposal.seed)
+            yield from self._end({proposal.number: result})
+
+    def _restored(self, running: list[Proposal]) -> list[Group]:
+        """The group of trials that were interrupted, with all that trained beside them: in parts if it was to blame."""
+        first, numbers = running[0], [proposal.number for proposal in running]
+        if _is_lost(running):
+            # One of them is to blame for both times, and the others must not go with it.
+            self._study.divide([(number,) for number in numbers], suspects=True)
+            return [self._alone(proposal) for proposal in running]
+        records = self._study.group_members(first.group, first.part)
+        epochs = {record.number: record.epochs for record in records}
+        verdicts = self._study.verdicts().get(first.group if first.part is None else first.part)
+        judged = max(epochs[number] for number in numbers) if verdicts is None else verdicts.epoch
+        late = [proposal for proposal in running if epochs[proposal.number] < judged - 1]
+        if late:
+            # They waited for others that failed.
+            self._study.divide([(proposal.number,) for proposal in late])
+            running = [proposal for proposal in running if proposal not in late]
+        groups = [self._alone(proposal) for proposal in late]
+        if not running:
+            return groups
+        members = _members(records, {proposal.number for proposal in running})
+        trials = {p.number: self._trial(p.number, p.config, p.seed) for p in running}
+        group = Group(
+            trials[running[0].number],
+            first.origin,
+            members,
+            trials,
+            first.group,
+            first.part,
+            judged,
+            frozenset() if verdicts is None else verdicts.pruned,
+            size=len({run_key(record.config, record.seed) for record in records}),
+        )
+        return [group, *groups]
+
+    def _alone(self, proposal: Proposal) -> Group:
+        number, trial = proposal.number, self._trial(proposal.number, proposal.config, proposal.seed)
+        member = Member(number, proposal.config)
+        judged = self._study.trial(number).epochs
+        return Group(trial, proposal.origin, {number: member}, {number: trial}, proposal.group, number, judged)
+
+    def _restore_origins(self, restored: Iterable[Group]) -> None:
+        """Says how many trials the structures have that were under way, or that perhaps the next trial would have."""
+        verdicts, study = self._study.verdicts(), self._study
+        last = study.last_origin()
+        for origin in {group.origin for group in restored} | ({last} if last is not None else set()):
+            most = 0
+            for name, kept in verdicts.items():
+                belongs = any(g.name == name and g.origin == origin for g in restored)
+                if belongs or (name in study.groups_of(origin)):
+                    most = max(most, kept.most)
+            record = study.trial(origin)
+            example = self._trial(origin, record.config, record.seed)
+            self._scheduler.restore_origin(example, origin, study.members(origin), most)
+
+    # --- giving out work
+
+    def _give_out(self) -> None:
+        for worker in range(self._engine.workers):
+            while worker not in self._scheduler.out:
+                match self._scheduler.next(worker):
+                    case Ask() as question:
+                        self._scheduler.take(self._asked(question))
+                    case Order(job, numbers):
+                        self._check()
+                        self._study.begin(numbers)
+                        self._engine.submit(worker, job)
+                    case None:
+                        break
+
+    def _asked(self, question: Ask) -> Trial | None:
+        proposal = self._study.ask(
+            self._plan.task.space,
+            self._plan.trials,
+            structure=question.structure,
+            seed=question.seed,
+            group=question.group,
+            origin=question.origin,
+        )
+        return None if proposal is None else self._trial(proposal.number, proposal.config, proposal.seed)
+
+    def _trial(self, number: int, config: Config, seed: int) -> Trial:
+        try:
+            shares = not resolve(self._plan.task, config).backbone.from_scratch
+        except InputError:  # what it can't be is said where it is trained
+            shares = False
+        return Trial(number, config, seed, structure_part(config), shares)
+
+    # --- what workers say
+
+    def _said(self, worker: int, event: Event | Done | Lost) -> Iterator[Outcome]:
+        match event:
+            case Ready(together):
+                self._fill(worker, together=together)
+            case Epoch():
+                yield from self._judge(worker, event)
+            case Ended(results, tracebacks):
+                for number, text in tracebacks.items():
+                    self._study.keep_traceback(number, text)
+                yield from self._end(results)
+            case Divided(parts, epoch, reason):
+                _log.debug("trials %s go on after epoch %d: %s", parts, epoch, reason)
+                self._study.divide(parts)
+                self._scheduler.divided(worker, event)
+            case Saved(epoch):
+                self._scheduler.saved(worker, epoch)
+            case Lost(reason) if self._scheduler.training(worker):
+                self._working.pop(worker, None)
+                yield from self._lost(worker, reason)
+            case Done() | Lost():
+                self._working.pop(worker, None)
+                if (group := self._scheduler.done(worker)) is not None:
+                    remove_ours(self._study.trial_folder(group))
+
+    def _fill(self, worker: int, *, together: bool) -> None:
+        members: list[Member] = []
+        for question in self._scheduler.places(worker, together=together):
+            if (trial := self._asked(question)) is None:
+                break
+            if (member := self._scheduler.join(worker, trial)) is not None:
+                members.append(member)
+        self._engine.answer(worker, Verdict(join=tuple(members)))
+
+    def _judge(self, worker: int, event: Epoch) -> Iterator[Outcome]:
+        """Records an epoch, and which trials the pruner gives up.
+
+        An epoch that was recorded before the process died is not recorded again.
+        """
+        judging = self._scheduler.judge(worker, event)
+        with self._study.together():
+            if judging.pruned is None:
+                self._study.report_many(judging.values)
+                pruned = frozenset(self._study.prune_many(judging.questions))
+                verdict, kept = self._scheduler.judged(worker, event, pruned)
+                self._study.keep_verdicts(kept)
+            else:
+                verdict, _ = self._scheduler.judged(worker, event, judging.pruned)
+            outcomes = list(self._end(event.ended))
+        self._engine.answer(worker, verdict)
+        yield from outcomes
+
+    def _end(self, results: Mapping[int, FitResult]) -> Iterator[Outcome]:
+        """Records how trials ended, and with them those that waited for their ends."""
+        ended = {number: result for number, result in results.items() if self._study.is_open(number)}
+        with self._study.together():
+            for number, result in ended.items():
+                self._study.finish(number, result)
+                for follower in self._scheduler.ended(number):
+                    self._study.answer(follower, number)
+        return iter([Outcome(number, result) for number, result in ended.items()])
+
+    def _lost(self, worker: int, reason: str) -> Iterator[Outcome]:
+        numbers, saved = self._scheduler.training(worker), self._scheduler.progress_saved(worker)
+        said = ", ".join(map(str, numbers))
+        _log.warning("a worker died (%s): trials %s go on after epoch %d", reason, said, saved)
+        losses = self._scheduler.lost(worker, self._study.lost(numbers))
+        if losses.isolated:
+            self._study.divide([(number,) for number in losses.isolated], suspects=True)
+        for trial in losses.given_up:
+            result = FitResult(State.FAILED, "worker died twice", None, (), 0.0, trial.seed)
+            yield from self._end({trial.number: result})
+
+    # --- stops and progress
+
+    def _heard(self, worker: int, working: Working | None) -> None:
+        if working is not None:
+            self._working[worker] = working
+        self._check()
+
+    def _check(self) -> None:
+        if time.monotonic() > self._deadline:
+            raise Interrupted("the time is up")
+        working = self._working.values()
+        done = sum(each.epochs_done for each in working) / self._plan.epochs
+        self._watch(Progress(sum(each.lanes for each in working), done))
+
+
+def run_study(study: Study, plan: Plan, engine: AbstractEngine, watch: Watch) -> Iterator[Outcome]:
+    """See `Driver.run`."""
+    return Driver(study, plan, engine, watch).run()
+
+
+def _is_lost(running: Iterable[Proposal]) -> bool:
+    return any(proposal.lost >= MOST_LOSSES for proposal in running)
+
+
+def _members(records: Iterable[TrialRecord], running: set[int]) -> dict[int, Member]:
+    """The members of a group: those under way, and those that trained beside them, each until it left.
+
+    Of those with equal runs only the first trained.
+    """
+    members: dict[int, Member] = {}
+    seen: set[str] = set()
+    for record in records:
+        run = run_key(record.config, record.seed)
+        if record.number in running:
+            members[record.number] = Member(record.number, record.config)
+        elif record.state in ENDED and run not in seen:
+            # One that diverged left after the epoch that followed its last good one.
+            left = record.epochs + (record.state == State.INFEASIBLE)
+            if left:
+                members[record.number] = Member(record.number, record.config, left)
+        seen.add(run)
+    return members

@@ -1,0 +1,199 @@
+"""The engine with several workers on this machine: long-lived processes, each with its GPU or its share of the cores.
+
+They are started anew and not forked, as torch's threads and CUDA do not survive that; and not by `multiprocessing`,
+which would run the caller's script once more in each of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections import deque
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from typing import final
+
+import torch
+
+from search_spaces import InputError
+from training.lanes.jobs import Job, Verdict, Working
+
+from ..plan import Plan
+from .engine import AbstractEngine, Done, Heard, Lost, Said
+from .process import Crashed, FromWorker, Refused, Started, Stop, Stopped
+from .worker import Setup
+
+_WAIT_SECONDS = 0.2
+
+
+class _Process:
+    """A worker's process with our end of its pipe."""
+
+    def __init__(self, number: int, workers: int, setup: Setup) -> None:
+        self.number = number
+        self.busy = self.started = False
+        self.connection, theirs = Pipe()
+        cores = _share(number, workers)
+        threads = max(1, min(len(cores), torch.get_num_threads()))
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        if setup.device.type == "cuda":
+            environment["CUDA_VISIBLE_DEVICES"] = _gpu(number)
+        code = (
+            f"import sys; sys.path[:] = {sys.path!r}; from studies.engines.process import main; "
+            f"main({theirs.fileno()}, {cores!r}, {threads})"
+        )
+        with contextlib.closing(theirs):
+            self._popen = subprocess.Popen(
+                [sys.executable, "-c", code],
+                env=environment,
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                # Ctrl-C in the terminal reaches the driver alone.
+                start_new_session=True,
+            )
+        self.connection.send(setup)
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    def death(self) -> str:
+        """How the process ended, once its pipe is closed."""
+        self.connection.close()
+        code = self._popen.wait()
+        if code >= 0:
+            return f"exit code {code}"
+        with contextlib.suppress(ValueError):
+            return f"killed by {signal.Signals(-code).name}"
+        return f"killed by signal {-code}"
+
+    def end(self) -> None:
+        """Ends the process whatever it does."""
+        self.connection.close()
+        self._popen.kill()
+        self._popen.wait()
+
+
+@final
+class LocalEngine(AbstractEngine):
+    """Workers that get jobs and give events through pipes."""
+
+    name = "local"
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._processes: dict[int, _Process] = {}
+        self._said: deque[Said] = deque()
+
+    def start(self, plan: Plan, heard: Heard) -> None:
+        if os.name != "posix":
+            raise InputError("several workers need Linux or macOS: leave --workers out")
+        self._setup, self._heard = Setup.of(plan), heard
+        for number in range(self.workers):
+            self._processes[number] = _Process(number, self.workers, self._setup)
+        while not all(process.started for process in self._processes.values()):
+            self._listen()
+            heard(0, None)
+
+    def submit(self, worker: int, job: Job) -> None:
+        if worker not in self._processes:
+            self._processes[worker] = _Process(worker, self.workers, self._setup)
+        self._processes[worker].busy = True
+        self._send(worker, job)
+
+    def receive(self) -> Said | None:
+        if not self._said:
+            self._listen()
+        return self._said.popleft() if self._said else None
+
+    def answer(self, worker: int, verdict: Verdict) -> None:
+        self._send(worker, verdict)
+
+    def stop(self) -> list[Said]:
+        refused: InputError | None = None
+        try:
+            for worker in self._processes:
+                self._send(worker, Stop())
+            while self._processes:
+                for process, message in self._messages():
+                    if isinstance(message, Refused):
+                        refused = InputError(message.message)
+                    if message is None or isinstance(message, Stopped | Refused | Crashed):
+                        self._processes.pop(process.number).death()
+                    elif not isinstance(message, Started | Working):
+                        self._said.append((process.number, message))
+        finally:
+            # Left early by whoever does not want to wait for what is saved.
+            while self._processes:
+                self._processes.popitem()[1].end()
+        said = list(self._said)
+        self._said.clear()
+        if refused is not None:
+            raise refused
+        return said
+
+    def processes(self) -> dict[int, int]:
+        """The workers' process ids, by their numbers."""
+        return {number: process.pid for number, process in self._processes.items()}
+
+    def _send(self, worker: int, message: Job | Verdict | Stop) -> None:
+        # One that has died is found out when it is listened to.
+        with contextlib.suppress(OSError):
+            self._processes[worker].connection.send(message)
+
+    def _messages(self) -> list[tuple[_Process, FromWorker | None]]:
+        """What came within a moment; None from a worker that is gone."""
+        by_connection: dict[object, _Process] = {p.connection: p for p in self._processes.values()}
+        messages: list[tuple[_Process, FromWorker | None]] = []
+        for connection in wait([p.connection for p in self._processes.values()], _WAIT_SECONDS):
+            assert isinstance(connection, Connection)
+            try:
+                messages.append((by_connection[connection], connection.recv()))
+            except (EOFError, OSError):
+                messages.append((by_connection[connection], None))
+        return messages
+
+    def _listen(self) -> None:
+        for process, message in self._messages():
+            match message:
+                case None:
+                    self._gone(process)
+                case Started():
+                    process.started = True
+                case Working():
+                    self._heard(process.number, message)
+                case Refused(text):
+                    raise InputError(text)
+                case Crashed(text):
+                    raise RuntimeError(f"a worker found a bug:\n{text}")
+                case Stopped():
+                    pass
+                case _:
+                    process.busy = process.busy and not isinstance(message, Done)
+                    self._said.append((process.number, message))
+
+    def _gone(self, process: _Process) -> None:
+        del self._processes[process.number]
+        reason = process.death()
+        if process.busy:
+            self._said.append((process.number, Lost(reason)))
+        elif not process.started:
+            raise InputError(f"a worker can't be started ({reason}): leave --workers out, or look above for why")
+
+
+def _share(number: int, workers: int) -> tuple[int, ...]:
+    """The cores of one of `workers`; where there are fewer cores than workers, one core."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    share = cores[number * len(cores) // workers : (number + 1) * len(cores) // workers]
+    return tuple(share or [cores[number % len(cores)]])
+
+
+def _gpu(number: int) -> str:
+    """What one of the workers sees as its only GPU."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",") if visible else [str(gpu) for gpu in range(torch.cuda.device_count())]
+    return names[number % len(names)]

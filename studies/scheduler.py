@@ -1,0 +1,381 @@
+"""Which trials train together, where, and what becomes of them when something breaks.
+
+A pure object: proposals and events in, jobs and verdicts out. It knows no storage, no torch and no clock, so that what
+it decides can be tested on recorded events; `driver.py` carries its questions to the study and its jobs to an engine.
+
+Trials of one structure and one seed train side by side in a *group* that begins together (docs/decisions/0018). A
+structure is chosen by a trial that the sampler proposes freely, the *origin*; the trials that share it come in one or
+several groups, one after the other, before the sampler is asked for another one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from search_spaces import Config
+from training.lanes.jobs import Divided, Epoch, Job, Member, Verdict
+from training.lanes.results import State
+
+from .attempts import MOST_LOSSES, Verdicts
+from .records import run_key
+
+# Groups that a structure gets where lanes cost less side by side, before the sampler is asked for another one.
+_ROUNDS = 2
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial that can be trained.
+
+    `structure` are the dimensions that decide its structure; `shares` says whether trials of one structure have any
+    work in common.
+    """
+
+    number: int
+    config: Config
+    seed: int
+    structure: Config
+    shares: bool = True
+
+    @property
+    def run(self) -> str:
+        return run_key(self.config, self.seed)
+
+
+@dataclass(eq=False)
+class Group:
+    """Trials that train side by side, the first of them `number`.
+
+    `members` are those that trained in it, `running` those of them that have not ended. Up to epoch `judged` all has
+    been recorded, but perhaps the ends of the trials that the pruner gave up then, `pruned`. `size` counts all that
+    were put into it, those included that failed before they trained. `part` is the first trial of a part of a group
+    that was divided.
+    """
+
+    first: Trial
+    origin: int
+    members: dict[int, Member]
+    running: dict[int, Trial]
+    number: int
+    part: int | None = None
+    judged: int = 0
+    pruned: frozenset[int] = frozenset()
+    size: int = 1
+    saved: int = 0
+
+    @staticmethod
+    def begun_with(trial: Trial, origin: int | None) -> Group:
+        member = Member(trial.number, trial.config)
+        origin = trial.number if origin is None else origin
+        return Group(trial, origin, {trial.number: member}, {trial.number: trial}, trial.number)
+
+    @property
+    def name(self) -> int:
+        """What the study knows its verdicts by."""
+        return self.number if self.part is None else self.part
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not begun to train, so that others can join."""
+        return self.part is None and not self.judged and all(member.left is None for member in self.members.values())
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A question to the sampler: a trial, of `structure` and `seed` where these are given, to be kept with the rest."""
+
+    structure: Config | None = None
+    seed: int | None = None
+    group: int | None = None
+    origin: int | None = None
+
+
+@dataclass(frozen=True)
+class Order:
+    """A job for a worker, of the trials `numbers`."""
+
+    job: Job
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What is to be recorded of an epoch: (epoch, value) by trial, and the trials that the pruner is to be asked about.
+
+    `pruned` are those that it gave up before; None where it has not been asked.
+    """
+
+    values: Mapping[int, tuple[int, float]]
+    questions: tuple[int, ...]
+    pruned: frozenset[int] | None
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What follows from the loss of a worker: trials that are given up, and those that are to be tried one by one."""
+
+    given_up: tuple[Trial, ...] = ()
+    isolated: tuple[int, ...] = ()
+
+
+@dataclass(eq=False)
+class _Origin:
+    """A chosen structure: how many trials it has, and may have once that is known."""
+
+    example: Trial
+    count: int
+    most: int = 0
+
+
+class Scheduler:
+    """Gives each idle worker the next job.
+
+    Args:
+        epochs: of a full trial.
+        lanes: the most trials that train side by side.
+        folder: where groups are saved, each in a folder of its own.
+    """
+
+    def __init__(self, *, epochs: int, lanes: int, folder: Path) -> None:
+        self._epochs = epochs
+        self._lanes = lanes
+        self._folder = folder
+        self._queue: list[Group] = []
+        self._origins: dict[int, _Origin] = {}
+        # Those that get another group as soon as a worker is idle.
+        self._ready: list[int] = []
+        self._asked: Ask | None = None
+        self._exhausted = False
+        # The trials under way by what they train; and by these, trials of equal runs, which wait for their ends.
+        self._leaders: dict[str, int] = {}
+        self._followers: dict[int, list[int]] = {}
+        self.out: dict[int, list[Group]] = {}
+        """The groups that each worker trains: one, or the parts of one."""
+
+    # --- what is there when a run begins
+
+    def restore(self, groups: Iterable[Group], followers: Mapping[int, Iterable[int]]) -> None:
+        """Groups that an earlier process left, and trials that wait for the ends of others."""
+        for group in groups:
+            self._queue.append(group)
+            self._leaders |= {trial.run: number for number, trial in group.running.items()}
+        self._followers = {number: list(waiting) for number, waiting in followers.items()}
+
+    def restore_origin(self, example: Trial, origin: int, count: int, most: int) -> None:
+        """A structure that was chosen earlier, with the number of its trials; `most` as it was kept, or 0."""
+        self._origins[origin] = _Origin(example, count, most)
+        in_queue = any(group.origin == origin for group in self._queue)
+        if not in_queue and example.shares and count < most:
+            self._ready.append(origin)
+
+    # --- giving out work
+
+    def next(self, worker: int) -> Ask | Order | None:
+        """What an idle worker does next; a question is to be answered by `take`. None if there is nothing to do."""
+        if self._queue:
+            group = self._queue.pop(0)
+            self.out[worker] = [group]
+            return Order(self._job(group), tuple(group.running))
+        while self._ready:
+            origin = self._origins[self._ready[0]]
+            if origin.count < origin.most:
+                example = origin.example
+                self._asked = Ask(example.structure, example.seed, origin=self._ready[0])
+                return self._asked
+            self._ready.pop(0)
+        if self._exhausted:
+            return None
+        self._asked = Ask()
+        return self._asked
+
+    def take(self, trial: Trial | None) -> None:
+        """The answer to a question of `next`."""
+        asked, self._asked = self._asked, None
+        assert asked is not None
+        if trial is None:
+            if asked.origin is None:
+                self._exhausted = True
+            else:
+                self._ready.remove(asked.origin)
+            return
+        number = trial.number if asked.origin is None else asked.origin
+        self._count(number, trial)
+        if not self._follows(trial):
+            self._queue.append(Group.begun_with(trial, number))
+
+    def places(self, worker: int, *, together: bool) -> Iterator[Ask]:
+        """Questions for the free places of a group that has not begun; each is to be answered by `join` or ends them.
+
+        Networks that are trained whole share nothing: trials of one shape would only keep other shapes waiting. What
+        is read from a kept prefix costs as much side by side as one after another, and then the next trial's proposal
+        knows how this one ended.
+        """
+        (group,) = self.out[worker]
+        origin = self._origins[group.origin]
+        if not group.first.shares:
+            origin.most = 1
+            return
+        places, origin.most = (self._lanes, _ROUNDS * self._lanes) if together else (1, self._lanes)
+        while group.size < places and origin.count < origin.most:
+            yield Ask(group.first.structure, group.first.seed, group.number, group.origin)
+
+    def join(self, worker: int, trial: Trial) -> Member | None:
+        """The answer to a question of `places`; None where an equal trial is under way: its end will be this one's."""
+        (group,) = self.out[worker]
+        self._count(group.origin, trial)
+        if self._follows(trial):
+            return None
+        group.size += 1
+        group.members[trial.number] = member = Member(trial.number, trial.config)
+        group.running[trial.number] = trial
+        return member
+
+    # --- what workers say
+
+    def judge(self, worker: int, event: Epoch) -> Judging:
+        """What is to be recorded of an epoch, if anything."""
+        group = self._of(worker, event.results)
+        if event.epoch < group.judged:
+            return Judging({}, (), frozenset())
+        if event.epoch == group.judged:
+            return Judging({}, (), group.pruned)
+        good = {
+            key: (result.epoch, result.value)
+            for key, result in event.results.items()
+            if key in group.running and math.isfinite(result.loss) and math.isfinite(result.value)
+        }
+        return Judging(good, tuple(key for key, (epoch, _) in good.items() if epoch < self._epochs), None)
+
+    def judged(self, worker: int, event: Epoch, pruned: frozenset[int]) -> tuple[Verdict, dict[int, Verdicts]]:
+        """The answer to an epoch once it is recorded, and what is to be kept of it before."""
+        group = self._of(worker, event.results)
+        if event.epoch >= group.judged:
+            group.judged, group.pruned = event.epoch, pruned
+        reason = f"pruned after epoch {event.epoch} of {self._epochs}"
+        stop = {key: (State.PRUNED, reason) for key in sorted(pruned) if key in group.running}
+        return Verdict(stop), self._verdicts(group)
+
+    def ended(self, number: int) -> list[int]:
+        """A trial has ended: those that waited for it, and end with it."""
+        for groups in (*self.out.values(), self._queue):
+            for group in groups:
+                if group.running.pop(number, None) is not None:
+                    group.members[number] = replace(group.members[number], left=group.judged)
+        self._leaders = {run: leader for run, leader in self._leaders.items() if leader != number}
+        return self._followers.pop(number, [])
+
+    def saved(self, worker: int, epoch: int) -> None:
+        self._current(worker).saved = epoch
+
+    def divided(self, worker: int, event: Divided) -> None:
+        """A group goes on in parts, at the same worker. It gets no more trials."""
+        group = self._of(worker, dict.fromkeys(event.parts[0]))
+        self._close(group.origin)
+        place = self.out[worker].index(group)
+        self.out[worker][place : place + 1] = [self._part(group, part) for part in event.parts]
+
+    def done(self, worker: int) -> int | None:
+        """A job was trained to its end. The group whose folder nobody needs any more, if it was the last of it."""
+        (first, *_) = groups = self.out.pop(worker)
+        if all(group.part is None for group in groups):
+            origin = self._origins.get(first.origin)
+            if origin is not None and origin.count < origin.most:
+                self._ready.append(first.origin)
+        return None if any(group.number == first.number for group in self._under_way()) else first.number
+
+    def lost(self, worker: int, losses: Mapping[int, int]) -> Losses:
+        """A worker died. `losses` says how often each trial that it trained was lost: see `training`.
+
+        A group that was lost twice is tried again trial by trial, as one of them may be to blame; a trial that was lost
+        twice by itself is given up. All others go back to the queue.
+        """
+        groups = self.out.pop(worker)
+        current = next((group for group in groups if group.running), None)
+        back: list[Group] = []
+        given_up: tuple[Trial, ...] = ()
+        isolated: tuple[int, ...] = ()
+        for group in groups:
+            if not group.running:
+                continue
+            times = max((losses.get(number, 0) for number in group.running), default=0) if group is current else 0
+            if times < MOST_LOSSES:
+                back.append(group)
+            elif len(group.running) == 1:
+                given_up = tuple(group.running.values())
+            else:
+                isolated = tuple(group.running)
+                self._close(group.origin)
+                back += [self._part(group, (number,)) for number in isolated]
+        self._queue[:0] = back
+        return Losses(given_up, isolated)
+
+    def training(self, worker: int) -> tuple[int, ...]:
+        """The trials that a worker trains at this moment."""
+        return tuple(self._current(worker).running)
+
+    def progress_saved(self, worker: int) -> int:
+        """The last epoch that the group is known to be saved after."""
+        return self._current(worker).saved
+
+    # ---
+
+    def _current(self, worker: int) -> Group:
+        groups = self.out[worker]
+        return next((group for group in groups if group.running), groups[0])
+
+    def _of(self, worker: int, keys: Iterable[int]) -> Group:
+        known = set(keys)
+        return next(group for group in self.out[worker] if known & group.members.keys())
+
+    def _count(self, number: int, trial: Trial) -> None:
+        self._origins.setdefault(number, _Origin(trial, 0)).count += 1
+
+    def _follows(self, trial: Trial) -> bool:
+        """Whether an equal trial is under way: its end will be this trial's."""
+        leader = self._leaders.setdefault(trial.run, trial.number)
+        if leader != trial.number:
+            self._followers.setdefault(leader, []).append(trial.number)
+        return leader != trial.number
+
+    def _close(self, origin: int) -> None:
+        if (known := self._origins.get(origin)) is not None:
+            known.most = 0
+        if origin in self._ready:
+            self._ready.remove(origin)
+
+    def _under_way(self) -> Iterator[Group]:
+        for groups in (*self.out.values(), self._queue):
+            yield from (group for group in groups if group.running)
+
+    def _verdicts(self, group: Group) -> dict[int, Verdicts]:
+        """What has to be kept of all groups under way, and of this one."""
+        others = (*self._under_way(), group)
+        return {other.name: Verdicts(other.judged, other.pruned, self._most(other)) for other in others if other.judged}
+
+    def _most(self, group: Group) -> int:
+        origin = self._origins.get(group.origin)
+        return 0 if origin is None or group.part is not None else origin.most
+
+    def _part(self, group: Group, numbers: tuple[int, ...]) -> Group:
+        return replace(
+            group,
+            part=numbers[0],
+            members={number: group.members[number] for number in numbers},
+            running={number: group.running[number] for number in numbers if number in group.running},
+            pruned=group.pruned & set(numbers),
+        )
+
+    def _job(self, group: Group) -> Job:
+        folder = self._folder / f"{group.number:05d}"
+        folders = (folder,) if group.part is None else (folder / f"part-{group.part:05d}", folder)
+        return Job(
+            tuple(group.members.values()),
+            group.first.seed,
+            self._epochs,
+            folders,
+            latest=group.judged + 1,
+            open=group.is_open,
+        )

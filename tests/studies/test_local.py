@@ -1,0 +1,216 @@
+"""Workers in processes of their own: whatever happens to one of them, nothing is lost and nothing is done twice."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import pytest
+import torch
+
+from search_spaces import InputError, Task
+from studies import Outcome, Plan, Progress, Study
+from studies.driver import run_study
+from studies.engines import InlineEngine, LocalEngine, default_workers, engine_for, engine_named
+from studies.plan import StoredData
+from training import Data, Numerics
+
+from ..contracts.engine import EPOCHS, EngineContract
+from ..toys import SMALL, DeadlySource, ToyData, ToySource, small_weights
+from .settings import settings_for
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.slow
+class TestLocal(EngineContract):
+    """With one worker it keeps every promise, that of one seed and one result included."""
+
+    @pytest.fixture
+    def engine(self) -> Iterator[LocalEngine]:
+        engine = LocalEngine(1)
+        yield engine
+        engine.stop()
+
+    def test_interrupted_and_resumed_is_the_same_as_undisturbed(self) -> None:
+        pytest.skip("how often it looks is a matter of time: see the test with both engines")
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    (tmp_path / "weights").mkdir()
+    return small_weights(tmp_path / "weights")
+
+
+def plan(weights: Path, trials: int, *, lanes: int = 1, task: Task = SMALL) -> Plan:
+    return Plan(
+        task=task,
+        data=cast(Data, ToyData()),
+        trials=trials,
+        epochs=EPOCHS,
+        timeout=None,
+        device=torch.device("cpu"),
+        numerics=Numerics(),
+        weights_dir=weights,
+        download=False,
+        lanes=lanes,
+        source=ToySource(),
+    )
+
+
+def a_study(url: Path, pruner: str = "none") -> Study:
+    return Study.create("s", str(url), settings_for(SMALL, epochs=EPOCHS, pruner=pruner), SMALL.recipe)
+
+
+def reopened(url: Path) -> Study:
+    return Study.open("s", str(url), to_run=True)
+
+
+def table(study: Study) -> list[tuple[object, ...]]:
+    return [(r.number, r.state, r.config, r.value, r.curve) for r in study.records()]
+
+
+def nothing(_progress: Progress) -> None:
+    pass
+
+
+def ended(pid: int) -> bool:
+    """Whether a process ends within some seconds; it need not be our child."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([descriptor], [], [], 30)[0])
+    finally:
+        os.close(descriptor)
+
+
+def test_two_workers_train_every_trial_once(tmp_path: Path, weights: Path) -> None:
+    study, engine = a_study(tmp_path / "j.log"), LocalEngine(2)
+    pids: set[int] = set()
+    outcomes = []
+    for outcome in run_study(study, plan(weights, 6), engine, nothing):
+        outcomes.append(outcome)
+        pids |= set(engine.processes().values())
+    assert sorted(outcome.number for outcome in outcomes) == list(range(6))
+    records = reopened(tmp_path / "j.log").records()
+    assert [record.state for record in records] == ["complete"] * 6
+    for outcome in outcomes:
+        assert records[outcome.number].value == outcome.result.value
+    assert not list(study.folder.glob("trials/*"))
+    assert len(pids) == 2
+    assert all(ended(pid) for pid in pids)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_a_killed_worker_costs_nothing_but_time(tmp_path: Path, weights: Path, lanes: int) -> None:
+    a_study(tmp_path / "whole.log")
+    list(run_study(reopened(tmp_path / "whole.log"), plan(weights, 6, lanes=lanes), LocalEngine(1), nothing))
+    a_study(tmp_path / "j.log")
+    engine = LocalEngine(1)
+    outcomes = []
+    for outcome in run_study(reopened(tmp_path / "j.log"), plan(weights, 6, lanes=lanes), engine, nothing):
+        outcomes.append(outcome.number)
+        if len(outcomes) in (1, 4):
+            os.kill(engine.processes()[0], signal.SIGKILL)
+    assert sorted(outcomes) == list(range(6))
+    assert table(reopened(tmp_path / "j.log")) == table(reopened(tmp_path / "whole.log"))
+
+
+@pytest.mark.slow
+def test_one_of_two_workers_is_killed(tmp_path: Path, weights: Path) -> None:
+    a_study(tmp_path / "j.log")
+    engine = LocalEngine(2)
+    outcomes = []
+    for outcome in run_study(reopened(tmp_path / "j.log"), plan(weights, 8), engine, nothing):
+        outcomes.append(outcome.number)
+        if len(outcomes) == 2:
+            os.kill(engine.processes()[1], signal.SIGKILL)
+    assert sorted(outcomes) == list(range(8))
+    assert [record.state for record in reopened(tmp_path / "j.log").records()] == ["complete"] * 8
+
+
+@pytest.mark.slow
+def test_a_trial_that_kills_its_worker_twice_has_failed(tmp_path: Path, weights: Path) -> None:
+    study = a_study(tmp_path / "j.log")
+    what = replace(plan(weights, 2), source=DeadlySource())
+    outcomes = list(run_study(study, what, LocalEngine(2), nothing))
+    assert [(o.result.state, o.result.reason) for o in outcomes] == [("failed", "worker died twice")] * 2
+    assert [record.reason for record in study.records()] == ["worker died twice"] * 2
+
+
+@pytest.mark.slow
+def test_a_study_goes_on_with_any_engine(tmp_path: Path, weights: Path) -> None:
+    """Left after each outcome, by each engine in turn, it ends like the undisturbed one."""
+    what = plan(weights, 5)
+    a_study(tmp_path / "whole.log", "median")
+    list(run_study(reopened(tmp_path / "whole.log"), what, InlineEngine(), nothing))
+    a_study(tmp_path / "j.log", "median")
+    for turn in range(5):
+        engine = LocalEngine(1) if turn % 2 else InlineEngine()
+        with closing(cast("Iterator[Outcome]", run_study(reopened(tmp_path / "j.log"), what, engine, nothing))) as run:  # type: ignore[type-var]
+            next(run)
+    list(run_study(reopened(tmp_path / "j.log"), what, InlineEngine(), nothing))
+    assert table(reopened(tmp_path / "j.log")) == table(reopened(tmp_path / "whole.log"))
+
+
+@pytest.mark.slow
+def test_workers_end_when_their_driver_is_killed(tmp_path: Path, weights: Path) -> None:
+    a_study(tmp_path / "j.log")
+    code = (
+        "import sys; from pathlib import Path; from studies.driver import run_study; "
+        "from studies.engines import LocalEngine; from tests.studies.test_local import plan, reopened\n"
+        "engine = LocalEngine(2)\n"
+        "def watch(_progress):\n"
+        "    if len(engine.processes()) == 2: print(*engine.processes().values(), flush=True)\n"
+        "for _ in run_study(reopened(Path(sys.argv[1])), plan(Path(sys.argv[2]), 90), engine, watch): pass"
+    )
+    driver = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "j.log"), str(weights)],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert driver.stdout is not None
+    pids = [int(word) for word in driver.stdout.readline().split()]
+    driver.kill()
+    driver.communicate()
+    assert len(pids) == 2
+    assert all(ended(pid) for pid in pids)
+    assert not reopened(tmp_path / "j.log").is_running()
+
+
+def test_data_that_cannot_be_opened_again_is_refused(tmp_path: Path, weights: Path) -> None:
+    study = a_study(tmp_path / "j.log")
+    with pytest.raises(InputError, match="leave --workers out"):
+        list(run_study(study, replace(plan(weights, 1), source=None), LocalEngine(2), nothing))
+
+
+@pytest.mark.slow
+def test_what_a_worker_cannot_open_is_one_line(tmp_path: Path, weights: Path) -> None:
+    study = a_study(tmp_path / "j.log")
+    what = replace(plan(weights, 1), source=StoredData(str(tmp_path / "nowhere"), skip_unreadable=False))
+    with pytest.raises(InputError, match="nowhere"):
+        list(run_study(study, what, LocalEngine(2), nothing))
+    changed = replace(plan(weights, 1), data=cast(Data, ToyData(fingerprint="other")))
+    with pytest.raises(InputError, match="has changed since the search began"):
+        list(run_study(reopened(tmp_path / "j.log"), changed, LocalEngine(2), nothing))
+
+
+def test_the_engine_follows_from_the_number_of_workers() -> None:
+    assert (engine_for(1), engine_for(2)) == ("inline", "local")
+    assert engine_named("local", 3).workers == 3
+    assert default_workers(torch.device("cpu")) == 1
+    with pytest.raises(InputError, match="one worker"):
+        engine_named("inline", 2)
+    with pytest.raises(InputError, match="--workers"):
+        engine_named("local", 0)

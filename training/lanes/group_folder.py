@@ -1,0 +1,115 @@
+"""A group of lanes on disk: one folder an epoch that appears as a whole, so that all lanes go on from the same epoch.
+
+They have to: neighbours change a lane's sums in their last digits. A folder is named after its epoch and holds a file
+a lane.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..machine.leftovers import remove_files
+from .group import LaneGroup
+from .jobs import Member
+from .lane_state import LaneState, load_lane, save_lane
+
+_UNFINISHED = "unfinished-"
+_LANE_FILES = r"\d{5,}\.safetensors"
+
+
+class Saves(Protocol):
+    """Where a runner keeps its group."""
+
+    def wanted(self, group: LaneGroup) -> bool:
+        """Whether the group is to be saved whatever the clock says."""
+
+    def save(self, group: LaneGroup) -> bool:
+        """Keeps all lanes as they are after the last whole epoch; False where that was not needed.
+
+        Raises:
+            InputError: no room or no permission; what was kept before stays.
+        """
+
+    def load(self, members: Sequence[Member]) -> tuple[int, dict[int, LaneState]]:
+        """The epoch from which the group goes on, and the lanes as they were; 0 and none where it begins."""
+
+    def part(self, key: int) -> Saves:
+        """For the lanes that go on without the others; `key` is the first of them."""
+
+
+class GroupFolder:
+    """The saved lanes of a group.
+
+    Args:
+        folders: see `Job`.
+        about: plain data that must be the same when the lanes are loaded.
+        latest: see `Job`.
+    """
+
+    def __init__(self, folders: Sequence[Path], about: dict[str, Any], latest: int) -> None:
+        self._folders = tuple(folders)
+        self._about = about
+        self._latest = latest
+
+    def wanted(self, group: LaneGroup) -> bool:
+        return False
+
+    def save(self, group: LaneGroup) -> bool:
+        lanes = [lane for lane in group.lanes if lane.curve]
+        if not lanes:
+            return False
+        folder = self._folders[0]
+        folder.mkdir(parents=True, exist_ok=True)
+        before = [path for _, path in _saves_in(folder)]
+        unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=folder))
+        try:
+            for lane in lanes:
+                save_lane(_file(unfinished, lane.key), group.state(lane.key), self._about | {"config": lane.config})
+            turn = sum(path.name.startswith(f"{group.epoch:06d}-") for path in before)
+            unfinished.rename(folder / f"{group.epoch:06d}-{turn}")
+        except BaseException:
+            remove_files(unfinished, _LANE_FILES)
+            raise
+        for path in before:
+            remove_files(path, _LANE_FILES)
+        return True
+
+    def load(self, members: Sequence[Member]) -> tuple[int, dict[int, LaneState]]:
+        for folder in self._folders:
+            for epoch, path in _saves_in(folder):
+                there = [member for member in members if member.left is None or member.left > epoch]
+                states = {member.key: self._load(path, member) for member in there}
+                found = {key: state for key, state in states.items() if state is not None}
+                if epoch <= self._latest and len(found) == len(there):
+                    return epoch, found
+        return 0, {}
+
+    def part(self, key: int) -> GroupFolder:
+        return GroupFolder((part_folder(self._folders[0], key), *self._folders), self._about, self._latest)
+
+    def _load(self, folder: Path, member: Member) -> LaneState | None:
+        return load_lane(_file(folder, member.key), self._about | {"config": member.config})
+
+
+def part_folder(folder: Path, key: int) -> Path:
+    """Where the lanes of a group in `folder` are that go on without the others, the first of them `key`."""
+    return folder / f"part-{key:05d}"
+
+
+def _saves_in(folder: Path) -> list[tuple[int, Path]]:
+    """Epochs and folders, latest first."""
+    found = []
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            epoch, dash, turn = path.name.partition("-")
+            if dash and epoch.isdigit() and turn.isdigit():
+                found.append((int(epoch), int(turn), path))
+    return [(epoch, path) for epoch, _, path in sorted(found, reverse=True)]
+
+
+def _file(folder: Path, key: int) -> Path:
+    return folder / f"{key:05d}.safetensors"
