@@ -24,6 +24,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from training.machine.process import configure
+
+if __name__ == "__main__":
+    # Before torch is imported, whose threads read their settings then.
+    configure()
+
 import torch
 
 from search_spaces import Config, InputError, Task, task_named
@@ -305,7 +311,6 @@ def measured_throughput(options: Options) -> dict[str, Any]:
     else:
         arguments += ["--backbones", "mobilenet_v2,resnet50", "--resolution", "224", "--batch-size", "64,256"]
         arguments += ["--depths", "0,2,all", "--precision", "bf16", "--rounds", "3", "--seconds", "0.25"]
-        arguments += ["--no-compile"]
     table = throughput.run(throughput.parse([*arguments, "--out", str(options.out)]))
     return {"ok": True, "table": table}
 

@@ -39,21 +39,15 @@ def images_per_second(seconds: float) -> tuple[float, ...]:
     import torch
 
     from training.models.backbones import build
-    from training.models.backbones.chains import chains_of
-    from training.models.backbones.quick import quickened
+    from training.models.lowering import lower
     from training.models.numerics import Numerics
 
     numerics, device = Numerics("bf16", channels_last=True), torch.device("cpu")
     backbone = build("mobilenet_v2")
-    stages = numerics.place(torch.nn.Sequential(*backbone.stages), device)
     images = torch.rand(32, 3, 96, 96).contiguous(memory_format=numerics.memory_format)
+    stages = torch.nn.Sequential(*lower(backbone, len(backbone.stages), numerics, device).frozen)
     cut = len(stages) - _TRAINED
-    last = torch.nn.Sequential(
-        *(
-            quickened(stage, chains)
-            for stage, chains in zip(backbone.stages[cut:], chains_of(backbone)[cut:], strict=True)
-        )
-    ).train()
+    last = torch.nn.Sequential(*lower(backbone, cut, numerics, device).trained).train()
     rows = torch.rand(32, backbone.widths[cut - 1], 4, 4).contiguous(memory_format=numerics.memory_format)
     optimizer = torch.optim.AdamW(last.parameters(), lr=1e-5, fused=True)
 

@@ -77,9 +77,9 @@ class Model:
                 f"the model takes examples of modality {self.modality!r}, and files are read of {', '.join(READERS)}: "
                 "add a reader for it to READERS, or predict with `pomona predict`"
             )
-        return [answer for names, inputs in reader.read(self, files) for answer in self.answers(names, inputs)]
+        return [one for names, inputs in reader.read(self, files) for one in self.predictions(names, inputs)]
 
-    def answers(self, names: Sequence[str], inputs: NDArray[Any]) -> Iterator[dict[str, Any]]:
+    def predictions(self, names: Sequence[str], inputs: NDArray[Any]) -> Iterator[dict[str, Any]]:
         """As `predict`, for examples that were read already: (n, ...), with the name of each."""
         for start in range(0, len(names), _BATCH):
             batch, named = inputs[start : start + _BATCH], names[start : start + _BATCH]

@@ -122,18 +122,19 @@ def answers_for(path: Path, files: Sequence[Path], device: str = "auto") -> list
         raise InputError("an ONNX file is used on the CPU: leave --device out")
     try:
         model = onnx_predict.load(path)
-        answers = model.predict(files) if model.modality in onnx_predict.READERS else _answers_by_modality(model, files)
+        known = model.modality in onnx_predict.READERS
+        answers = model.predict(files) if known else _predicted_by_modality(model, files)
     except onnx_predict.PredictionError as problem:
         raise InputError(str(problem)) from None
     return [answer | {"path": display_name(answer["path"])} for answer in answers]
 
 
-def _answers_by_modality(model: onnx_predict.Model, files: Sequence[Path]) -> list[dict[str, Any]]:
+def _predicted_by_modality(model: onnx_predict.Model, files: Sequence[Path]) -> list[dict[str, Any]]:
     """Where only the modality's own module can read `files`, which takes torch."""
     from training.data import Kind, unlabelled
 
     inputs, names = unlabelled(Kind(model.modality, model.columns), files, model.resolution)
-    return list(model.answers(names, inputs.numpy()))
+    return list(model.predictions(names, inputs.numpy()))
 
 
 def _fields_of(answer: training.Prediction) -> dict[str, Any]:

@@ -37,13 +37,36 @@ def at_depth(space: SearchSpace, depth: int) -> SearchSpace:
     return space.replace(unfrozen_stages=Choice(depth))
 
 
-def plain_training(backbone: str, resolution: int, batch_size: int, unfrozen: Value) -> Config:
-    """SGD at one rate; batch-norm computes its statistics, as it does in torchvision's own training script."""
+def task_of(config: Config) -> Task:
+    """A task of photos whose space is nothing but `config`."""
+    return Task(
+        name="plain",
+        title="what a benchmark trains",
+        modality="image",
+        classes=(),
+        sources=(),
+        metric="accuracy",
+        direction="maximize",
+        target=None,
+        recipe_origin="a benchmark",
+        recipe=config,
+        space=SearchSpace({name: Choice(value) for name, value in config.items()}),
+    )
+
+
+def plain_training(backbone: str, resolution: int, batch_size: int, unfrozen: Value, augmentation: int = 0) -> Config:
+    """SGD at one rate; batch-norm computes its statistics, as it does in torchvision's own training script.
+
+    Every epoch sees new views, and every epoch but the first trains the unfrozen stages.
+    """
     return {
         "backbone": backbone,
         "resolution": resolution,
         "batch_size": batch_size,
         "unfrozen_stages": unfrozen,
+        "augmentation": augmentation,
+        "views": 0,
+        "fine_tune_share": 1.0,
         "batch_norm": "batch",
         "optimizer": "sgd",
         "learning_rate": 1e-3,

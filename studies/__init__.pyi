@@ -23,6 +23,7 @@ from .request import SearchRequest as SearchRequest
 from .search import Search as Search
 from .search import prepare_resume as prepare_resume
 from .search import prepare_search as prepare_search
+from .status import status_of as status_of
 from .storage import open_storage as open_storage
 from .study import Study as Study
 from .study import open_study as open_study

@@ -11,6 +11,7 @@ from search_spaces import InputError
 from .leftovers import remove_ours
 from .names import check_new_name, shown
 from .settings import ATTRIBUTE
+from .status import status_of
 from .storage import open_storage, study_names
 from .study import Study
 
@@ -25,7 +26,7 @@ def list_studies(storage_url: str | None) -> list[dict[str, Any]]:
     told = []
     for name in study_names(storage):
         try:
-            told.append(Study.open(name, storage_url).status())
+            told.append(status_of(Study.open(name, storage_url)))
         except InputError as problem:
             told.append({"study": name, "task": None, "problem": str(problem)})
     return told

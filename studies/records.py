@@ -144,7 +144,7 @@ def record_of(trial: FrozenTrial, study: str, data: str) -> TrialRecord:
         images_per_second=_number(kept, "images_per_second"),
         features_per_second=_number(kept, "features_per_second"),
         parameters=int(kept.get("parameters", 0)),
-        seed=int(kept.get(SEED, 0)),
+        seed=seed if type(seed := kept.get(SEED)) is int else 0,  # one that others enqueued may say anything
         engine=str(kept.get("engine", "")),
         weights=str(kept.get("weights", "")),
         note=str(kept.get("note", "")),
@@ -195,7 +195,7 @@ def config_key(config: Config) -> str:
 
 
 def run_key(config: Config, seed: int) -> str:
-    """Equal for equal configs that are trained with one seed: what has one result."""
+    """Equal for equal configs and seeds: a `training.Run` as text, so that a record is found without loading torch."""
     return f"{seed} {config_key(config)}"
 
 

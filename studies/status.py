@@ -1,39 +1,33 @@
-"""Where a study stands, as plain data: a pure function of its settings and records."""
+"""Where a study stands, as plain data."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
-from .confirmed import best_of, confirmed_trials
-from .plan import Budget
-from .records import ENDED, STATE_ORDER, TrialRecord
-from .settings import Settings
+from .records import ENDED
+from .study import Study
 
 
-def status_of(name: str, settings: Settings, records: Sequence[TrialRecord], *, running: bool) -> dict[str, Any]:
-    """What `pomona status --json` prints of the study `name`; docs/json.md says what each field is."""
-    searched = [record for record in records if record.confirms is None]
-    confirmations = [record for record in records if record.confirms is not None]
-    states = Counter(record.state for record in searched)
-    best = next(iter(best_of(searched, settings.direction)), None)
-    confirmed = next(iter(confirmed_trials(records, direction=settings.direction, metric=settings.metric)), None)
+def status_of(study: Study) -> dict[str, Any]:
+    """What `pomona status --json` prints; docs/json.md says what each field is."""
+    best, settings = study.best(), study.settings
+    records = study.records()
+    confirmed = next(iter(study.confirmed()), None)
     return {
-        "study": name,
+        "study": study.name,
         "task": settings.task,
         "data": settings.source,
         "fingerprint": settings.fingerprint,
         "metric": settings.metric,
         "target": settings.target,
-        "running": running,
+        "running": study.is_running(),
         "trials": settings.trials,
         "epochs": settings.epochs,
-        "budget": str(Budget(settings.trials, settings.epochs, settings.timeout)),
+        "budget": str(study.budget),
         "commands": [settings.command, *settings.later_commands],
-        "ended": sum(states[state] for state in ENDED),
-        "states": {state: states[state] for state in STATE_ORDER if states[state]},
-        "confirmations": sum(record.state in ENDED for record in confirmations),
+        "ended": study.ended,
+        "states": study.counts(),
+        "confirmations": sum(record.confirms is not None and record.state in ENDED for record in records),
         "seconds": round(sum(record.seconds for record in records), 1),
         "best": best
         and {

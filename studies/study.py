@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.trial import TrialState
@@ -29,7 +28,6 @@ from .records import CONFIRMS, HELD, PART, STATE_ORDER, TrialRecord, is_done, re
 from .run_lock import FileRunLock, ServerRunLock, refuse_links
 from .sampling import make_pruner
 from .settings import Settings
-from .status import status_of
 from .storage import is_on_server, open_storage, output_folder, storage_exists, study_names, together
 
 
@@ -377,10 +375,6 @@ class Study:
         if trial is None or trial.state == TrialState.WAITING:
             raise InputError(f"study {self.name!r} has no trial {number}")
         return record_of(trial, self.name, self.settings.source)
-
-    def status(self) -> dict[str, Any]:
-        """See `status_of`."""
-        return status_of(self.name, self.settings, self.records(), running=self.is_running())
 
     @property
     def ended(self) -> int:

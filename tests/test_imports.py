@@ -108,3 +108,11 @@ def test_importing_the_packages_changes_nothing_and_a_change_would_be_seen(tmp_p
     for name, (_, text) in loud.items():
         (tmp_path / f"{name}.py").write_text(text)
     assert changes([], [*quiet, *loud], tmp_path) == [f"{name} changes {part}" for name, (part, _) in loud.items()]
+
+
+def test_what_is_run_from_the_command_line_configures_its_process() -> None:
+    """All but what computes nothing with torch."""
+    mains = {file: (ROOT / file).read_text(encoding="utf-8") for file in Tree(ROOT).files.values()}
+    mains = {file: text for file, text in mains.items() if 'if __name__ == "__main__":' in text}
+    without = {file for file, text in mains.items() if "configure()" not in text}
+    assert without == {"bench/compare.py", "pomona/onnx_predict.py"}

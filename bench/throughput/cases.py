@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from search_spaces import Config
 from search_spaces.benchmarks import plain_training
+from training.lanes.captured import Capture
 from training.models.numerics import Numerics
 from training.models.spec import Spec, spec_of
 
 TRAINING, INFERENCE = "training", "inference"
 ALL = "all"
+GRAPH = "graph"
 # As many classes as ImageNet has, on which public figures of throughput are.
 CLASSES = 1000
 
@@ -26,11 +29,18 @@ class Case:
     depth: str
     precision: str
 
-    @property
-    def spec(self) -> Spec:
-        """What the core trains."""
+    def config(self, strength: int) -> Config:
+        """What the core trains, with augmentation of that strength."""
         unfrozen = ALL if self.depth == ALL else int(self.depth or 0)
-        return spec_of(plain_training(self.backbone, self.resolution, self.batch_size, unfrozen))
+        return plain_training(self.backbone, self.resolution, self.batch_size, unfrozen, strength)
+
+    def spec(self, strength: int = 0) -> Spec:
+        """The same, resolved."""
+        return spec_of(self.config(strength))
+
+    @property
+    def trains_stages(self) -> bool:
+        return self.mode == TRAINING and self.depth != "0"
 
     @property
     def work(self) -> str:
@@ -46,11 +56,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to compute a case; `captured` replays a step as one CUDA graph."""
+    """One way to compute a case; `capture` says whether a GPU replays the trained stages' steps as one CUDA graph."""
 
     channels_last: bool
-    compiled: bool = False
-    captured: bool = False
+    capture: Capture = Capture.NEVER
 
     @property
     def layout(self) -> str:
@@ -58,7 +67,7 @@ class Variant:
 
     @property
     def name(self) -> str:
-        return "+".join(["compile"] * self.compiled + ["graph"] * self.captured) or "eager"
+        return {Capture.NEVER: "eager", Capture.ALWAYS: GRAPH, Capture.MEASURED: "as measured"}[self.capture]
 
     def numerics(self, precision: str) -> Numerics:
         return Numerics(precision, self.channels_last)

@@ -8,7 +8,8 @@ import torch
 
 from .core import Step
 
-_WARM_UP = 3
+# Enough for a step to be captured where it is to be.
+_WARM_UP = 8
 
 
 def synchronise(device: torch.device) -> None:

@@ -3,7 +3,7 @@
     python -m bench.throughput --results FILE --out DIR
 
 measures every combination of backbones, resolutions, batch sizes, depths and precisions, in training and inference, in
-both memory layouts, eager and compiled, on a GPU with CUDA graphs too, and a plain loop in the style of torchvision's
+both memory layouts, on a GPU with steps captured as CUDA graphs too, and a plain loop in the style of torchvision's
 references between them. Needs torch and torchvision only. What is left out of the options suits the device.
 """
 
@@ -24,7 +24,7 @@ from search_spaces import InputError
 from training.data.augment import STRONGEST
 from training.machine.device import resolve_device
 from training.machine.environment import environment
-from training.machine.files import answer_text, atomic_write_bytes
+from training.machine.files import SCHEMA_VERSION, answer_text, atomic_write_bytes
 from training.machine.precision import PRECISIONS
 from training.models.backbones import BACKBONES
 
@@ -45,7 +45,6 @@ class Defaults:
     batch_sizes: tuple[int, ...]
     depths: tuple[str, ...]
     precisions: tuple[str, ...]
-    compile: bool
     rounds: int
     seconds: float
     photos: int
@@ -57,7 +56,6 @@ _CPU = Defaults(
     (32,),
     ("0", "2", ALL),
     PRECISIONS,
-    compile=True,
     rounds=5,
     seconds=1,
     photos=256,
@@ -68,14 +66,11 @@ _CUDA = Defaults(
     (64, 256),
     ("0", ALL),
     ("bf16",),
-    compile=True,
     rounds=5,
     seconds=0.5,
     photos=2048,
 )
-_QUICK = Defaults(
-    ("squeezenet1_1",), (64,), (2,), ("0", ALL), PRECISIONS, compile=False, rounds=2, seconds=0.01, photos=8
-)
+_QUICK = Defaults(("squeezenet1_1",), (64,), (2,), ("0", ALL), PRECISIONS, rounds=2, seconds=0.01, photos=8)
 
 
 @dataclass(frozen=True)
@@ -89,6 +84,7 @@ class Options:
     json: bool
     resume: bool
     out: Path | None
+    against_training: bool
     command: str
 
 
@@ -112,6 +108,8 @@ def parse(arguments: Sequence[str]) -> Options:
         InputError: an option asks for what there is not.
     """
     found = _parser().parse_args(with_results(arguments))
+    if found.against_training and (found.results or found.out or found.loader):
+        raise InputError("--against-training prints its figures: leave --results, --out and --loader out")
     device = resolve_device(found.device)
     defaults = _QUICK if found.quick else _CUDA if device.type == "cuda" else _CPU
     cases = cases_of(
@@ -128,7 +126,6 @@ def parse(arguments: Sequence[str]) -> Options:
             device=device,
             rounds=found.rounds or defaults.rounds,
             seconds=found.seconds or defaults.seconds,
-            compiled=defaults.compile if found.compile is None else found.compile,
             strength=found.strength,
         ),
         quick=found.quick,
@@ -137,6 +134,7 @@ def parse(arguments: Sequence[str]) -> Options:
         json=found.json,
         resume=found.resume,
         out=found.out,
+        against_training=found.against_training,
         command=shlex.join(["python", "-m", "bench.throughput", *arguments]),
     )
 
@@ -152,11 +150,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--depths", type=_list_of(_depth), metavar="K,...", help="how many of the last stages train: 0, 1, ... or all")
     add("--precision", type=_list_of(_one_of(PRECISIONS)), metavar="P,...", help=" or ".join(PRECISIONS))
     add("--layouts", type=_list_of(_one_of(LAYOUTS)), metavar="L,...", help=" or ".join(LAYOUTS))
-    add("--compile", action=argparse.BooleanOptionalAction, help="also compile, in the layout that is faster eagerly")
     add("--strength", type=int, choices=range(STRONGEST + 1), default=2, help="of our augmentation (default 2)")
     add("--rounds", type=_whole, metavar="N", help="in which all ways take turns")
     add("--seconds", type=_seconds, metavar="S", help="of each way in each round")
     add("--loader", action="store_true", help="also train from JPEGs on disk, which are made for it")
+    add("--against-training", action="store_true", help="compare these figures with those of training runs, and end")
     add("--quick", action="store_true", help="something tiny, in seconds")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="what computes (default auto)")
     add("--results", type=Path, metavar="FILE", help="write the figures, after every case")
@@ -173,9 +171,8 @@ def run(options: Options) -> str:
         InputError: results can't be written, or those to go on from are of another machine or version.
     """
     settings, device = options.settings, options.settings.device
-    if device.type == "cuda":
-        # As the reference's script does; shapes are always the same.
-        torch.backends.cudnn.benchmark = True
+    if options.against_training:
+        return _against_training(options)
     results = _opened(options)
     known = {one.case for one in results.measured}
     waiting = [case for case in options.cases if case not in known]
@@ -202,6 +199,20 @@ def run(options: Options) -> str:
         if not report.draw(results.measured, options.out / "roofline.png"):
             sys.stderr.write("no roofline.png: it needs matplotlib, and a case that ran\n")
     return answer_text(results.to_json()) + "\n" if options.json else text
+
+
+def _against_training(options: Options) -> str:
+    from .against_training import compare  # trains, which needs more than torch
+
+    found = []
+    for case in options.cases:
+        for channels_last in options.layouts if case.mode == TRAINING else ():
+            free(options.settings.device)
+            found.append(compare(case, channels_last, options.settings))
+            sys.stderr.write(f"{len(found)}: {case}\n")
+    if options.json:
+        return answer_text({"schema_version": SCHEMA_VERSION, "compared": [one.to_json() for one in found]}) + "\n"
+    return "".join(f"{one}\n" for one in found)
 
 
 def _opened(options: Options) -> Results:

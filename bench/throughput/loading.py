@@ -19,11 +19,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler
 
 from training.data.decode import decoded
+from training.data.splits import Split
+from training.frozen.prefixes import Prefixes
+from training.lanes.captured import Capture
 from training.machine import vision
 
-from .cases import CLASSES, Case, Variant
+from .cases import GRAPH, Case, Variant
 from .clock import synchronise, timed
-from .core import Core, updating
+from .core import Core, labelled
 from .measure import Settings
 from .reference import MEAN, STD, Reference
 from .results import OURS, REFERENCE, Loaded, Measured
@@ -54,8 +57,7 @@ def with_loader(measured: Measured, photos: Path, settings: Settings) -> Measure
     best, peer = measured.best, measured.reference
     if best is None or peer is None:
         return measured
-    # A graph reads from one place, while a loader brings its batches in tensors of their own.
-    variant = Variant(best.layout != "NCHW", compiled="compile" in best.variant)
+    variant = Variant(best.layout != "NCHW", Capture.ALWAYS if best.variant == GRAPH else Capture.NEVER)
     ours, theirs = _Ours(measured.case, variant, photos, settings), _Theirs(measured.case, photos, settings)
     ways = (
         (f"{OURS}, first pass", ours.first_pass, best),
@@ -80,57 +82,53 @@ def with_loader(measured: Measured, photos: Path, settings: Settings) -> Measure
     )
 
 
+class _Streamed(Prefixes):
+    """Pixels stay where they are decoded to, even where the device has room for them."""
+
+    def pool(self, split: Split) -> Tensor:
+        return split.inputs
+
+
 class _Ours:
     def __init__(self, case: Case, variant: Variant, photos: Path, settings: Settings) -> None:
         self._case, self._settings, self._device = case, settings, settings.device
         self._photos = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in photos.glob("*/*")}
-        self._labels = torch.randint(0, CLASSES, (len(self._photos),))
-        self._update = updating(Core(case, variant, settings.strength, self._device), variant.compiled)
-        self._pool = self._decoded()
+        # An epoch of full batches, if need be of the same photos again.
+        trained = max(1, len(self._photos) // case.batch_size) * case.batch_size
+        self._rows = torch.arange(trained) % len(self._photos)
+        split = self._split()
+        self._core = Core(case, variant, split, settings.strength, self._device, _Streamed)
         self._train()
 
     def first_pass(self) -> tuple[float, float]:
         """Images/s of decoding everything, and of that and one epoch."""
         started = time.perf_counter()
-        self._pool = self._decoded()
+        self._core.split = self._split()
         alone = time.perf_counter() - started
         self._train()
         together = time.perf_counter() - started
-        return len(self._pool) / alone, self._trained / together
+        return len(self._photos) / alone, len(self._rows) / together
 
     def later_pass(self) -> tuple[float, float]:
         """Images/s that reach the device from the file, and that are trained on as they come."""
-        return self._trained / self._seconds(train=False), self._trained / self._seconds(train=True)
-
-    @property
-    def _trained(self) -> int:
-        """Images of an epoch of full batches."""
-        return max(1, len(self._photos) // self._case.batch_size) * self._case.batch_size
-
-    def _seconds(self, *, train: bool) -> float:
-        return timed(self._train if train else self._load, 1, self._device)
+        rates = [len(self._rows) / timed(run, 1, self._device) for run in (self._load, self._train)]
+        return rates[0], rates[1]
 
     def _load(self) -> None:
-        for _ in self._batches():
-            pass
+        way = self._core.unchanged()
+        for batch in way.batches():
+            way.rows(way.split.inputs, batch, way.split.rows)
 
     def _train(self) -> None:
-        for pixels, labels in self._batches():
-            self._update(pixels, labels)
+        for _ in self._core.epoch():
+            pass
         synchronise(self._device)
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        order = torch.randperm(self._trained) % len(self._photos)
-        for index in torch.split(order, self._case.batch_size):
-            pixels, labels = self._pool[index], self._labels[index]
-            if self._device.type == "cuda":
-                pixels, labels = pixels.pin_memory(), labels.pin_memory()
-            yield pixels.to(self._device, non_blocking=True), labels.to(self._device, non_blocking=True)
-
-    def _decoded(self) -> Tensor:
+    def _split(self) -> Split:
+        """The photos, decoded into a new file."""
         with tempfile.TemporaryDirectory() as empty, _cache_in(empty):
             # The mapping outlives the file's name.
-            return decoded(self._photos, self._case.resolution)
+            return labelled(decoded(self._photos, self._case.resolution), self._rows)
 
 
 class _Theirs:

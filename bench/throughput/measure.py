@@ -9,6 +9,8 @@ from functools import partial
 
 import torch
 
+from training.lanes.captured import Capture
+
 from . import core, reference
 from .cases import Case, Variant
 from .ceilings import Ceilings
@@ -25,7 +27,6 @@ class Settings:
     device: torch.device
     rounds: int
     seconds: float
-    compiled: bool
     strength: int
 
 
@@ -46,14 +47,11 @@ class _Runner:
 
 
 def measure(case: Case, layouts: Sequence[bool], ceilings: Ceilings, settings: Settings) -> Measured:
-    """`layouts` are those to try eagerly, by whether they are channels_last; the faster one is compiled and captured.
+    """`layouts` are those to try eagerly, by whether they are channels_last; on a GPU the faster one is captured too.
 
-    What does not fit into memory, and what can't be compiled or captured here, gets a note instead of rates.
+    What does not fit into memory, and what can't be captured here, gets a note instead of rates.
     """
     device = settings.device
-    if settings.compiled:
-        # Compiled code of other cases counts towards the limit after which torch no longer compiles.
-        torch.compiler.reset()
     free(device)
     work = work_of(case, device)
     data = core.resident(case, device)
@@ -61,11 +59,11 @@ def measure(case: Case, layouts: Sequence[bool], ceilings: Ceilings, settings: S
     def ours(variant: Variant) -> _Runner:
         runner = _Runner(OURS, variant.layout, variant.name)
         make = partial(core.step_of, case, variant, data, settings.strength, device)
-        return _prepared(runner, case, make, settings, may_fail=variant.compiled or variant.captured)
+        return _prepared(runner, case, make, settings, may_fail=variant.capture is not Capture.NEVER)
 
     eager = {layout: ours(Variant(layout)) for layout in layouts}
     faster = min(layouts, key=lambda layout: eager[layout].step_seconds)
-    others = [ours(variant) for variant in _further(faster, settings)]
+    others = [ours(Variant(faster, Capture.ALWAYS))] if device.type == "cuda" and case.trains_stages else []
     peer = _Runner(REFERENCE, "NCHW", "eager")
     _prepared(peer, case, partial(reference.step_of, case, data, device), settings, may_fail=False)
 
@@ -81,15 +79,6 @@ def free(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-def _further(channels_last: bool, settings: Settings) -> list[Variant]:
-    graphs = settings.device.type == "cuda"
-    found = [Variant(channels_last, captured=True)] if graphs else []
-    if settings.compiled:
-        found.append(Variant(channels_last, compiled=True))
-        found += [Variant(channels_last, compiled=True, captured=True)] if graphs else []
-    return found
-
-
 def _prepared(runner: _Runner, case: Case, make: Callable[[], Step], settings: Settings, *, may_fail: bool) -> _Runner:
     device = settings.device
     before = 0
@@ -101,7 +90,7 @@ def _prepared(runner: _Runner, case: Case, make: Callable[[], Step], settings: S
         step = make()
         runner.count, runner.step_seconds = warmed_up(step, settings.seconds, device)
         runner.step = step
-    # Compilers and captures fail in many ways, none of which is to stop the others.
+    # Captures fail in many ways, none of which is to stop the others.
     except Exception as problem:
         if is_out_of_memory(problem):
             runner.note = f"out of memory with batches of {case.batch_size}"

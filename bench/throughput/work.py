@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from training.data.augment import DRAWS
+from training.models.backbones import build
+from training.models.lowering import lower
+from training.models.numerics import Numerics
 
-from .cases import INFERENCE, Case, Variant
-from .core import Core
+from .cases import CLASSES, INFERENCE, Case
 
 _COUNTED = 2
 # They move nothing where they do nothing.
@@ -39,20 +40,31 @@ class Work:
 
 
 def work_of(case: Case, device: torch.device) -> Work:
-    """Counted in one eager step on a batch of two."""
-    core = Core(case, Variant(channels_last=False), 0, device)
-    pixels = torch.zeros(_COUNTED, case.resolution, case.resolution, 3, dtype=torch.uint8, device=device)
-    labels = torch.zeros(_COUNTED, dtype=torch.int64, device=device)
-    parameters = [*core.model.parameters()]
-    with counting_flops() as counter, _traffic(core.model) as traffic:
-        if case.mode == INFERENCE:
+    """Counted in the stages as they are lowered for training, under a linear head, on a batch of two."""
+    backbone, numerics = build(case.backbone), Numerics(case.precision)
+    stages = len(backbone.stages)
+    cut = stages if case.mode == INFERENCE else case.spec().backbone.cut(stages)
+    lowered = lower(backbone, cut, numerics, device)
+    head = nn.Linear(backbone.widths[-1], CLASSES, device=device)
+    model = nn.ModuleList([*lowered.frozen, *lowered.trained, backbone.pool, head])
+    lowered.trained.train()
+    images = torch.zeros(_COUNTED, 3, case.resolution, case.resolution, device=device)
+    with counting_flops() as counter, _traffic(model) as traffic:
+        with numerics.autocast(device):
             with torch.no_grad():
-                core.logits(pixels)
-        else:
-            core.loss(pixels, labels, torch.rand(_COUNTED, DRAWS, device=device)).backward()  # type: ignore[no-untyped-call]
-    of_parameters = sum(parameter.nbytes for parameter in parameters)
+                for stage in lowered.frozen:
+                    images = stage(images)
+            for stage in lowered.trained:
+                images = stage(images)
+            features = backbone.pool(images).float()
+        with torch.set_grad_enabled(case.mode != INFERENCE):
+            outputs = head(features)
+        if case.mode != INFERENCE:
+            outputs.sum().backward()
+    of_parameters = sum(parameter.nbytes for parameter in model.parameters())
     if case.mode != INFERENCE:
-        of_parameters += _OF_TRAINED * sum(parameter.nbytes for parameter in parameters if parameter.requires_grad)
+        trained = (*lowered.trained.parameters(), *head.parameters())
+        of_parameters += _OF_TRAINED * sum(parameter.nbytes for parameter in trained)
     return Work(counter.get_total_flops() / _COUNTED, sum(traffic) / _COUNTED + of_parameters / case.batch_size)
 
 

@@ -42,6 +42,7 @@ def run_and_show(
 
     `again` is the command that goes on where it was stopped; by default that of a search.
     """
+    from studies import status_of
     from studies.storage import is_in_memory
 
     from ..progress import STOPPED_BY_USER, run_until_stopped
@@ -51,7 +52,7 @@ def run_and_show(
     study, gone = prepared.study, is_in_memory(storage)
     try:
         if as_json:
-            print_json(study.status())
+            print_json(status_of(study))
         else:
             print_leaderboard(study, top=None)
     except AnswerLost:

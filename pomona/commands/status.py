@@ -19,9 +19,9 @@ def status(
 
     Example: pomona status fruit-1 --json
     """
-    from studies import open_study
+    from studies import open_study, status_of
 
-    told = open_study(study, storage).status()
+    told = status_of(open_study(study, storage))
     if as_json:
         print_json(told)
         return

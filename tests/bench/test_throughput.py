@@ -18,7 +18,9 @@ from bench.throughput.ceilings import Ceilings
 from bench.throughput.clock import timed, warmed_up
 from bench.throughput.command import main, parse
 from bench.throughput.results import OURS, REFERENCE, Loaded, load
+from bench.throughput.work import Work
 from search_spaces import InputError
+from training.lanes.captured import Capture
 
 from .throughput_examples import CASE, CPU, SETTINGS, made_up, results
 
@@ -73,37 +75,52 @@ def test_a_case_is_measured_in_both_layouts_and_beside_the_reference() -> None:
     assert (found.matmul, found.copy) == (1e12, 1e10)
 
 
-def test_the_layout_that_is_faster_eagerly_is_compiled_and_on_a_gpu_captured() -> None:
-    compiled = replace(SETTINGS, compiled=True)
-    assert [v.name for v in measure._further(True, SETTINGS)] == []
-    assert [v.name for v in measure._further(True, compiled)] == ["compile"]
-    on_a_gpu = measure._further(False, replace(compiled, device=torch.device("cuda")))
-    assert [v.name for v in on_a_gpu] == ["graph", "compile", "compile+graph"]
-    assert {v.layout for v in on_a_gpu} == {"NCHW"}
+def test_on_a_gpu_the_layout_that_is_faster_eagerly_is_captured_where_stages_train(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[Variant] = []
+
+    def step_of(_case: Case, variant: Variant, *_: object) -> core.Step:
+        made.append(variant)
+        return lambda: None
+
+    monkeypatch.setattr(core, "step_of", step_of)
+    # Everything but its name is a CPU's.
+    monkeypatch.setattr(measure, "_prepared", lambda runner, case, make, settings, may_fail: (make(), runner)[1])
+    monkeypatch.setattr(measure, "work_of", lambda *_: Work(1e9, 1e9))
+    monkeypatch.setattr(core, "resident", lambda case, device: None)
+    monkeypatch.setattr(measure.reference, "step_of", lambda *_: lambda: None)
+    on_a_gpu = replace(SETTINGS, device=torch.device("cuda"))
+    ceilings = Ceilings({"fp32": 1e12}, 1e10)
+    for depth, captured in ((ALL, [Variant(False, Capture.ALWAYS)]), ("0", [])):
+        made.clear()
+        measure.measure(replace(CASE, depth=depth), [False, True], ceilings, on_a_gpu)
+        assert made == [Variant(False), Variant(True), *captured]
+        assert {variant.name for variant in made} == {"eager", *(variant.name for variant in captured)}
 
 
 def test_what_fails_gets_a_note_and_the_rest_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     step_of = core.step_of
 
     def failing(case: Case, variant: Variant, *rest: object) -> core.Step:
-        if variant.compiled:
-            raise RuntimeError("no compiler\nand a long story")
         if variant.channels_last:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return step_of(case, variant, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(core, "step_of", failing)
-    found = measure.measure(CASE, [False, True], Ceilings({"fp32": 1e12}, 1e10), replace(SETTINGS, compiled=True))
-    assert [c.note for c in found.candidates] == [
-        "",
-        "out of memory with batches of 2",
-        "compile failed: no compiler",
-        "",
-    ]
+    found = measure.measure(CASE, [False, True], Ceilings({"fp32": 1e12}, 1e10), SETTINGS)
+    assert [c.note for c in found.candidates] == ["", "out of memory with batches of 2", ""]
     assert found.best == found.candidates[0]
-    text = report.markdown(results(found))
-    assert "out of memory with batches of 2" in text
-    assert "no compiler" in text
+    assert "out of memory with batches of 2" in report.markdown(results(found))
+
+
+def test_a_capture_that_fails_gets_a_note() -> None:
+    def failing() -> core.Step:
+        raise RuntimeError("a step waits\nand a long story")
+
+    runner = measure._prepared(measure._Runner(OURS, "NCHW", "graph"), CASE, failing, SETTINGS, may_fail=True)
+    assert runner.note == "graph failed: a step waits"
+    assert runner.step is None
 
 
 def test_an_error_in_eager_code_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,13 +9,16 @@ import torch
 from torch import nn
 
 from bench.throughput import core, reference, work
-from bench.throughput.cases import ALL, INFERENCE, Case, Variant, cases_of
+from bench.throughput.cases import ALL, CLASSES, INFERENCE, Case, Variant, cases_of
 from bench.throughput.work import work_of
-from training.data.augment import DRAWS
-from training.data.batches import to_floats
+from training.lanes.optimisation import make_optimizer
+from training.lanes.suffix import SuffixTrainer
 from training.models.backbones import divide
+from training.models.classifier import Head
 
 from .throughput_examples import CASE, CPU
+
+PLAIN = Variant(channels_last=False)
 
 
 def trained(model: nn.Module) -> int:
@@ -31,84 +34,77 @@ def test_cases_are_every_combination_and_inference_has_no_depth() -> None:
     assert {case.depth for case in cases if case.mode == INFERENCE} == {""}
 
 
+def a_core(case: Case, variant: Variant = PLAIN, strength: int = 2) -> core.Core:
+    return core.Core(case, variant, core.resident(case, CPU), strength, CPU)
+
+
 @pytest.mark.parametrize("depth", ["0", "2", ALL])
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", "resnet18", "squeezenet1_1"])
 def test_both_sides_train_the_same_stages(name: str, depth: str) -> None:
     case = replace(CASE, backbone=name, depth=depth)
-    ours = core.Core(case, Variant(channels_last=False), 0, CPU).model
+    runner = a_core(case).runner
     theirs = reference.Reference(case, CPU).model
     parts = divide(name, theirs)
-    assert [trained(stage) for stage in ours.stages] == [trained(stage) for stage in parts.stages]
-    assert (sum(trained(stage) for stage in ours.stages) == 0) == (depth == "0")
+    if isinstance(runner, SuffixTrainer):
+        assert [trained(stage) for stage in runner.model.stages] == [trained(stage) for stage in parts.stages]
+    else:
+        assert depth == "0"
+        assert not any(trained(stage) for stage in parts.stages)
     assert trained(parts.source_head) > 0
 
 
 @pytest.mark.parametrize("depth", ["0", "2"])
-def test_a_step_changes_what_is_trained_and_nothing_else(depth: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    case = replace(CASE, backbone="resnet18", depth=depth)
-    made: list[core.Core] = []
-    class_of = core.Core
-    monkeypatch.setattr(core, "Core", lambda *given: made.append(class_of(*given)) or made[-1])
-    step = core.step_of(case, Variant(channels_last=True), core.resident(case, CPU), 2, CPU)
-    (one,) = made
-    before = {name: tensor.clone() for name, tensor in one.model.state_dict().items()}
-    step()
-    after = one.model.state_dict()
-    frozen = tuple(f"stages.{number}." for number in range(one.cut))
-    assert all(torch.equal(before[name], after[name]) for name in before if name.startswith(frozen))
-    assert not any(torch.equal(before[n], after[n]) for n, p in one.model.named_parameters() if p.requires_grad)
+def test_a_step_changes_what_is_trained_and_nothing_else(depth: str) -> None:
+    one = a_core(replace(CASE, backbone="resnet18", depth=depth), Variant(channels_last=True))
+
+    def state() -> dict[str, torch.Tensor]:
+        if isinstance(one.runner, SuffixTrainer):
+            tensors = dict(one.runner.model.state_dict())
+        else:
+            stages = one.prefixes.backbone("resnet18").stages
+            tensors = {f"stages.{n}.{name}": t for n, s in enumerate(stages) for name, t in s.state_dict().items()}
+            spec = one.case.spec()
+            head = Head(512, CLASSES, spec.head)
+            one.runner.copy_to(0, head, make_optimizer(spec.optimizer, head.parameters()))
+            tensors |= {f"head.{name}": tensor for name, tensor in head.state_dict().items()}
+        return {name: tensor.clone() for name, tensor in tensors.items()}
+
+    before = state()
+    next(one.epoch())
+    after = state()
+    frozen = tuple(f"stages.{number}." for number in range(one.structure.cut))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert not any(name.startswith(frozen) for name in changed)
+    assert {name for name in before if name.startswith("head.")} <= changed
+    if depth != "0":
+        assert any(name.startswith("stages.") for name in changed)
 
 
-def test_inference_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    case = replace(CASE, backbone="resnet18", mode=INFERENCE, depth="")
-    made: list[core.Core] = []
-    class_of = core.Core
-    monkeypatch.setattr(core, "Core", lambda *given: made.append(class_of(*given)) or made[-1])
-    step = core.step_of(case, Variant(channels_last=False), core.resident(case, CPU), 2, CPU)
-    before = {name: tensor.clone() for name, tensor in made[0].model.state_dict().items()}
-    step()
-    assert all(torch.equal(before[name], tensor) for name, tensor in made[0].model.state_dict().items())
+def test_inference_changes_nothing() -> None:
+    one = a_core(replace(CASE, backbone="resnet18", mode=INFERENCE, depth=""))
+    stages = nn.ModuleList(one.prefixes.backbone("resnet18").stages)
+    before = {name: tensor.clone() for name, tensor in stages.state_dict().items()}
+    assert sum(1 for _ in one.scoring()) == len(one.split) // CASE.batch_size
+    assert all(torch.equal(before[name], tensor) for name, tensor in stages.state_dict().items())
 
 
-def test_layouts_give_the_same_loss_and_the_head_only_depth_that_of_all_stages_in_the_same_modes() -> None:
-    data = core.resident(CASE, CPU)
-    pixels, labels, draws = data.images[:2], data.labels[:2], torch.rand(2, DRAWS)
-    losses = []
-    for variant in (Variant(channels_last=False), Variant(channels_last=True)):
-        for depth in ("0", ALL):
-            torch.manual_seed(0)
-            one = core.Core(replace(CASE, depth=depth), variant, 2, CPU)
-            for module in one.model.modules():
-                if isinstance(module, nn.Dropout):
-                    module.eval()
-            losses.append(one.loss(pixels, labels, draws))
-    for loss in losses[1:]:
-        torch.testing.assert_close(loss, losses[0])
-
-
-def test_an_epoch_sees_every_image_once_in_an_order_of_its_own() -> None:
-    data = core.Resident(torch.zeros(12, 1), torch.zeros(12))
-    batches = core._Batches(data, 4)
-    address = batches.index.data_ptr()
-
-    def epoch() -> list[int]:
-        seen = []
-        for _ in range(3):
-            batches.advance()
-            seen += batches.index.tolist()
-        return seen
-
-    torch.manual_seed(0)
-    first, second = epoch(), epoch()
-    assert sorted(first) == sorted(second) == list(range(12))
+def test_an_epoch_sees_every_image_once_in_an_order_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = a_core(CASE)
+    seen: list[int] = []
+    monkeypatch.setattr(one.runner, "step", lambda batch: seen.extend(batch.index.tolist()))
+    monkeypatch.setattr(one.runner, "end", lambda _: [])
+    for _ in range(2):
+        for _ in one.epoch():
+            pass
+    first, second = seen[: len(one.split)], seen[len(one.split) :]
+    assert sorted(first) == sorted(second) == list(range(len(one.split)))
     assert first != second
-    assert batches.index.data_ptr() == address
 
 
 def test_the_reference_sees_the_images_that_ours_does() -> None:
-    data = core.resident(CASE, CPU)
-    one = core.Core(CASE, Variant(channels_last=False), 0, CPU)
-    torch.testing.assert_close(reference._normalised(data.images), one.model.normalise(to_floats(data.images, CPU)))
+    one = a_core(CASE, strength=0)
+    batch = next(one.unchanged().batches())
+    torch.testing.assert_close(reference._normalised(one.split.inputs[batch.index]), batch.at(0))
 
 
 # --- how much work that is

@@ -18,6 +18,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import pomona
+import studies
 from pomona import arguments as to
 from search_spaces import InputError
 
@@ -228,7 +229,7 @@ def test_what_a_notebook_has_at_hand_is_taken(tmp_path: Path) -> None:
     assert len(pomona.leaderboard(study)) == len(pomona.curves(study.name, storage=tmp_path / "j.log")) == 1
     assert pomona.resume("bonus-1", storage=Path("j.log"), trials=np.int64(1), timeout="10m").ended == 1
     confirmed = pomona.confirm(study, top=np.int64(1), seeds=np.uint8(1), timeout=pd.Timedelta("10min"))
-    assert confirmed.status()["confirmations"] == 1
+    assert studies.status_of(confirmed)["confirmations"] == 1
 
 
 def test_answers_for_one_file_and_for_none(tmp_path: Path) -> None:

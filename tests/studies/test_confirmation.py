@@ -14,6 +14,7 @@ from studies.confirmation import Confirmation
 from studies.confirmed import runs_to_confirm
 from studies.records import TrialRecord
 from studies.settings import Settings
+from studies.status import status_of
 from training import FitResult, SaveClock, State, fit
 from training.machine.seeds import fresh_seed
 
@@ -83,7 +84,7 @@ def test_each_is_the_config_trained_with_the_fresh_seed(tmp_path: Path, task: Ta
     assert {first.number, second.number} == {record.number for record in best if record.state == "complete"} & {
         record.confirms for record in records
     }
-    assert study.status()["confirmations"] == 4
+    assert status_of(study)["confirmations"] == 4
     assert not list(study.folder.glob("trials/*"))
 
 
@@ -138,7 +139,7 @@ def test_stopped_again_and_again_it_ends_as_if_it_never_was(
         if calls % 17 == 0:
             raise Interrupted("again")
 
-    for _ in range(30):
+    for _ in range(60):
         try:
             list(confirmation(url, what, top=3).run(watch))
             break
@@ -159,9 +160,9 @@ def test_what_a_smaller_call_does_not_want_keeps_waiting_and_a_search_leaves_it_
     with pytest.raises(Interrupted):
         list(confirmation(url, what, top=3, seeds=3).run(stop))
     study = search(url, plan(HEADS, 1, 6))
-    assert (study.ended, study.status()["confirmations"]) == (6, 0)
+    assert (study.ended, status_of(study)["confirmations"]) == (6, 0)
     assert len(confirm(url, what, top=1, seeds=2)) == 2
-    assert Study.open("s", url).status()["confirmations"] == 2
+    assert status_of(Study.open("s", url))["confirmations"] == 2
     # In all, 9 of the first call's, and those of a trial that is among the best since.
     confirm(url, what, top=3, seeds=3)
     assert all(one.seeds == 3 for one in Study.open("s", url).confirmed()[:3])

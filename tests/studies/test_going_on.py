@@ -11,6 +11,7 @@ from search_spaces import InputError
 from studies import SearchRequest, Study
 from studies.plan import Budget
 from studies.search import _enough_or_error, _going_on
+from studies.status import status_of
 from training import State
 
 from ..toys import TOY
@@ -74,9 +75,9 @@ def test_the_budget_and_the_commands_are_the_current_ones(url: str) -> None:
     commands = ["pomona search toy", "pomona resume s --trials 12 --timeout 1m"]
     for seen in (study, again):
         assert (seen.settings.trials, seen.settings.timeout) == (12, 60.0)
-        assert seen.status()["budget"] == "12 trials of 3 epochs, at most 60 s"
-        assert seen.status()["commands"] == commands
-        assert seen._study.user_attrs["budget"] == seen.status()["budget"]
+        assert status_of(seen)["budget"] == "12 trials of 3 epochs, at most 60 s"
+        assert status_of(seen)["commands"] == commands
+        assert seen._study.user_attrs["budget"] == status_of(seen)["budget"]
         assert seen._study.user_attrs["commands"] == commands
 
 

@@ -16,6 +16,7 @@ from search_spaces import Config, InputError
 from studies import Study, open_storage
 from studies.edges.optuna import distribution_of
 from studies.sampling import Brackets
+from studies.status import status_of
 from training import State
 
 from ..toys import TOY
@@ -296,8 +297,8 @@ def test_a_trial_with_other_choices_added_by_others_does_not_end_the_study(url: 
         assert proposal is not None
         study.finish(proposal.number, result(right=proposal.number % 5))
     assert study.trial(1).state == "foreign"
-    assert study.status()["states"]["foreign"] == 1
-    assert study.ended == 8 + ("failed" in study.status()["states"])
+    assert status_of(study)["states"]["foreign"] == 1
+    assert study.ended == 8 + ("failed" in status_of(study)["states"])
     best = study.best()
     assert best is not None
     assert best.state == "complete"

@@ -28,7 +28,9 @@ def augment(images: torch.Tensor, strength: int, draws: torch.Tensor) -> torch.T
     if strength == 0:
         return images
     dial = strength / STRONGEST
-    angle, zoom, flip, x, y, brightness, contrast, saturation, chosen, left, top, side = draws.to(images.device).T
+    angle, zoom, flip, x, y, brightness, contrast, saturation, chosen, left, top, side = draws.to(
+        images.device, non_blocking=True
+    ).T
     changed = _warp(
         images,
         angle=(2 * angle - 1) * dial * math.pi / 6,

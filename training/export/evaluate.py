@@ -69,9 +69,7 @@ class Evaluation:
 def evaluate(checkpoint: Checkpoint, split: Split, device: torch.device) -> Evaluation:
     """Scores all of `split`, whose labels count in the checkpoint's own order of classes."""
     record, metric = checkpoint.record, checkpoint.objective.metric
-    outputs = predict_outputs(
-        checkpoint.classifier(as_trained=device.type == "cpu").to(device), split, device, record.numerics
-    )
+    outputs = predict_outputs(checkpoint.classifier(device), split, device, record.numerics)
     answers = metric.answers(outputs)
     undefined = metric.undefined(split.labels)
     classes = _of_classes(answers, split, record.classes) if record.classes else {}
@@ -133,9 +131,7 @@ def predict(checkpoint: Checkpoint, paths: Sequence[Path], device: torch.device)
     record = checkpoint.record
     inputs, names = unlabelled(record.kind, paths, record.resolution)
     split = Split(inputs, torch.arange(len(inputs)), torch.zeros(len(inputs), dtype=torch.int64), (), names)
-    outputs = predict_outputs(
-        checkpoint.classifier(as_trained=device.type == "cpu").to(device), split, device, record.numerics
-    )
+    outputs = predict_outputs(checkpoint.classifier(device), split, device, record.numerics)
     if not record.classes:
         return [Prediction(name, value=value) for name, value in zip(names, outputs[:, 0].tolist(), strict=True)]
     answers = []

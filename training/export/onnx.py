@@ -141,7 +141,9 @@ def export_onnx(checkpoint: Checkpoint, file: Path, split: Split) -> Export:
     record, model = checkpoint.record, checkpoint.classifier()
     seen = sample_of(split, record.kind, record.resolution, most=MOST_EXAMPLES)
     signature = Signature.of(record.kind, model_input(model))
-    expected = predict_outputs(model, seen, torch.device("cpu"), Numerics()).numpy()
+    # The file holds torch's own modules; what it must agree with is the model as it is scored.
+    scored = checkpoint.classifier(torch.device("cpu"), Numerics())
+    expected = predict_outputs(scored, seen, torch.device("cpu"), Numerics()).numpy()
     tolerance = _TOLERANCE * max(1.0 if record.classes else 0.0, float(np.abs(expected - record.offset).max()))
     with atomic_path(file) as temporary:
         try:

@@ -20,8 +20,8 @@ from ..data.splits import Split, Splits
 from ..machine.interrupts import CheckStop, never_stop
 from ..models.backbones import Backbone, frozen_name, needs_weights
 from ..models.backbones.backbone import digest_of, freeze
-from ..models.backbones.folding import folded_stages
 from ..models.kernels import REVISION
+from ..models.lowering import lower
 from ..models.numerics import Numerics
 from ..models.spec import Structure
 from ..models.weights import load_backbone
@@ -38,13 +38,13 @@ _CHUNK = {"cpu": 32, "cuda": 256}
 
 @dataclass(frozen=True, eq=False)
 class _Placed:
-    """A backbone on its device, frozen. `quick` are its stages for `forward`.
+    """A backbone, frozen, and on the device its stages for `forward`.
 
     `constants` are mean and std (1, C, 1, 1) of images, None where the backbone takes none.
     """
 
     backbone: Backbone
-    quick: nn.ModuleList
+    lowered: nn.ModuleList
     constants: tuple[torch.Tensor, torch.Tensor] | None
 
     @property
@@ -127,7 +127,7 @@ class Prefixes:
         )
 
     def backbone(self, name: str) -> Backbone:
-        """The backbone on the device, all of it frozen. Its modules are shared: copy what is to be trained."""
+        """The backbone as it was loaded, all of it frozen. Its modules are shared: `lower` copies what is trained."""
         return self._place(name).backbone
 
     def inputs(
@@ -152,7 +152,7 @@ class Prefixes:
         """Through the stages `first` to `last` - 1; after the last stage of all, pooled features (n, width) in fp32."""
         placed = self._place(name)
         with self.numerics.autocast(self.device):
-            for stage in placed.quick[first:last]:
+            for stage in placed.lowered[first:last]:
                 self.check_stop()
                 activations = stage(activations)
             if last == len(placed.stages):
@@ -261,10 +261,9 @@ class Prefixes:
     def _place(self, name: str) -> _Placed:
         if name not in self._placed:
             backbone = self._backbones(name)
-            quick = self.numerics.place(nn.ModuleList(folded_stages(backbone)), self.device)
-            stages = nn.ModuleList(backbone.stages)
-            freeze(stages, len(stages))
-            self.numerics.place(stages, self.device)
+            stages = len(backbone.stages)
+            freeze(backbone.stages, stages)
+            lowered = lower(backbone, stages, self.numerics, self.device).frozen
             constants = None
             if (preprocessing := backbone.preprocessing) is not None:
                 mean, std = (
@@ -272,7 +271,7 @@ class Prefixes:
                     for values in (preprocessing.mean, preprocessing.std)
                 )
                 constants = mean, std
-            self._placed[name] = _Placed(replace(backbone, stages=tuple(stages)), quick, constants)
+            self._placed[name] = _Placed(backbone, lowered, constants)
         return self._placed[name]
 
     def _sizes(self, split: Split, structure: Structure) -> tuple[int, ...]:
@@ -285,7 +284,7 @@ class Prefixes:
             else:
                 shape = (1, placed.constants[0].shape[1], structure.resolution, structure.resolution)
                 row = torch.zeros(shape, device=self.device).contiguous(memory_format=self.numerics.memory_format)
-            self._row_bytes[key] = row_bytes([*placed.quick], placed.backbone.widths[-1], row, self.numerics)
+            self._row_bytes[key] = row_bytes([*placed.lowered], placed.backbone.widths[-1], row, self.numerics)
         return self._row_bytes[key]
 
     def pool(self, split: Split) -> torch.Tensor:

@@ -75,7 +75,7 @@ class Pass:
         if source.device.type != device.type:
             return self._stream.rows(source, batch.number, places)
         index = batch.index if places is None else places[batch.index]
-        return source[index.to(source.device)]
+        return source[index.to(source.device, non_blocking=True)]
 
     def images(self, batch: Batch, draws: torch.Tensor | None) -> torch.Tensor:
         if self._strength and self._view is not None:

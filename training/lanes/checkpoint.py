@@ -25,10 +25,8 @@ from ..machine.decode import DecodeError, decoded
 from ..machine.digest import DIGEST, file_digest, is_whole, sealed
 from ..machine.files import atomic_write_json
 from ..models.backbones import build
-from ..models.backbones.chains import chains_of
-from ..models.backbones.folding import folded_stages
-from ..models.backbones.quick import quickened
 from ..models.classifier import Classifier, Head
+from ..models.lowering import lower
 from ..models.numerics import Numerics
 from ..models.spec import Spec, spec_of
 from ..scoring.objectives import Objective, objective_of
@@ -104,11 +102,11 @@ class Checkpoint:
         """As `Split.identities`, of all that the model has learnt from; None in checkpoints of earlier versions."""
         return self.tensors.get(TRAINED_ON)
 
-    def classifier(self, *, as_trained: bool = False) -> Classifier:
-        """The model with its weights, in evaluation mode on the CPU.
+    def classifier(self, lowered_for: torch.device | None = None, numerics: Numerics | None = None) -> Classifier:
+        """The model with its weights in evaluation mode, on the CPU in torch's own modules.
 
-        With `as_trained` its stages are folded and quickened as they are in training on a CPU: in bf16 they round in
-        other places than the plain ones, and photos on the edge fall to the other side.
+        With `lowered_for` it is on that device as it is in training there, in the record's numerics unless others are
+        given: in bf16 that rounds in other places than the plain modules, and photos on the edge change sides.
         """
         record, spec = self.record, self.record.spec
         backbone = build(spec.backbone.name)
@@ -116,12 +114,11 @@ class Checkpoint:
         model = Classifier(backbone, spec, head)
         model.offset = record.offset
         restore_model(model, self.tensors, self.folder)
-        if as_trained:
+        if lowered_for is not None:
             cut = spec.backbone.cut(len(backbone.stages))
-            stages = list(folded_stages(backbone)[:cut])
-            for stage, chains in zip(backbone.stages[cut:], chains_of(backbone)[cut:], strict=True):
-                stages.append(quickened(stage, chains) if record.numerics.channels_last else stage)
-            model.stages = nn.ModuleList(stages)
+            lowered = lower(backbone, cut, numerics or record.numerics, lowered_for)
+            model.stages = nn.ModuleList([*lowered.frozen, *lowered.trained])
+            model.to(lowered_for)
         return model.eval()
 
 

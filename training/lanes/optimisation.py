@@ -38,8 +38,11 @@ class Update:
     anew once the optimizer's state was loaded.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(self, optimizer: torch.optim.Optimizer, rate: torch.Tensor | None = None) -> None:
+        """`rate` (on the device, of no dimension) is read at each step instead of the optimizer's learning rate: a
+        captured step reads it from where it lies."""
         self._optimizer = optimizer
+        self._rate = rate
         self._groups: list[tuple[dict[str, Any], list[torch.Tensor], list[list[torch.Tensor]]]] = []
 
     @torch.no_grad()
@@ -48,7 +51,8 @@ class Update:
         if self._groups or self._collected():
             for settings, parameters, state in self._groups:
                 gradients = [cast(torch.Tensor, parameter.grad) for parameter in parameters]
-                rate, decay = float(settings["lr"]), float(settings["weight_decay"])
+                rate = float(settings["lr"]) if self._rate is None else self._rate
+                decay = float(settings["weight_decay"])
                 if len(state) == 1:
                     momentum = float(settings["momentum"])
                     fused_sgd(parameters, gradients, *state, rate=rate, decay=decay, momentum=momentum)
@@ -57,6 +61,9 @@ class Update:
                     fused_adamw(parameters, gradients, *state, rate=rate, decay=decay)
         else:
             self._optimizer.step()  # makes the state
+        self.forget_gradients()
+
+    def forget_gradients(self) -> None:
         for group in self._optimizer.param_groups:
             for parameter in group["params"]:
                 parameter.grad = None
@@ -78,7 +85,7 @@ def fused_adamw(
     second: list[torch.Tensor],
     steps: list[torch.Tensor],
     *,
-    rate: float,
+    rate: float | torch.Tensor,
     decay: float,
 ) -> None:
     """torch's kernel for AdamW, in one pass; `steps` count the one that is taken."""
@@ -104,7 +111,7 @@ def fused_sgd(
     gradients: list[torch.Tensor],
     buffers: list[torch.Tensor],
     *,
-    rate: float,
+    rate: float | torch.Tensor,
     decay: float,
     momentum: float,
 ) -> None:

@@ -11,13 +11,13 @@ import torch
 from ..frozen.source import Batch
 from ..machine.seeds import number_of
 from ..models.backbones import Backbone
-from ..models.backbones.chains import chains_of
-from ..models.backbones.quick import quickened
 from ..models.backbones.texts import begin_anew
 from ..models.classifier import Classifier, Head
+from ..models.lowering import lower
 from ..models.numerics import Numerics
 from ..models.spec import Phase, Spec
 from ..scoring.objectives import Loss
+from .captured import Capture, CapturedStep
 from .optimisation import Update, make_optimizer, schedule
 
 
@@ -38,6 +38,7 @@ class SuffixTrainer:
         numerics: Numerics,
         device: torch.device,
         loss: Loss,
+        capture: Capture = Capture.MEASURED,
     ) -> None:
         """`backbone` is shared and stays as it is; `head` is trained on. `done` epochs of the phase are behind it."""
         self.keys = [key]
@@ -49,41 +50,49 @@ class SuffixTrainer:
         self._done = done
         self._numerics = numerics
         self._device = device
-        own = [copy.deepcopy(stage) for stage in backbone.stages[phase.cut :]]
+        own = lower(backbone, phase.cut, numerics, device).trained
         if spec.backbone.from_scratch:
             with torch.random.fork_rng([device] if device.type == "cuda" else []):
                 torch.manual_seed(number_of(seed, 0, 5))
                 for stage in own:
                     begin_anew(stage)
-        if numerics.channels_last and device.type == "cpu":
-            chains = chains_of(backbone)[phase.cut :]
-            own = [quickened(stage, mine) for stage, mine in zip(own, chains, strict=True)]
         self.model = Classifier(replace(backbone, stages=(*backbone.stages[: phase.cut], *own)), spec, head)
         self.optimizer = make_optimizer(spec.optimizer, self.model.freeze(phase.cut))
         self._rate = spec.optimizer.learning_rate * phase.rate_factor
+        # On a GPU the rate is a tensor, whether steps are captured or not: both then compute the same.
+        self._rate_now = torch.zeros((), device=device) if device.type == "cuda" else None
+        self._losses = torch.zeros((), device=device)
+        self._update = Update(self.optimizer, self._rate_now)
+        ahead = (phase.epochs - done) * batches
+        self._train = CapturedStep(self._take, lambda: self._update.forget_gradients(), device, ahead, capture)
         self._random = self._random_state(number_of(seed, 0, 3))
 
     def begin(self, tick: int, order: Sequence[torch.Tensor]) -> None:
         self.model.freeze(self._phase.cut)
         # Anew, as the state may have been loaded since.
-        self._update = Update(self.optimizer)
+        self._update = Update(self.optimizer, self._rate_now)
         # For dropout, of the head and of the backbone where it has any.
         self._random = self._random_state(number_of(self._seed, tick, 3))
-        self._losses = torch.zeros((), device=self._device)
+        self._losses.zero_()
 
     def step(self, batch: Batch) -> None:
         share = schedule(self._done * self._batches + batch.number, self._phase.epochs * self._batches)
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate * share
+        if self._rate_now is not None:
+            self._rate_now.fill_(self._rate * share)
         self._set_random_state(self._random)
-        activations = batch.at(self._phase.cut)
+        self._train(batch.at(self._phase.cut), batch.labels)
+        self._random = self._now()
+
+    def _take(self, activations: torch.Tensor, labels: torch.Tensor) -> None:
+        """One step, without anything that waits for the device: see `CapturedStep`."""
         with self._numerics.autocast(self._device):
             features = self.model.suffix(activations, self._phase.cut)
-        loss = self._loss.mean(self.model.head(features), batch.labels, self._smoothing)
+        loss = self._loss.mean(self.model.head(features), labels, self._smoothing)
         loss.backward()  # type: ignore[no-untyped-call]
         self._update()
-        self._losses += loss.detach() * len(batch)
-        self._random = self._now()
+        self._losses += loss.detach() * len(labels)
 
     def end(self, examples: int) -> list[float]:
         self._done += 1
@@ -109,6 +118,7 @@ class SuffixTrainer:
                 mine.load_state_dict(kept.state_dict())
             self.optimizer.load_state_dict(optimizer)
             self._done = done
+            self._train.forget()  # the optimizer's state lies elsewhere now
 
         return restore
 

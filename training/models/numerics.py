@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from ..machine.cache import cache_folder, without_cache
 from ..machine.decode import DecodeError, decoded
@@ -20,6 +18,7 @@ from ..machine.files import WriteError, atomic_write_json
 from ..machine.precision import PRECISIONS
 from ..machine.precision import Numerics as Numerics
 from .backbones import Backbone, build
+from .lowering import lower
 
 # Images at once, and their side in pixels. A GPU waits for its next kernel where there is little to do in each, and
 # then every candidate looks alike: on an H100 a batch of 16 made the contiguous layout the faster one, in which batches
@@ -107,18 +106,17 @@ def _steps(candidates: Sequence[Numerics], device: torch.device) -> dict[Numeric
 
 
 def _step(backbone: Backbone, images: torch.Tensor, device: torch.device, numerics: Numerics) -> Callable[[], None]:
-    stages = nn.ModuleList(copy.deepcopy(backbone.stages))
-    numerics.place(stages, device)
+    lowered = lower(backbone, len(backbone.stages) - _TRAINED_STAGES, numerics, device)
+    frozen, trained = lowered.frozen, lowered.trained
     batch = images.contiguous(memory_format=numerics.memory_format)
-    cut = len(stages) - _TRAINED_STAGES
 
     def step() -> None:
         with numerics.autocast(device):
             features = batch
             with torch.no_grad():
-                for stage in stages[:cut]:
+                for stage in frozen:
                     features = stage(features)
-            for stage in stages[cut:]:
+            for stage in trained:
                 features = stage(features)
         features.float().square().mean().backward()  # type: ignore[no-untyped-call]
         if device.type == "cuda":

@@ -20,6 +20,7 @@ BACKBONE = "backbone"
 _UNFROZEN = "unfrozen_stages"
 SGD, ADAMW = "sgd", "adamw"
 EVERY_STAGE = sys.maxsize
+"""More stages than any backbone has."""
 
 
 def _stages(value: Value) -> int:
@@ -52,10 +53,10 @@ class InputSpec:
 
     @property
     def further(self) -> str:
-        """What decides how an example looks to the first stage besides its size and its augmentation; "" for nothing.
+        """What else, besides size and augmentation, decides how an example looks to the first stage; "" for nothing.
 
-        Part of the keys of what is kept. Every other field counts where it has not its default, so that one that is
-        added later tells its outputs apart and leaves those that are kept already as they are.
+        It is part of the key of every kept output. A field that is added to this class enters the key by itself where
+        it differs from its default, so outputs that were kept before it existed stay valid.
         """
         told = ("resolution", "augmentation", "batch_size", "views")
         values = {field: getattr(self, field.name) for field in fields(self) if field.name not in told}
@@ -68,8 +69,8 @@ class BackboneSpec:
 
     Attributes:
         name: as `build` takes it; of a network that begins with random weights, with everything that decides its shape.
-        unfrozen: more than there are means all. A network that begins with random weights trains all that can be
-            trained, whatever is said here.
+        unfrozen: if there are fewer stages, all of them train. A network that begins with random weights ignores it
+            and trains everything that can be trained.
     """
 
     name: str = dimension(BACKBONE, str)
@@ -89,10 +90,10 @@ class BackboneSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadSpec:
-    """The new classifier: `layers` hidden layers of `width`, none where that is 0, and what it is trained with.
+    """The new classifier: `layers` hidden layers of `width` units, or none where `width` is 0.
 
-    `dropout` is the share of a layer's inputs that is dropped; `label_smoothing` the share of a label that is given to
-    all classes alike.
+    `dropout` is the share of a layer's inputs that is dropped; `label_smoothing` is the share of each label that is
+    spread evenly over all classes.
     """
 
     width: int = dimension("head_width", int, 0)
@@ -128,7 +129,7 @@ class OptimizerSpec:
 class Phase:
     """A run of epochs with one set of trained parameters: epochs `first` to `first + epochs - 1`.
 
-    The first `cut` stages are frozen; `rate_factor` is multiplied with the learning rate.
+    The first `cut` stages are frozen; the learning rate is multiplied by `rate_factor`.
     """
 
     first: int
@@ -139,14 +140,14 @@ class Phase:
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleSpec:
-    """In which order parts of the model train.
+    """Which parts of the model train when.
 
     Attributes:
-        fine_tune_share: of the epochs, those in which the last stages train too.
-        fine_tune_rate: what the learning rate is multiplied with in these.
+        fine_tune_share: the share of the epochs in which the last stages train too.
+        fine_tune_rate: the factor of the learning rate in these epochs.
         keeps_statistics: whether batch-norm keeps its pretrained statistics in stages that train
             (docs/decisions/0005).
-        head_first: whether the head trains alone at first; otherwise all that trains does so from the first epoch.
+        head_first: whether the head trains alone at first, or everything trains from the first epoch.
     """
 
     fine_tune_share: float = dimension("fine_tune_share", float, 0.5)
@@ -201,7 +202,7 @@ class Structure:
 
 @dataclass(frozen=True)
 class Spec:
-    """Everything that is to be known of a config to train it. Equal specs train alike from one seed."""
+    """Everything that training needs to know about a config. Equal specs and one seed give equal results."""
 
     input: InputSpec
     backbone: BackboneSpec

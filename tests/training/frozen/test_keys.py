@@ -64,6 +64,7 @@ def test_a_key_names_the_stages_and_prints_no_module(tmp_path: Path) -> None:
         weights=backbone.weights_digest,
         resolution=RESOLUTION,
         augmentation=0,
+        further="",
         view=0,
         cut=3,
         precision="fp32, contiguous, cpu",

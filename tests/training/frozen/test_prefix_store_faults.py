@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from search_spaces import InputError
-from training.frozen.store import BlockKey, PrefixStore, segments
+from training.frozen.store import BlockKey, PrefixStore
 from training.frozen.store.blocks import KEY_FILE
 
 from .prefix_rows import BLOCK, LARGE, Model, names, nothing_to_compute
@@ -161,7 +161,7 @@ def full(*_: object, **__: object) -> None:
 def test_a_full_disk_ends_no_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(segments, "save_file", full)
+    monkeypatch.setattr("safetensors.torch.save_file", full)
     kept, model = PrefixStore(tmp_path, disk_limit=LARGE), Model()
     with caplog.at_level(logging.WARNING, "pomona"):
         for images in (names(3), names(5), names(5, "b")):

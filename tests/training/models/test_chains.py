@@ -2,25 +2,19 @@ import torch
 from torch import nn
 
 from training.models.backbones import build
-from training.models.backbones.backbone import Backbone
-from training.models.backbones.chains import Chain, chains_of
+from training.models.backbones.chains import Chain
 
-from ...toys import toy_backbone
-
-
-def backbone_of(stage: nn.Module) -> Backbone:
-    toy = toy_backbone()
-    return Backbone((stage,), (4,), toy.preprocessing, toy.pool, toy.source_head, "b", "0", "made up")
+from .test_lowering import backbone_of
 
 
 def test_chains_of_a_residual_block() -> None:
-    chains = chains_of(build("mobilenet_v2"))
+    chains = build("mobilenet_v2").chains
     assert chains[2][0] == Chain("conv.0.0", "conv.0.1", "conv.0.2")
     assert chains[2][-1] == Chain("conv.2", "conv.3", None)
 
 
 def test_an_activation_that_serves_twice_stays() -> None:
-    chains = chains_of(build("resnet18"))
+    chains = build("resnet18").chains
     block = next(found for found in chains if len(found) > 1)
     assert all(chain.activation is None for chain in block)
 
@@ -43,11 +37,11 @@ class Branching(nn.Module):
 
 
 def test_what_is_seen_elsewhere_is_no_chain() -> None:
-    assert chains_of(backbone_of(Branching("conv"))) == ((),)
-    assert chains_of(backbone_of(Branching("norm"))) == ((Chain("conv", "norm", None),),)
-    assert chains_of(backbone_of(Branching("act"))) == ((Chain("conv", "norm", "act"),),)
+    assert backbone_of(Branching("conv")).chains == ((),)
+    assert backbone_of(Branching("norm")).chains == ((Chain("conv", "norm", None),),)
+    assert backbone_of(Branching("act")).chains == ((Chain("conv", "norm", "act"),),)
 
 
 def test_a_stage_that_is_too_small_for_the_picture_has_none() -> None:
     stage = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 100), nn.BatchNorm2d(4))
-    assert chains_of(backbone_of(stage)) == ((),)
+    assert backbone_of(stage).chains == ((),)

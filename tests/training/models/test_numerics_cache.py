@@ -45,7 +45,8 @@ def test_it_is_measured_once(file: Path) -> None:
         lambda text: "3",
         lambda text: '{"choices": 3, "digest": 4}',
         lambda text: text.replace("fp32", "fp33"),
-        lambda text: text.replace("false", "true"),
+        # Which of the two it is, a busy machine decides.
+        lambda text: text.replace("false", "TRUE").replace("true", "false").replace("TRUE", "true"),
         lambda text: text.replace("digest", "digesT"),
         lambda text: text.replace("choices", "choiceS"),
     ],

@@ -14,12 +14,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from training.models.backbones import build, residual
-from training.models.backbones.chains import chains_of
-from training.models.backbones.folding import FrozenConv2d, folded_stages
-from training.models.backbones.quick import NormedConv2d, quickened
+from training.models.kernels.clamped_convolution import ClampedConv2d
+from training.models.kernels.normed_convolution import NormedConv2d
+from training.models.lowering import lower
 
 from ...contracts.backbone import BackboneCase, BackboneContract, measure_statistics
-from .test_folding import with_statistics
+from .test_lowering import CPU, LAST, with_statistics
 
 SMALL = "residual:3x32x32:b2w8"
 
@@ -72,7 +72,7 @@ def test_each_group_but_the_first_halves_the_side_and_doubles_the_channels(block
 
 def test_every_convolution_is_found_with_its_norm() -> None:
     backbone = with_statistics(build(SMALL))
-    stages = chains_of(backbone)
+    stages = backbone.chains
     for stage, chains in zip(backbone.stages, stages, strict=True):
         convolutions = {name for name, module in stage.named_modules() if isinstance(module, nn.Conv2d)}
         assert {chain.convolution for chain in chains} == convolutions
@@ -81,22 +81,21 @@ def test_every_convolution_is_found_with_its_norm() -> None:
 
 
 @torch.no_grad()
-def test_folded_stages_compute_the_same() -> None:
+def test_frozen_stages_compute_the_same() -> None:
     backbone = with_statistics(build(SMALL))
     seen = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(2)).contiguous(
         memory_format=torch.channels_last
     )
-    for folded, stage in zip(folded_stages(backbone), backbone.stages, strict=True):
-        assert all(type(m) is FrozenConv2d for m in folded.modules() if isinstance(m, nn.Conv2d))
+    for folded, stage in zip(lower(backbone, len(backbone.stages), LAST, CPU).frozen, backbone.stages, strict=True):
+        assert all(type(m) is ClampedConv2d for m in folded.modules() if isinstance(m, nn.Conv2d))
         mine, seen = folded(seen), stage(seen)
         torch.testing.assert_close(mine, seen, rtol=1e-3, atol=1e-4 * float(seen.abs().max()))
 
 
-def test_quick_stages_take_the_steps_of_torchs_modules() -> None:
+def test_trained_stages_take_the_steps_of_torchs_modules() -> None:
     backbone = with_statistics(build(SMALL))
     plain = nn.Sequential(*copy.deepcopy(backbone.stages)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    stages = zip(copy.deepcopy(plain), chains_of(backbone), strict=True)
-    quick = nn.Sequential(*(quickened(stage, chains) for stage, chains in stages))
+    quick = nn.Sequential(*lower(backbone, 0, LAST, CPU).trained)
     assert all(type(m) is NormedConv2d for m in quick.modules() if isinstance(m, nn.Conv2d))
     images = torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(2))
     for model in (plain, quick):

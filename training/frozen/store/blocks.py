@@ -17,8 +17,6 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from ...machine.cache import cache_folder
 from ...machine.decode import decoded
 
@@ -140,6 +138,9 @@ def stamp(block: Path) -> None:
 @contextmanager
 def unless_busy(path: Path) -> Iterator[bool]:
     """Holds the lock of `path`, as `only_one_process` does, but does not wait: False where another holds it."""
+    # Libraries of the store are imported where it works: without a store, the core needs torch and nothing else.
+    from filelock import FileLock, Timeout
+
     lock = FileLock(path.with_name(f"{path.name}.lock"))
     try:
         lock.acquire(timeout=0)

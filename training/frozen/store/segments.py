@@ -12,8 +12,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ...machine.digest import checked_once, tensors_digest
@@ -40,14 +38,21 @@ def write_segment(block: Path, fresh: Rows) -> Path:
     """Writes `fresh` as one file of the block: whole, or not there.
 
     Raises:
-        InputError, OSError, SafetensorError: it can't be written.
+        InputError, OSError: it can't be written.
     """
+    # Not above: see `unless_busy`.
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
     listed = _listed(fresh.images)
     path = segment_path(block, fresh.images)
     tensors = {"rows": fresh.rows, "images": torch.frombuffer(bytearray(listed), dtype=torch.uint8)}
     described = {"checksum": _checksum(listed, fresh.rows), "rows": tensors_digest({"rows": fresh.rows})}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata=described)
+        try:
+            save_file(tensors, temporary, metadata=described)
+        except SafetensorError as problem:
+            raise OSError(str(problem)) from problem
     return path
 
 
@@ -62,6 +67,8 @@ def read_segment(path: Path, *, check_rows: bool = True) -> Rows | None:
     The format's own checks find what is cut off, a checksum what is changed in the list of images, type or shape. With
     `check_rows` the bytes of the rows are read too, and checked, when this process opens the file for the first time.
     """
+    from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(path, framework="pt") as file:
             listed = file.get_tensor("images").numpy().tobytes()

@@ -14,7 +14,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from search_spaces import InputError
@@ -220,7 +219,7 @@ class PrefixStore:
             if not (folder / blocks.KEY_FILE).exists():
                 atomic_write_json(folder / blocks.KEY_FILE, asdict(block))
             path = write_segment(folder, fresh)
-        except (InputError, OSError, SafetensorError) as problem:
+        except (InputError, OSError) as problem:
             self._tell("write", f"activations are kept in memory only: {problem}")
             return fresh
         blocks.stamp(folder)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, cast
+from functools import cached_property
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from search_spaces import InputError
+
+from ..kernels.spatial_mean import spatial_mean
+from .chains import Chain, find_chains
 
 RANDOM = "random"
 # Batches that a batch-norm has seen: older weight files lack it, and nothing that is computed here depends on it.
@@ -69,10 +72,28 @@ class Backbone(Parts):
     def trained(self) -> bool:
         return self.origin != RANDOM
 
-    def split(self, cut: int) -> tuple[nn.Sequential, nn.Sequential]:
-        """(prefix, suffix): the first `cut` stages, and the others; they share their modules with this backbone."""
+    @cached_property
+    def chains(self) -> tuple[tuple[Chain, ...], ...]:
+        """Of each stage, what can be computed as one; found when first asked for, with the weights of that time."""
+        if self.preprocessing is None:
+            return ((),) * len(self.stages)
+        return find_chains(self.stages, len(self.preprocessing.mean))
+
+    def check_cut(self, cut: int) -> None:
+        """
+        Raises:
+            InputError: the backbone can't be cut there.
+        """
         if not 0 <= cut <= len(self.stages):
             raise InputError(f"{self.name} can be cut at 0 to {len(self.stages)}, not at {cut}")
+
+    def split(self, cut: int) -> tuple[nn.Sequential, nn.Sequential]:
+        """(prefix, suffix): the first `cut` stages, and the others; they share their modules with this backbone.
+
+        Raises:
+            InputError: the backbone can't be cut there.
+        """
+        self.check_cut(cut)
         return nn.Sequential(*self.stages[:cut]), nn.Sequential(*self.stages[cut:])
 
 
@@ -134,26 +155,8 @@ class AveragePool(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         channel = self.channel_axis % features.ndim
-        if channel == 1 and features.ndim == 4 and features.requires_grad:
-            pooled = cast(torch.Tensor, _SpatialMean.apply(features))  # type: ignore[no-untyped-call]
+        if channel == 1 and features.ndim == 4:
+            pooled = spatial_mean(features)
         else:
             pooled = features.mean([axis for axis in range(1, features.ndim) if axis != channel])
         return F.layer_norm(pooled, (int(pooled.shape[1]),), eps=1e-6) if self.normalise else pooled
-
-
-class _SpatialMean(torch.autograd.Function):
-    """(N, C, H, W) -> (N, C). Its gradient has the layout of its input.
-
-    That of torch's mean is spread over strides of zero; what comes next then takes a slow way: a whole training step of
-    MobileNetV2's last stage took twice as long.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, features: torch.Tensor) -> torch.Tensor:
-        ctx.shape, ctx.strides = features.shape, features.stride()
-        return features.mean((2, 3))
-
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-        found = gradient.new_empty_strided(ctx.shape, ctx.strides)
-        return found.copy_((gradient / (ctx.shape[2] * ctx.shape[3]))[:, :, None, None])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import nn
 
-from .backbone import Backbone
+from ..kernels.convolution import Clamp
 
 # Folding multiplies weights that were multiplied later before: fp32 rounding, and nothing more.
 _TOLERANCE = 1e-4
@@ -31,23 +31,21 @@ class Chain:
     activation: str | None
 
 
-@lru_cache(maxsize=8)
-def chains_of(backbone: Backbone) -> tuple[tuple[Chain, ...], ...]:
-    """The chains of each stage of `backbone`.
+def find_chains(stages: Sequence[nn.Module], channels: int) -> tuple[tuple[Chain, ...], ...]:
+    """The chains of each of `stages`, whose first takes images of so many channels.
 
-    They are seen by sending a picture through, not read from the modules' names. A stage that computes something else
+    They are seen by sending an image through, not read from the modules' names. A stage that computes something else
     once its chains are folded keeps apart what does not belong together: it loses its activations first, then its
-    chains. So does a stage that the picture is too small for.
+    chains. So does a stage that the image is too small for.
     """
-    parameter = next(nn.ModuleList(backbone.stages).parameters(), None)
-    if parameter is None or backbone.preprocessing is None:
-        return ((),) * len(backbone.stages)
-    channels = len(backbone.preprocessing.mean)
+    parameter = next(nn.ModuleList(stages).parameters(), None)
+    if parameter is None:
+        return ((),) * len(stages)
     picture = torch.rand(2, channels, _SIDE, _SIDE, generator=torch.Generator().manual_seed(0)) * 4 - 2
     activations = picture.to(parameter.device)
     found: list[tuple[Chain, ...]] = []
     with torch.no_grad():
-        for stage in backbone.stages:
+        for stage in stages:
             mine = copy.deepcopy(stage).eval()
             try:
                 before = mine(activations)
@@ -57,7 +55,7 @@ def chains_of(backbone: Backbone) -> tuple[tuple[Chain, ...], ...]:
             bare = tuple(replace(chain, activation=None) for chain in seen)
             found.append(next((c for c in (seen, bare) if _same(mine, c, activations, before)), ()))
             activations = before
-    return (*found, *[()] * (len(backbone.stages) - len(found)))
+    return (*found, *[()] * (len(stages) - len(found)))
 
 
 def fold(stage: nn.Module, chain: Chain) -> tuple[nn.Conv2d, nn.Module | None]:
@@ -72,10 +70,10 @@ def fold(stage: nn.Module, chain: Chain) -> tuple[nn.Conv2d, nn.Module | None]:
     bias = shift if convolution.bias is None else convolution.bias * scale + shift
     convolution.weight = nn.Parameter(convolution.weight * scale.view(-1, 1, 1, 1), requires_grad=False)
     convolution.bias = nn.Parameter(bias, requires_grad=False)
-    return convolution, silence(stage, chain)
+    return convolution, bypass(stage, chain)
 
 
-def silence(stage: nn.Module, chain: Chain) -> nn.Module | None:
+def bypass(stage: nn.Module, chain: Chain) -> nn.Module | None:
     """Makes the batch-norm of `chain`, and its activation, pass on what they get; returns the activation."""
     norm = stage.get_submodule(chain.norm)
     if chain.activation is None:
@@ -98,7 +96,7 @@ def scale_and_shift(norm: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
     return (scale, shift) if norm.weight is None else (scale * norm.weight, shift * norm.weight + norm.bias)
 
 
-def clamp_of(activation: nn.Module | None) -> tuple[float, float] | None:
+def clamp_of(activation: nn.Module | None) -> Clamp | None:
     """The range that `activation` clamps to, where that is all it does."""
     match activation:
         case nn.ReLU6() | nn.Hardtanh():

@@ -1,8 +1,7 @@
-"""Stages to be trained on a CPU: a convolution, its batch-norm and its activation as one step each way."""
+"""A convolution that trains with its batch-norm and its clamp: one step of autograd for the three."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -10,75 +9,66 @@ import torch.nn.functional as F
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from .chains import Chain, clamp_of, silence
-from .folding import is_plain, replaced
-
-_NO_CLAMP = (-float("inf"), float("inf"))
-
-
-def quickened(stage: nn.Module, chains: Sequence[Chain]) -> nn.Module:
-    """`stage` with the same parameters under the same names, for activations (N, C, H, W) in channels_last.
-
-    Each chain becomes one autograd step, and every other 1 x 1 convolution a product of matrices. Measured with
-    MobileNetV2's last three stages at 128 pixels in bf16: see docs/log.md.
-    """
-    for chain in chains:
-        convolution, norm = stage.get_submodule(chain.convolution), stage.get_submodule(chain.norm)
-        assert isinstance(convolution, nn.Conv2d)
-        assert isinstance(norm, nn.BatchNorm2d)
-        plain = is_plain(convolution) and convolution.bias is None
-        if plain and norm.affine and norm.track_running_stats and norm.momentum is not None:
-            activation = silence(stage, chain)
-            stage = replaced(stage, chain.convolution, NormedConv2d(convolution, norm, clamp_of(activation)))
-    for name, module in list(stage.named_modules()):
-        if is_plain(module) and _is_pointwise(cast(nn.Conv2d, module)):
-            stage = replaced(stage, name, PointwiseConv2d(cast(nn.Conv2d, module)))
-    return stage
-
-
-class PointwiseConv2d(nn.Conv2d):
-    """A 1 x 1 convolution of stride 1 as a product of matrices; its parameters are those of `convolution`.
-
-    With small pictures on a CPU, training one so takes two thirds of the time.
-    """
-
-    def __init__(self, convolution: nn.Conv2d) -> None:
-        super().__init__(1, 1, 1, device="meta")
-        self.__dict__.update(convolution.__dict__)
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        last = input.permute(0, 2, 3, 1)
-        return F.linear(last, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+from .convolution import NO_CLAMP, Clamp, autocast_dtype, is_pointwise, rows_of
 
 
 class NormedConv2d(nn.Conv2d):
-    """A convolution that does its batch-norm and its clamp, too.
+    """A convolution that does its batch-norm and its clamp, too; for activations in channels_last.
 
     The batch-norm stays where it was, with its parameters and statistics, and passes on what it gets. Folding a frozen
     one into the weights at every step gains nothing: there are more of them than of activations.
     """
 
-    def __init__(self, convolution: nn.Conv2d, norm: nn.BatchNorm2d, clamp: tuple[float, float] | None) -> None:
+    def __init__(self, convolution: nn.Conv2d, norm: nn.BatchNorm2d, clamp: Clamp | None) -> None:
         super().__init__(1, 1, 1, device="meta")
         self.__dict__.update(convolution.__dict__)
         self._norm = [norm]  # in a list: not a child, which would give its parameters a second name
-        self._clamp = clamp or _NO_CLAMP
+        self._clamp = clamp or NO_CLAMP
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         (norm,) = self._norm
-        kind = input.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self.weight.dtype
         if norm.training and norm.num_batches_tracked is not None:
             norm.num_batches_tracked.add_(1)
+        values = input.to(autocast_dtype(self, input))
         # Outside autocast, which has nothing left to cast and would look at every operation.
-        with torch.autocast(kind, enabled=False):
-            given = (input.to(dtype), self.weight, norm.weight, norm.bias, self, norm, self._clamp)
-            return cast(torch.Tensor, _NormedConvolution.apply(*given))  # type: ignore[no-untyped-call]
+        with torch.autocast(input.device.type, enabled=False):
+            return normed_convolution(values, self.weight, norm.weight, norm.bias, self, norm, self._clamp)
+
+
+def normed_convolution(
+    values: torch.Tensor,
+    weight: torch.Tensor,
+    gamma: torch.Tensor,
+    beta: torch.Tensor,
+    like: nn.Conv2d,
+    norm: nn.BatchNorm2d,
+    clamp: Clamp,
+) -> torch.Tensor:
+    """clamp(norm(conv(values))) for (N, C, H, W) in channels_last, with the geometry of `like` and no bias.
+
+    Where `norm` is in training mode, its running statistics move towards the batch's.
+    """
+    given = (values, weight, gamma, beta, like, norm, clamp)
+    return cast(torch.Tensor, _NormedConvolution.apply(*given))  # type: ignore[no-untyped-call]
+
+
+def reference(
+    values: torch.Tensor,
+    weight: torch.Tensor,
+    gamma: torch.Tensor,
+    beta: torch.Tensor,
+    like: nn.Conv2d,
+    norm: nn.BatchNorm2d,
+    clamp: Clamp,
+) -> torch.Tensor:
+    """The same in torch's own operators."""
+    raw = F.conv2d(values, weight.to(values.dtype), None, like.stride, like.padding, like.dilation, like.groups)
+    running = (norm.running_mean, norm.running_var)
+    found = F.batch_norm(raw, *running, gamma, beta, norm.training, norm.momentum or 0.0, norm.eps)
+    return F.hardtanh(found, *clamp)
 
 
 class _NormedConvolution(torch.autograd.Function):
-    """clamp(norm(conv(x, w))). Where the norm is in training mode, its running statistics move towards the batch's."""
-
     @staticmethod
     def forward(
         ctx: Any,
@@ -88,7 +78,7 @@ class _NormedConvolution(torch.autograd.Function):
         beta: torch.Tensor,
         like: nn.Conv2d,
         norm: nn.BatchNorm2d,
-        clamp: tuple[float, float],
+        clamp: Clamp,
     ) -> torch.Tensor:
         cast_weight = weight.to(values.dtype)
         raw = _convolved(values, cast_weight, like)
@@ -96,10 +86,10 @@ class _NormedConvolution(torch.autograd.Function):
         found, mean, inverse = torch.native_batch_norm(
             raw, gamma, beta, *running, norm.training, norm.momentum or 0.0, norm.eps
         )
-        if clamp != _NO_CLAMP:
+        if clamp != NO_CLAMP:
             found.clamp_(*clamp)
         # Only a clamp needs what it gave; without one, what follows may change it in place.
-        ctx.save_for_backward(values, cast_weight, raw, gamma, mean, inverse, *([found] if clamp != _NO_CLAMP else []))
+        ctx.save_for_backward(values, cast_weight, raw, gamma, mean, inverse, *([found] if clamp != NO_CLAMP else []))
         ctx.like, ctx.clamp, ctx.norm = like, clamp, (*running, norm.training, norm.eps)
         return found
 
@@ -120,9 +110,9 @@ class _NormedConvolution(torch.autograd.Function):
 
 
 def _convolved(values: torch.Tensor, weight: torch.Tensor, like: nn.Conv2d) -> torch.Tensor:
-    if not _is_pointwise(like):
+    if not is_pointwise(like):
         return F.conv2d(values, weight, None, like.stride, like.padding, like.dilation, like.groups)
-    found = F.linear(_rows(values), weight.flatten(1))
+    found = F.linear(rows_of(values), weight.flatten(1))
     return found.view(values.shape[0], *values.shape[2:], -1).permute(0, 3, 1, 2)
 
 
@@ -130,28 +120,14 @@ def _gradients(
     gradient: torch.Tensor, values: torch.Tensor, weight: torch.Tensor, like: nn.Conv2d, of_values: bool
 ) -> tuple[torch.Tensor | None, torch.Tensor]:
     """Of the convolution's input, where it is wanted, and of its weights."""
-    if _is_pointwise(like):
-        rows = _rows(gradient)
+    if is_pointwise(like):
+        rows = rows_of(gradient)
         found = None
         if of_values:
             found = (rows @ weight.flatten(1)).view(values.shape[0], *values.shape[2:], -1).permute(0, 3, 1, 2)
-        return found, (rows.t() @ _rows(values)).view(weight.shape)
+        return found, (rows.t() @ rows_of(values)).view(weight.shape)
     mask = [of_values, True, False]
     found, of_weight, _ = torch.ops.aten.convolution_backward(
         gradient, values, weight, None, like.stride, like.padding, like.dilation, False, [0, 0], like.groups, mask
     )
     return found if of_values else None, of_weight
-
-
-def _rows(values: torch.Tensor) -> torch.Tensor:
-    """(N, C, H, W) in channels_last -> (N * H * W, C), the same memory."""
-    return values.permute(0, 2, 3, 1).reshape(-1, values.shape[1])
-
-
-def _is_pointwise(convolution: nn.Conv2d) -> bool:
-    return (
-        convolution.kernel_size == (1, 1)
-        and convolution.stride == (1, 1)
-        and convolution.padding == (0, 0)
-        and convolution.groups == 1
-    )

@@ -1,0 +1,101 @@
+"""A backbone as it is computed: the only place that chooses fused operators, memory layout and device."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import torch
+from torch import nn
+
+from ..machine.precision import Numerics
+from .backbones.backbone import Backbone
+from .backbones.chains import Chain, bypass, clamp_of, fold
+from .kernels.clamped_convolution import ClampedConv2d
+from .kernels.convolution import Clamp, is_plain, is_pointwise
+from .kernels.normed_convolution import NormedConv2d
+from .kernels.pointwise_convolution import PointwiseConv2d
+
+
+@dataclass(frozen=True, eq=False)
+class Lowered:
+    """A backbone cut in two and made fast; the backbone itself stays as it is. Each half is made when it is asked for.
+
+    Both halves take and give what the backbone's own stages do, to rounding.
+    """
+
+    backbone: Backbone
+    cut: int
+    numerics: Numerics
+    device: torch.device
+
+    @cached_property
+    def frozen(self) -> nn.ModuleList:
+        """The first `cut` stages in evaluation mode, without gradients: batch-norms and activations are folded into
+        the convolutions before them."""
+        stages = zip(self.backbone.stages[: self.cut], self.backbone.chains, strict=False)
+        return self._placed(_folded(copy.deepcopy(stage), chains) for stage, chains in stages)
+
+    @cached_property
+    def trained(self) -> nn.ModuleList:
+        """The other stages, to be trained: with the parameters and buffers of the backbone's, under the same names."""
+        placed = self._placed(copy.deepcopy(stage) for stage in self.backbone.stages[self.cut :])
+        # Measured on a CPU in channels_last; elsewhere torch's own operators are what they would fall back to.
+        if self.numerics.channels_last and self.device.type == "cpu":
+            chains = self.backbone.chains[self.cut :]
+            return nn.ModuleList(_fused(stage, mine) for stage, mine in zip(placed, chains, strict=True))
+        return placed
+
+    def _placed(self, stages: Iterable[nn.Module]) -> nn.ModuleList:
+        return self.numerics.place(nn.ModuleList(stages), self.device)
+
+
+def lower(backbone: Backbone, cut: int, numerics: Numerics, device: torch.device) -> Lowered:
+    """The first `cut` stages of `backbone` to be computed, the others to be trained, in `numerics` on `device`."""
+    backbone.check_cut(cut)
+    return Lowered(backbone, cut, numerics, device)
+
+
+@torch.no_grad()
+def _folded(stage: nn.Module, chains: Sequence[Chain]) -> nn.Module:
+    """`stage` with nothing left of what a convolution can do besides."""
+    stage = stage.eval().requires_grad_(False)
+    for chain in chains:
+        convolution, activation = fold(stage, chain)
+        clamp = clamp_of(activation)
+        if is_plain(convolution):
+            stage = _replaced(stage, chain.convolution, ClampedConv2d(convolution, clamp))
+        elif clamp is not None:
+            convolution.register_forward_hook(partial(_clamped, clamp))
+    return stage
+
+
+def _fused(stage: nn.Module, chains: Sequence[Chain]) -> nn.Module:
+    """`stage` for activations (N, C, H, W) in channels_last: each chain one step of autograd, and every other 1 x 1
+    convolution a product of matrices."""
+    for chain in chains:
+        convolution, norm = stage.get_submodule(chain.convolution), stage.get_submodule(chain.norm)
+        assert isinstance(norm, nn.BatchNorm2d)
+        known = norm.affine and norm.track_running_stats and norm.momentum is not None
+        if known and is_plain(convolution) and convolution.bias is None:
+            clamp = clamp_of(bypass(stage, chain))
+            stage = _replaced(stage, chain.convolution, NormedConv2d(convolution, norm, clamp))
+    for name, module in list(stage.named_modules()):
+        if is_plain(module) and is_pointwise(module):
+            stage = _replaced(stage, name, PointwiseConv2d(module))
+    return stage
+
+
+def _replaced(stage: nn.Module, name: str, module: nn.Module) -> nn.Module:
+    """`stage` with `module` in the place `name`; `module` itself where the stage is that place."""
+    if not name:
+        return module
+    parent, _, own = name.rpartition(".")
+    setattr(stage.get_submodule(parent), own, module)
+    return stage
+
+
+def _clamped(clamp: Clamp, _module: nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
+    return output.clamp_(*clamp)
