@@ -34,5 +34,5 @@ def engine_for(workers: int) -> str:
 
 
 def default_workers(device: torch.device) -> int:
-    """One a GPU. On a CPU one too: see docs/decisions/0019 for what several bring."""
+    """One a GPU. On a CPU one: docs/decisions/0019 says why, and what several bring."""
     return max(torch.cuda.device_count(), 1) if device.type == "cuda" else 1
