@@ -60,7 +60,7 @@ from .search_speed import command as search_speed
 from .search_speed.configs import draw_configs
 from .throughput import command as throughput
 
-PARTS = ("contracts", "throughput", "search-speed", "search")
+PARTS = ("contracts", "throughput", "against-training", "search-speed", "search")
 TASK = "fruit"
 # Of a loss on one device: other kernels, other orders of summation.
 _CLOSE = 0.03
@@ -309,10 +309,22 @@ def measured_throughput(options: Options) -> dict[str, Any]:
     if options.quick:
         arguments += ["--quick"]
     else:
-        arguments += ["--backbones", "mobilenet_v2,resnet50", "--resolution", "224", "--batch-size", "64,256"]
+        arguments += ["--backbones", "mobilenet_v2,resnet50", "--resolution", "224", "--batch-size", "64"]
         arguments += ["--depths", "0,2,all", "--precision", "bf16", "--rounds", "3", "--seconds", "0.25"]
     table = throughput.run(throughput.parse([*arguments, "--out", str(options.out)]))
     return {"ok": True, "table": table}
+
+
+def against_training(options: Options) -> dict[str, Any]:
+    """Whether the throughput benchmark measures what a training run runs."""
+    arguments = ["--against-training", "--device", options.device.type]
+    if options.quick:
+        arguments += ["--quick"]
+    else:
+        arguments += ["--backbones", "mobilenet_v2,resnet50", "--resolution", "224", "--batch-size", "64"]
+        arguments += ["--depths", "2,all", "--precision", "bf16", "--layouts", "channels_last", "--rounds", "5"]
+        arguments += ["--seconds", "0.5"]
+    return {"ok": True, "table": throughput.run(throughput.parse(arguments))}
 
 
 def measured_search_speed(options: Options) -> dict[str, Any]:
@@ -355,6 +367,7 @@ def _pomona(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
 _PART: dict[str, Callable[[Options], dict[str, Any]]] = {
     "contracts": contracts,
     "throughput": measured_throughput,
+    "against-training": against_training,
     "search-speed": measured_search_speed,
     "search": searched,
 }

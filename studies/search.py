@@ -104,6 +104,7 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
     settings = _settings(request, task, budget, ready, data, measured, device)
     study = _made_or_followed(study, request, settings, ready, notify)
     _say(notify, ready, data, device, measured, budget, settings.lanes)
+    _say_workers(notify, engine, workers)
     plan = _plan(ready, data, device, study, budget, request.weights_dir)
     return Search(study, plan, engine, request.command, workers)
 
@@ -206,6 +207,7 @@ def prepare_resume(request: ResumeRequest, notify: Notify, progress: CountProgre
     )
     notify(_going_on(study, budget, request.storage))
     notify(f"budget: {budget}, {settings.lanes} side by side (--trials and --timeout change it)")
+    _say_workers(notify, engine, workers)
     plan = replace(plan, trials=budget.trials, timeout=budget.timeout)
     return Search(study, plan, engine, request.command, workers)
 
@@ -347,6 +349,11 @@ def _say(
     when = "measured earlier" if measured.cached else "measured now"
     notify(f"device: {device.type}, {measured.numerics} ({when}; probe images a second: {speeds})")
     notify(f"budget: {budget}, {lanes} side by side (--trials, --epochs, --timeout, --lanes change it)")
+
+
+def _say_workers(notify: Notify, engine: str, workers: int) -> None:
+    if workers > 1:
+        notify(f"engine: {engine}, {workers} workers (--workers changes it)")
 
 
 def _free_name(task: str, storage: optuna.storages.BaseStorage) -> str:

@@ -19,6 +19,7 @@ from typing import final
 import torch
 
 from search_spaces import InputError
+from training.frozen.store.limits import MEMORY, memory_limit
 from training.lanes.jobs import Job, Verdict, Working
 
 from ..plan import Plan
@@ -39,6 +40,8 @@ class _Process:
         cores = _share(number, workers)
         threads = max(1, min(len(cores), torch.get_num_threads()))
         environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        # What one process would keep of frozen outputs, for all together; a user's own figure is one for each.
+        environment.setdefault(MEMORY, str(memory_limit() // workers))
         if setup.device.type == "cuda":
             environment["CUDA_VISIBLE_DEVICES"] = _gpu(number)
         code = (
