@@ -343,14 +343,14 @@ def searched(options: Options) -> dict[str, Any]:
     if importlib.util.find_spec("optuna") is None:
         return {"ok": True, "skipped": "Optuna is not installed"}
     timeout = "10s" if options.quick else "60s"
-    with tempfile.TemporaryDirectory() as folder:
-        storage = ["--study", "first", "--storage", str(Path(folder) / "journal.log")]
-        command = ["search", TASK, "--data", str(options.data), "--timeout", timeout, *storage]
+    with tempfile.TemporaryDirectory(dir=options.out, prefix="search-") as folder:
+        storage = ["--storage", str(Path(folder) / "journal.log")]
+        command = ["search", TASK, "--data", str(options.data), "--timeout", timeout, "--study", "first", *storage]
         command += ["--device", options.device.type]
         if options.weights_dir is not None:
             command += ["--weights-dir", str(options.weights_dir)]
         search = _pomona(command)
-        board = _pomona(["leaderboard", *storage[1:2], *storage[2:], "--top", "10"])
+        board = _pomona(["leaderboard", "first", *storage, "--top", "10"])
     return {
         "ok": search.returncode == 0 and board.returncode == 0,
         "notes": search.stderr[-4000:],
