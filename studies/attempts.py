@@ -84,8 +84,8 @@ class Attempts:
     def verdicts(self, *, confirming: bool) -> dict[int, Verdicts]:
         """What was kept last."""
         kept = self._storage.get_study_system_attrs(self._study_id).get(_VERDICTS[confirming], {})
-        if isinstance(kept, list):  # of versions with one group at a time
-            return {kept[0]: Verdicts(kept[1], frozenset(kept[2]))}
+        if isinstance(kept, list):  # of versions whose trials begin again
+            return {}
         return {int(name): Verdicts(epoch, frozenset(pruned), most) for name, (epoch, pruned, most) in kept.items()}
 
     def _keep(self, trial: FrozenTrial, times: int) -> None:

@@ -259,11 +259,13 @@ class Driver:
 
     def _lost(self, worker: int, reason: str) -> Iterator[Outcome]:
         numbers, saved = self._scheduler.training(worker), self._scheduler.progress_saved(worker)
-        said = ", ".join(map(str, numbers))
-        _log.warning("a worker died (%s): trials %s go on after epoch %d", reason, said, saved)
+        whose = f"trial {numbers[0]} goes" if len(numbers) == 1 else f"trials {', '.join(map(str, numbers))} go"
+        where = f"on after epoch {saved}" if saved else "back to the beginning"
         losses = self._scheduler.lost(worker, self._study.lost(numbers))
         if losses.isolated:
             self._study.divide([(number,) for number in losses.isolated], suspects=True)
+        if not losses.given_up:
+            _log.warning("worker %d died (%s): %s %s", worker, reason, whose, where)
         for trial in losses.given_up:
             result = FitResult(State.FAILED, "worker died twice", None, (), 0.0, trial.seed)
             yield from self._end({trial.number: result})

@@ -168,7 +168,9 @@ class Proposer:
         seed = self._with_seed(trial)
         kept = trial.user_attrs
         group = int(kept.get(GROUP, trial.number))
-        # One that an earlier version left may have joined its group late: it begins again, and alone.
+        if START in kept and PART not in kept:
+            # One that an earlier version left may have joined its group late: it begins again, and alone.
+            trial.set_user_attr(PART, trial.number)
         part = trial.number if START in kept else kept.get(PART)
         return Proposal(trial.number, config, seed, group=group, origin=int(kept.get(ORIGIN, group)), part=part)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from search_spaces import Config
-from training.lanes.jobs import Divided, Epoch, Job, Member, Verdict
+from training.lanes.jobs import Divided, Epoch, Job, Member, Verdict, part_folder
 from training.lanes.results import State
 
 from .attempts import MOST_LOSSES, Verdicts
@@ -370,7 +370,7 @@ class Scheduler:
 
     def _job(self, group: Group) -> Job:
         folder = self._folder / f"{group.number:05d}"
-        folders = (folder,) if group.part is None else (folder / f"part-{group.part:05d}", folder)
+        folders = (folder,) if group.part is None else (part_folder(folder, group.part), folder)
         return Job(
             tuple(group.members.values()),
             group.first.seed,

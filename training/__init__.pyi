@@ -21,7 +21,6 @@ from .lanes.fit import fit as fit
 from .lanes.fit import fit_lanes as fit_lanes
 from .lanes.group import LaneGroup as LaneGroup
 from .lanes.group_folder import GroupFolder as GroupFolder
-from .lanes.group_folder import part_folder as part_folder
 from .lanes.jobs import Divided as Divided
 from .lanes.jobs import Ended as Ended
 from .lanes.jobs import Epoch as Epoch

@@ -161,6 +161,7 @@ class LocalEngine(AbstractEngine):
         return messages
 
     def _listen(self) -> None:
+        working: list[tuple[int, Working]] = []
         for process, message in self._messages():
             match message:
                 case None:
@@ -168,7 +169,7 @@ class LocalEngine(AbstractEngine):
                 case Started():
                     process.started = True
                 case Working():
-                    self._heard(process.number, message)
+                    working.append((process.number, message))
                 case Refused(text):
                     raise InputError(text)
                 case Crashed(text):
@@ -178,6 +179,9 @@ class LocalEngine(AbstractEngine):
                 case _:
                     process.busy = process.busy and not isinstance(message, Done)
                     self._said.append((process.number, message))
+        # Last, as it may raise, and what the others said must not be lost with it.
+        for number, message in working:
+            self._heard(number, message)
 
     def _gone(self, process: _Process) -> None:
         del self._processes[process.number]

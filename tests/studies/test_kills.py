@@ -171,3 +171,23 @@ def test_a_run_that_ends_by_itself_loses_no_trial(tmp_path: Path) -> None:
             list(run_inline(Study.open("s", url, to_run=True), plan(HEADS, 1, 2), stop))
     run(url, plan(HEADS, 1, 2))
     assert [record.state for record in Study.open("s", url).records()] == ["complete"] * 2
+
+
+def test_trials_that_an_earlier_version_left_begin_again(tmp_path: Path) -> None:
+    """It kept when a trial had joined its group, and the verdicts of one group."""
+    url, what = str(tmp_path / "journal.log"), plan(HEADS, 3, 5)
+    study = Study.create("s", url, settings_for(HEADS, epochs=EPOCHS, pruner="median"), HEADS.recipe)
+    asked = [study.ask(HEADS.space, 5, group=0) for _ in range(3)]
+    for proposal, start in zip(asked, (1, 1, 3), strict=True):
+        assert proposal is not None
+        study._open[proposal.number].set_user_attr("start", start)
+        study.report(proposal.number, 1, 0.25)
+    study._study._storage.set_study_system_attr(study.id, "pomona:verdicts", [0, 3, [1]])
+    study.release()
+    run(url, what)
+    records = Study.open("s", url).records()
+    assert len(records) == 5
+    assert {record.state for record in records} <= {"complete", "pruned"}
+    # What it had reported stays.
+    assert all(record.curve[0] == (1, 0.25) for record in records[:3])
+    assert len(records[0].curve) == EPOCHS

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -274,3 +277,9 @@ def test_a_structure_whose_group_had_ended_gets_the_next_one(count: int, most: i
     scheduler = Scheduler(epochs=EPOCHS, lanes=3, folder=FOLDER)
     scheduler.restore_origin(trial(0), 0, count, most)
     assert scheduler.next(0) == (Ask({"kind": "a"}, 0, origin=0) if again else Ask())
+
+
+def test_it_needs_no_torch() -> None:
+    code = "import sys, studies.scheduler; assert 'torch' not in sys.modules"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)

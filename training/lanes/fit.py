@@ -127,6 +127,17 @@ def fit(
         on_batch=count,
         passes_on=True,
     )
+    return dataclasses.replace(
+        _result_of(runner, saves, on_epoch),
+        seconds=before + time.perf_counter() - started,
+        checkpoint=checkpoint_to if checkpoint_to is not None and has_checkpoint(checkpoint_to) else None,
+    )
+
+
+def _result_of(
+    runner: GroupRunner, saves: _CheckpointSaves | None, on_epoch: Callable[[EpochResult], None] | None
+) -> FitResult:
+    """Runs to the end, which `on_epoch` may bring about earlier."""
     result: FitResult | None = None
     verdict: Verdict | None = None
     # Closed in any case, so that what was done is saved.
@@ -145,11 +156,7 @@ def fit(
                         if saves is not None:
                             saves.save_again()
     assert result is not None
-    return dataclasses.replace(
-        result,
-        seconds=before + time.perf_counter() - started,
-        checkpoint=checkpoint_to if checkpoint_to is not None and has_checkpoint(checkpoint_to) else None,
-    )
+    return result
 
 
 def _next(events: Events, verdict: Verdict | None) -> Event | None:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from ..machine.leftovers import remove_files
 from .group import LaneGroup
-from .jobs import Member
+from .jobs import Member, part_folder
 from .lane_state import LaneState, load_lane, save_lane
 
 _UNFINISHED = "unfinished-"
@@ -93,11 +93,6 @@ class GroupFolder:
 
     def _load(self, folder: Path, member: Member) -> LaneState | None:
         return load_lane(_file(folder, member.key), self._about | {"config": member.config})
-
-
-def part_folder(folder: Path, key: int) -> Path:
-    """Where the lanes of a group in `folder` are that go on without the others, the first of them `key`."""
-    return folder / f"part-{key:05d}"
 
 
 def _saves_in(folder: Path) -> list[tuple[int, Path]]:

@@ -112,3 +112,8 @@ class Verdict:
 
     stop: Mapping[int, tuple[State, str]] = field(default_factory=dict)
     join: tuple[Member, ...] = ()
+
+
+def part_folder(folder: Path, key: int) -> Path:
+    """Where the lanes of a group in `folder` are that go on without the others, the first of them `key`."""
+    return folder / f"part-{key:05d}"
