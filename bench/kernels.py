@@ -34,7 +34,7 @@ from training.machine.files import SCHEMA_VERSION, answer_text
 from training.models import lowering
 from training.models.backbones import backbone as backbones
 from training.models.backbones import image_side
-from training.models.kernels import clamped_convolution, normed_convolution, spatial_mean
+from training.models.kernels import clamped_convolution, spatial_mean
 
 from .answers import JSON_HELP
 from .throughput.cases import ALL, TRAINING, Case, Variant
@@ -80,22 +80,13 @@ def _never(*_: object) -> bool:
     return False
 
 
-def _only_pointwise(stage: torch.nn.Module, _chains: object) -> torch.nn.Module:
-    return _FUSED(stage, ())
-
-
-_FUSED = lowering._fused
 _CLAMPED = partial(Operator, "clamped convolution", clamped_convolution, "is_fused", _never)
-_NORMED = partial(Operator, "normed convolution", lowering, "_fused", _only_pointwise)
-_PRODUCT = partial(Operator, "its products of matrices", normed_convolution, "is_pointwise", _never)
 _POINTWISE = partial(Operator, "pointwise convolution", lowering, "is_pointwise", _never)
 _MEAN = partial(Operator, "spatial mean", backbones, "spatial_mean", spatial_mean.reference)
 OPERATORS = (
     _CLAMPED("mobilenet_v2", "0"),
     _CLAMPED("resnet18", "0"),
-    *(operator("mobilenet_v2", depth) for operator in (_NORMED, _PRODUCT, _MEAN) for depth in ("1", "3")),
-    _NORMED("resnet18", "1"),
-    _NORMED("residual:3x32x32", ALL),
+    *(operator("mobilenet_v2", depth) for operator in (_POINTWISE, _MEAN) for depth in ("1", "3")),
     _POINTWISE("squeezenet1_1", "3"),
     _POINTWISE("efficientnet_b0", "3"),
 )

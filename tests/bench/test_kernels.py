@@ -12,7 +12,7 @@ from bench import kernels
 from bench.throughput import core
 from bench.throughput.cases import ALL
 from training.lanes.suffix import SuffixTrainer
-from training.models.kernels.normed_convolution import NormedConv2d
+from training.models.kernels.pointwise_convolution import PointwiseConv2d
 
 SMALL = "residual:3x8x8:b1w4"
 
@@ -35,15 +35,17 @@ def test_a_step_is_with_the_operator_or_without(fused: bool, monkeypatch: pytest
     made: list[core.Core] = []
     class_of = core.Core
     monkeypatch.setattr(kernels, "Core", lambda *given: made.append(class_of(*given)) or made[-1])
-    kernels.step_with(small("normed convolution", ALL), fused=fused)()
+    monkeypatch.setattr(kernels, "RESOLUTION", 32)
+    last_stage = replace(small("pointwise convolution", "1"), backbone="mobilenet_v2")
+    kernels.step_with(last_stage, fused=fused)()
     runner = made[0].runner
     assert isinstance(runner, SuffixTrainer)
-    convolutions = [module for module in runner.model.modules() if isinstance(module, nn.Conv2d)]
-    assert {type(module) is NormedConv2d for module in convolutions} == {fused}
+    (convolution,) = (module for module in runner.model.stages[-1].modules() if isinstance(module, nn.Conv2d))
+    assert (type(convolution) is PointwiseConv2d) == fused
 
 
 def test_the_table_has_a_row_an_operator(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(kernels, "OPERATORS", [small("spatial mean", ALL), small("normed convolution", ALL)])
+    monkeypatch.setattr(kernels, "OPERATORS", [small("spatial mean", ALL), small("pointwise convolution", ALL)])
     assert kernels.main(["--rounds", "2", "--seconds", "1e-6", "--only", "spatial", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["operators"]
     assert row["operator"] == f"spatial mean: {SMALL}, all stages"

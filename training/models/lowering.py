@@ -12,10 +12,9 @@ from torch import nn
 
 from ..machine.precision import Numerics
 from .backbones.backbone import Backbone
-from .backbones.chains import Chain, bypass, clamp_of, fold
+from .backbones.chains import Chain, clamp_of, fold
 from .kernels.clamped_convolution import ClampedConv2d
 from .kernels.convolution import Clamp, is_plain, is_pointwise
-from .kernels.normed_convolution import NormedConv2d
 from .kernels.pointwise_convolution import PointwiseConv2d
 
 
@@ -44,8 +43,7 @@ class Lowered:
         placed = self._placed(copy.deepcopy(stage) for stage in self.backbone.stages[self.cut :])
         # Measured on a CPU in channels_last; elsewhere torch's own operators are what they would fall back to.
         if self.numerics.channels_last and self.device.type == "cpu":
-            chains = self.backbone.chains[self.cut :]
-            return nn.ModuleList(_fused(stage, mine) for stage, mine in zip(placed, chains, strict=True))
+            return nn.ModuleList(_fused(stage) for stage in placed)
         return placed
 
     def _placed(self, stages: Iterable[nn.Module]) -> nn.ModuleList:
@@ -72,16 +70,8 @@ def _folded(stage: nn.Module, chains: Sequence[Chain]) -> nn.Module:
     return stage
 
 
-def _fused(stage: nn.Module, chains: Sequence[Chain]) -> nn.Module:
-    """`stage` for activations (N, C, H, W) in channels_last: each chain one step of autograd, and every other 1 x 1
-    convolution a product of matrices."""
-    for chain in chains:
-        convolution, norm = stage.get_submodule(chain.convolution), stage.get_submodule(chain.norm)
-        assert isinstance(norm, nn.BatchNorm2d)
-        known = norm.affine and norm.track_running_stats and norm.momentum is not None
-        if known and is_plain(convolution) and convolution.bias is None:
-            clamp = clamp_of(bypass(stage, chain))
-            stage = _replaced(stage, chain.convolution, NormedConv2d(convolution, norm, clamp))
+def _fused(stage: nn.Module) -> nn.Module:
+    """`stage` for activations (N, C, H, W) in channels_last: each 1 x 1 convolution a product of matrices."""
     for name, module in list(stage.named_modules()):
         if is_plain(module) and is_pointwise(module):
             stage = _replaced(stage, name, PointwiseConv2d(module))

@@ -10,8 +10,6 @@ from torch import nn
 Clamp = tuple[float, float]
 """The lowest and the highest value that an activation lets pass."""
 
-NO_CLAMP: Clamp = (-float("inf"), float("inf"))
-
 
 def is_plain(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     """Whether it is torch's own convolution (timm's pad in ways of their own), padded with a number of zeros."""
@@ -26,11 +24,6 @@ def is_pointwise(convolution: nn.Conv2d) -> bool:
         and convolution.padding == (0, 0)
         and convolution.groups == 1
     )
-
-
-def rows_of(values: torch.Tensor) -> torch.Tensor:
-    """(N, C, H, W) in channels_last -> (N * H * W, C), the same memory."""
-    return values.permute(0, 2, 3, 1).reshape(-1, values.shape[1])
 
 
 def autocast_dtype(module: nn.Conv2d, values: torch.Tensor) -> torch.dtype:

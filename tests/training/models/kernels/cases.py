@@ -1,4 +1,4 @@
-"""Convolutions, batch-norms and images on which operators are compared with their references."""
+"""Convolutions and images on which operators are compared with their references."""
 
 from __future__ import annotations
 
@@ -26,31 +26,17 @@ def convolution(geometry: str, *, bias: bool = False) -> nn.Conv2d:
     return made.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def norm(channels: int, *, training: bool) -> nn.BatchNorm2d:
-    torch.manual_seed(1)
-    made = nn.BatchNorm2d(channels).train(training)
-    for tensor, low, high in (
-        (made.running_mean, -0.5, 0.5),
-        (made.running_var, 0.5, 2.0),
-        (made.weight, 0.5, 2.0),
-        (made.bias, -0.5, 0.5),
-    ):
-        assert tensor is not None
-        tensor.data.uniform_(low, high)
-    return made
-
-
 def images(channels: int = 8, count: int = 3, side: int = 9) -> Tensor:
     """(N, C, H, W) in channels_last."""
     drawn = torch.randn(count, channels, side, side, generator=torch.Generator().manual_seed(2))
     return drawn.contiguous(memory_format=torch.channels_last)
 
 
-def close(mine: Tensor | None, expected: Tensor | None, computed: torch.dtype | None = None) -> None:
-    """Equal within the precision of the type that they were `computed` in, their own unless given."""
+def close(mine: Tensor | None, expected: Tensor | None) -> None:
+    """Equal within the precision of the type that the values are in."""
     assert mine is not None
     assert expected is not None
     assert mine.shape == expected.shape
-    tolerance = TOLERANCES[computed or expected.dtype]
+    tolerance = TOLERANCES[expected.dtype]
     size = float(expected.detach().abs().max())
     torch.testing.assert_close(mine.to(expected.dtype), expected, rtol=tolerance, atol=tolerance * size)
