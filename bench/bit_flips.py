@@ -115,9 +115,9 @@ def _lane(folder: Path) -> Kind:
 
     def read() -> object:
         lane = load_lane(path, about)
-        if lane is None or lane.answers is None:
+        if lane is None or lane.predictions is None:
             return None
-        return lane.curve, lane.seconds, lane.answers.tolist(), _plain(lane.tensors)
+        return lane.curve, lane.seconds, lane.predictions.tolist(), _plain(lane.tensors)
 
     return Kind("saved lane", path, read)
 

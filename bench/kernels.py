@@ -97,7 +97,7 @@ def step_with(operator: Operator, *, fused: bool) -> Step:
     case = operator.case
     with operator.as_it_is(fused=fused):
         core = Core(case, Variant(channels_last=True), resident(case, CPU), 2, CPU)
-        way = training_pass(core.prefixes, core.structure, core.split, seed=0, tick=1)
+        way = training_pass(core.prefixes, core.structure, core.split, seed=0, epoch=1)
         core.runner.begin(1, way.order)
         batch = next(way.batches())
         batch.at(core.structure.cut)

@@ -75,11 +75,11 @@ def cases(
 ) -> dict[tuple[str, str], Callable[[], object]]:
     """What is timed, by (kind of head, how it is trained)."""
     found: dict[tuple[str, str], Callable[[], object]] = {}
-    for kind, held in HEADS.items():
-        space = narrowed(task.space).fix(fixed_values(task, resolution, [*LINEAR_HEADS, *held]))
+    for kind, fixed in HEADS.items():
+        space = narrowed(task.space).fix(fixed_values(task, resolution, [*LINEAR_HEADS, *fixed]))
         none = task.space.parse([*NO_DROPOUT])
         drawn = (draw(space, (0, number)) for number in itertools.count())
-        wanted = drawn if held else (config for config in drawn if config | none != config)
+        wanted = drawn if fixed else (config for config in drawn if config | none != config)
         heads = list(itertools.islice(wanted, max(LANES)))
         structure = resolve(task, heads[0]).structure(len(prefixes.backbone(BACKBONE).stages))
         ways = (

@@ -75,8 +75,8 @@ def _of_pytest(raw: Mapping[str, Any]) -> Results:
     }
     info = raw.get("machine_info", {})
     cpu = info.get("cpu") or {}
-    told = {name: info.get(name) for name in _MACHINE} | {f"cpu {name}": cpu.get(name) for name in _CPU}
-    return Results(timings, {name: str(value) for name, value in told.items() if value is not None})
+    payload = {name: info.get(name) for name in _MACHINE} | {f"cpu {name}": cpu.get(name) for name in _CPU}
+    return Results(timings, {name: str(value) for name, value in payload.items() if value is not None})
 
 
 def _of_stats(stats: Mapping[str, Any]) -> Timing:
@@ -114,9 +114,9 @@ def _of_search_speed(raw: Mapping[str, Any]) -> Results:
 
 
 def _environment(environment: Mapping[str, Any]) -> dict[str, str]:
-    told = {name: environment.get(name) for name in ("device", "python", "threads")}
-    told["torch"] = environment.get("versions", {}).get("torch")
-    return {name: str(value) for name, value in told.items() if value is not None}
+    payload = {name: environment.get(name) for name in ("device", "python", "threads")}
+    payload["torch"] = environment.get("versions", {}).get("torch")
+    return {name: str(value) for name, value in payload.items() if value is not None}
 
 
 def _over(values: Iterable[float], unit: str = SECONDS) -> Timing:

@@ -140,7 +140,7 @@ def values(name: str, values: object) -> Config:
     """Values of dimensions as plain Python; whether they lie in a space is for the space to say."""
     if not isinstance(values, Mapping):
         raise InputError(f"{name} must be a dict, dimension: value, not {_shown(values)}")
-    return {text(f"a dimension in {name}", key): _value_of(f"{name}[{key!r}]", held) for key, held in values.items()}
+    return {text(f"a dimension in {name}", key): _value_of(f"{name}[{key!r}]", fixed) for key, fixed in values.items()}
 
 
 def _value_of(name: str, value: object) -> Value:

@@ -15,7 +15,7 @@ from training.data import modality_named
 from training.data.augment import STRONGEST
 from training.data.batches import as_input, order_of
 from training.data.previews import Lines, Numbers, Pictures
-from training.frozen.views import view_draws
+from training.frozen.views import view_random_numbers
 from training.machine.display import display_name
 
 from .figures import Grid, Listing, Panels, Row, Shown, picture_of
@@ -122,7 +122,7 @@ def seen_images(pictures: Pictures, resolution: int, strength: int) -> torch.Ten
     Floats (n, C, resolution, resolution) in 0..1.
     """
     images = as_input(pictures.images, resolution, pictures.images.shape[1])
-    return augment(images, strength, view_draws(list(pictures.keys), _FIRST_VIEW))
+    return augment(images, strength, view_random_numbers(list(pictures.keys), _FIRST_VIEW))
 
 
 def batch_grid(

@@ -31,8 +31,8 @@ _LONGEST_NAME = 40
 
 def evaluation_files(evaluation: Evaluation) -> tuple[str, ...]:
     """The files that `write_evaluation` writes."""
-    answers = "confusion.png" if evaluation.classes else "predicted.png"
-    return answers, "mistakes.png", "curves.png", "evaluation.json"
+    predictions = "confusion.png" if evaluation.classes else "predicted.png"
+    return predictions, "mistakes.png", "curves.png", "evaluation.json"
 
 
 def check_folder(folder: Path) -> None:
@@ -50,23 +50,23 @@ def write_evaluation(folder: Path, evaluation: Evaluation, split: Split, record:
     metric, score = evaluation.metric, evaluation.score
     interval = interval_text(metric, score.ci95)
     title = f"{data}: {metric} {value_text(metric, score.value)} ({interval}), n = {score.n}"
-    told: dict[str, Any]
+    payload: dict[str, Any]
     if evaluation.classes:
         found = mistakes(evaluation, split)
-        answers, wrong = confusion_figure(evaluation, title), _mistakes_shown(found, split, record, title)
-        told = {"mistakes": [asdict(mistake) for mistake in found]}
+        predictions, wrong = confusion_figure(evaluation, title), _mistakes_shown(found, split, record, title)
+        payload = {"mistakes": [asdict(mistake) for mistake in found]}
     else:
         missed = residuals(evaluation, split)
         named = _described(split, [residual.index for residual in missed[:_WORST]], record)
         target = record.columns[-1] if record.columns else "value"
-        answers, wrong = predicted_figure(missed, target, title), residuals_listing(missed, named, title)
-        told = {"residuals": [asdict(residual) for residual in missed]}
+        predictions, wrong = predicted_figure(missed, target, title), residuals_listing(missed, named, title)
+        payload = {"residuals": [asdict(residual) for residual in missed]}
     trained = f"{record.task}, trained on {record.source}, seed {record.seed}"
     curves = curves_figure(curve_from_json(record.curve), metric, record.n, trained)
     *pictures, summary = (folder / name for name in evaluation_files(evaluation))
-    for figure, path in zip((answers, figure_of(wrong), curves), pictures, strict=True):
+    for figure, path in zip((predictions, figure_of(wrong), curves), pictures, strict=True):
         save(figure, path)
-    write_versioned_json(summary, evaluation.to_json() | told)
+    write_versioned_json(summary, evaluation.to_json() | payload)
 
 
 def _mistakes_shown(found: Sequence[Mistake], split: Split, record: CheckpointRecord, title: str) -> Shown:
@@ -117,18 +117,18 @@ def predicted_figure(found: Sequence[Residual], target: str, title: str) -> Figu
 
     figure = Figure(figsize=(13, 6), dpi=DPI, layout="constrained")
     figure.suptitle(one_line(title), parse_math=False)
-    answers, misses = figure.subplots(1, 2)
+    predictions, misses = figure.subplots(1, 2)
     target = one_line(target)
     true = np.array([residual.true for residual in found])
     predicted = np.array([residual.predicted for residual in found])
     dots = {"markersize": 4, "alpha": 0.5, "markeredgewidth": 0}
-    answers.plot(true, predicted, "o", **dots)
+    predictions.plot(true, predicted, "o", **dots)
     ends = [true.min(), true.max()]
-    answers.plot(ends, ends, color="0.4", linestyle="--", label="right")
-    answers.legend()
+    predictions.plot(ends, ends, color="0.4", linestyle="--", label="right")
+    predictions.legend()
     misses.plot(true, predicted - true, "o", **dots)
     misses.axhline(0, color="0.4", linestyle="--")
-    for axes, label in ((answers, f"{target}, predicted"), (misses, f"{target}, predicted less true")):
+    for axes, label in ((predictions, f"{target}, predicted"), (misses, f"{target}, predicted less true")):
         axes.set_xlabel(f"{target}, true", parse_math=False)
         axes.set_ylabel(label, parse_math=False)
         axes.grid(visible=True, alpha=0.3)

@@ -20,16 +20,16 @@ class Mistake:
 
 def mistakes(evaluation: Evaluation, split: Split) -> list[Mistake]:
     """Every wrong answer, the most confident first; `split` is the one that was scored, and has classes."""
-    answers, predicted = evaluation.outputs.softmax(1), evaluation.outputs.argmax(1)
+    predictions, predicted = evaluation.outputs.softmax(1), evaluation.outputs.argmax(1)
     wrong = (predicted != split.labels).nonzero().flatten()
-    confidence = answers[wrong, predicted[wrong]]
+    confidence = predictions[wrong, predicted[wrong]]
     return [
         Mistake(
             index=index,
             name=split.names[index],
             true=evaluation.classes[int(split.labels[index])],
             predicted=evaluation.classes[int(predicted[index])],
-            probability=float(answers[index, predicted[index]]),
+            probability=float(predictions[index, predicted[index]]),
         )
         for index in wrong[confidence.argsort(descending=True, stable=True)].tolist()
     ]

@@ -197,7 +197,7 @@ def describe(run: TrainRun, result: FitResult) -> dict[str, Any]:
         "n": result.n,
         "ci95": result.estimate.ci95 if result.estimate else None,
         "groups_ci95": grouped.ci95 if grouped else None,
-        **result.beside,
+        **result.secondary,
         "losses": [epoch.loss for epoch in result.curve],
         "valid_losses": [epoch.valid_loss for epoch in result.curve],
         "values": [epoch.value for epoch in result.curve],

@@ -123,10 +123,10 @@ def answers_for(path: Path, files: Sequence[Path], device: str = "auto") -> list
     try:
         model = onnx_predict.load(path)
         known = model.modality in onnx_predict.READERS
-        answers = model.predict(files) if known else _predicted_by_modality(model, files)
+        predictions = model.predict(files) if known else _predicted_by_modality(model, files)
     except onnx_predict.PredictionError as problem:
         raise InputError(str(problem)) from None
-    return [answer | {"path": display_name(answer["path"])} for answer in answers]
+    return [answer | {"path": display_name(answer["path"])} for answer in predictions]
 
 
 def _predicted_by_modality(model: onnx_predict.Model, files: Sequence[Path]) -> list[dict[str, Any]]:

@@ -23,13 +23,13 @@ def list_studies(storage_url: str | None) -> list[dict[str, Any]]:
         InputError: there is no such storage.
     """
     storage = open_storage(storage_url, require_existing=True)
-    told = []
+    payload = []
     for name in study_names(storage):
         try:
-            told.append(status_of(Study.open(name, storage_url)))
+            payload.append(status_of(Study.open(name, storage_url)))
         except InputError as problem:
-            told.append({"study": name, "task": None, "problem": str(problem)})
-    return told
+            payload.append({"study": name, "task": None, "problem": str(problem)})
+    return payload
 
 
 def delete_study(name: str, storage_url: str | None) -> None:

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import Config
 
-from .records import FOREIGN, GROUP, HELD, ORIGIN, SEED, confirms_of, run_key, state_of
+from .records import FIXED, FOREIGN, GROUP, ORIGIN, SEED, confirms_of, run_key, state_of
 
 # TPE takes at most so many trials for good ones (`gamma`), all others for bad ones. Of these the latest so many count
 # in full, those before them the less the older they are (`weights`).
@@ -131,7 +131,7 @@ class History:
         number = self._first_of_run.get(run_key(config, seed))
         return None if number is None else self._trials[number]
 
-    def telling(self, limit: int, distributions: Mapping[str, BaseDistribution]) -> list[FrozenTrial]:
+    def informative(self, limit: int, distributions: Mapping[str, BaseDistribution]) -> list[FrozenTrial]:
         """What a sampler learns most from, in the order of their numbers: up to `limit` searched trials with a result,
         and all that have not ended.
 
@@ -153,7 +153,7 @@ class History:
         searched = (number for number in self._not_ended if not self.is_confirmation(number))
         return [self._trials[number] for number in sorted({*good, *spread, *latest, *searched})]
 
-    def kinds(self) -> list[FrozenTrial]:
+    def one_per_parameter_set(self) -> list[FrozenTrial]:
         """One trial with a result of each set of active dimensions, in the order of their numbers."""
         return [self._trials[number] for number in sorted(self._first_of_names.values())]
 
@@ -209,7 +209,7 @@ class History:
 
 def _run_of(confirmation: FrozenTrial) -> str:
     """What a confirmation trains: its values were fixed when it was enqueued, before it had parameters."""
-    return run_key(confirmation.system_attrs.get(HELD, confirmation.params), confirmation.user_attrs[SEED])
+    return run_key(confirmation.system_attrs.get(FIXED, confirmation.params), confirmation.user_attrs[SEED])
 
 
 def _is_in(value: object, distribution: BaseDistribution) -> bool:

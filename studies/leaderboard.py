@@ -64,7 +64,7 @@ def _row(record: TrialRecord, position: int | None, confirmed: Confirmed | None)
         "group_value": record.group_value,
         "n_groups": record.n_groups,
         "groups_ci95": _bounds(record.groups_ci95),
-        "beside": record.beside,
+        "beside": record.secondary,
         "params": record.config,
         "epochs": record.epochs,
         "seconds": record.seconds,

@@ -20,8 +20,8 @@ from .history import History
 from .records import (
     CONFIRMS,
     FEASIBLE,
+    FIXED,
     GROUP,
-    HELD,
     ORIGIN,
     PART,
     SEED,
@@ -91,12 +91,12 @@ class Proposer:
         """A trial that was not there; None where it ended at once. It is written in one record."""
         number = self._history.size
         seed = sampler_seed(self._settings.seed, self._history.place_of(number))
-        draft = Draft(self._study, self._history, space, number, seed=seed, trials=trials, held=structure)
+        draft = Draft(self._study, self._history, space, number, seed=seed, trials=trials, fixed=structure)
         config = suggest(draft, space)
         attributes: dict[str, Any] = {SEED: self._settings.seed}
         if self._history.first_of(config, self._settings.seed) is None:
             attributes |= _lanes(number, group, origin)
-        template = draft.template(attributes, {HELD: structure, **under_way()} if structure else under_way())
+        template = draft.template(attributes, {FIXED: structure, **under_way()} if structure else under_way())
         trial = optuna.Trial(
             self._study, self._study._storage.create_new_trial(self._study._study_id, template_trial=template)
         )
@@ -120,7 +120,7 @@ class Proposer:
             space,
             seed=sampler_seed(self._settings.seed, self._history.place_of(stored.number)),
             trials=trials,
-            held=stored.system_attrs.get(HELD, {}),
+            fixed=stored.system_attrs.get(FIXED, {}),
         )
         return optuna.Trial(self._study, trial_id)
 
@@ -152,8 +152,8 @@ class Proposer:
             return None
 
     def _held(self, trial: optuna.Trial) -> Config:
-        held: Config = self._study._storage.get_trial(trial._trial_id).system_attrs.get(HELD, {})
-        return held
+        fixed: Config = self._study._storage.get_trial(trial._trial_id).system_attrs.get(FIXED, {})
+        return fixed
 
     def _answered(self, trial: optuna.Trial, config: Config) -> bool:
         """Ends a trial of a config that ended earlier, with the same seed, with its record."""

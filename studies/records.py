@@ -21,7 +21,7 @@ _STATES = {
 }
 FEASIBLE = "feasible"
 # Where Optuna keeps the values that a trial was enqueued with.
-HELD = "fixed_params"
+FIXED = "fixed_params"
 # Names of what a trial keeps about its lanes: see `Proposal`.
 GROUP, ORIGIN, PART = "group", "origin", "part"
 # Kept by versions in which a trial could join its group late, or leave it to go on alone.
@@ -31,10 +31,10 @@ SEED, CONFIRMS = "seed", "confirms"
 # A trial that somebody added to the study, ended, with Optuna itself.
 FOREIGN = "foreign"
 # Before the names of other metrics than the study's.
-BESIDE = "beside_"
+SECONDARY = "beside_"
 ENDED = tuple(str(state) for state in State)
 # Names of what is kept about a value begin so.
-_OF_VALUE = ("n_groups", "ci95_", "group_", "groups_", BESIDE)
+_OF_VALUE = ("n_groups", "ci95_", "group_", "groups_", SECONDARY)
 STATE_ORDER = ("complete", "running", "pruned", "infeasible", "failed", FOREIGN)
 
 
@@ -71,7 +71,7 @@ class TrialRecord:
     weights: str
     note: str
     group: int = -1
-    beside: dict[str, float] = field(default_factory=dict)
+    secondary: dict[str, float] = field(default_factory=dict)
     curve: tuple[tuple[int, float], ...] = ()
     features_per_second: float | None = None
     confirms: int | None = None
@@ -99,7 +99,7 @@ def attributes_of(result: FitResult, engine: str) -> dict[str, Any]:
         # A metric may be defined where its interval, or another metric, is not: JSON has no words for these.
         if math.isfinite(estimate.low) and math.isfinite(estimate.high):
             attributes |= {"ci95_low": estimate.low, "ci95_high": estimate.high}
-        attributes |= {f"{BESIDE}{name}": value for name, value in result.beside.items() if math.isfinite(value)}
+        attributes |= {f"{SECONDARY}{name}": value for name, value in result.secondary.items() if math.isfinite(value)}
         if (grouped := result.grouped) is not None:
             attributes |= {
                 "group_value": grouped.value,
@@ -148,7 +148,9 @@ def record_of(trial: FrozenTrial, study: str, data: str) -> TrialRecord:
         engine=str(kept.get("engine", "")),
         weights=str(kept.get("weights", "")),
         note=str(kept.get("note", "")),
-        beside={name.removeprefix(BESIDE): float(value) for name, value in kept.items() if name.startswith(BESIDE)},
+        secondary={
+            name.removeprefix(SECONDARY): float(value) for name, value in kept.items() if name.startswith(SECONDARY)
+        },
         group=int(kept.get(GROUP, trial.number)),
         curve=tuple(sorted(trial.intermediate_values.items())),
         confirms=confirms_of(trial),

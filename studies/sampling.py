@@ -40,7 +40,7 @@ def make_sampler(
     *,
     seed: int,
     trials: int,
-    held: Config,
+    fixed: Config,
     storage: BaseStorage | None = None,
 ) -> BaseSampler:
     """TPE (Bergstra et al. 2011; multivariate: Falkner et al. 2018) that learns from `history` and leaves `held` alone.
@@ -55,11 +55,11 @@ def make_sampler(
             group=True,  # keeps conditional dimensions in the model
             seed=seed,
         )
-        if held:
-            sampler = PartialFixedSampler(held, sampler)
+        if fixed:
+            sampler = PartialFixedSampler(fixed, sampler)
     distributions = {name: distribution_of(dimension) for name, dimension in space.dimensions.items()}
-    kinds, telling = history.kinds(), history.telling(LOOK_BACK, distributions)
-    views = (_View(study, seen, sampler, storage) for seen in (lambda: kinds, lambda: telling))
+    one_per_parameter_set, informative = history.one_per_parameter_set(), history.informative(LOOK_BACK, distributions)
+    views = (_View(study, seen, sampler, storage) for seen in (lambda: one_per_parameter_set, lambda: informative))
     return _Seeing(sampler, *views)
 
 
@@ -258,9 +258,9 @@ class _Seeing(BaseSampler):
     Which dimensions there are takes TPE as long as everything else, as it goes by all trials for it.
     """
 
-    def __init__(self, sampler: BaseSampler, kinds: _View, view: _View) -> None:
+    def __init__(self, sampler: BaseSampler, one_per_parameter_set: _View, view: _View) -> None:
         self._sampler = sampler
-        self._kinds = kinds
+        self._kinds = one_per_parameter_set
         self._view = view
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:

@@ -24,7 +24,7 @@ from .names import check_name, check_new_name
 from .patience import Patience
 from .plan import Budget
 from .proposals import Proposal, Proposer
-from .records import CONFIRMS, HELD, PART, STATE_ORDER, TrialRecord, is_done, record_of
+from .records import CONFIRMS, FIXED, PART, STATE_ORDER, TrialRecord, is_done, record_of
 from .run_lock import FileRunLock, ServerRunLock, refuse_links
 from .sampling import make_pruner
 from .settings import Settings
@@ -221,7 +221,7 @@ class Study:
                 if not self._has_more(trials):
                     return None
                 if waiting := self._history.waiting(self._confirming):
-                    values, own = waiting[0].system_attrs.get(HELD, {}), self._proposer.seed_of(waiting[0].user_attrs)
+                    values, own = waiting[0].system_attrs.get(FIXED, {}), self._proposer.seed_of(waiting[0].user_attrs)
                     differs = any(name not in values or values[name] != value for name, value in structure.items())
                     if differs or seed not in (None, own):
                         return None

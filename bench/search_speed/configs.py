@@ -32,17 +32,17 @@ def draw(space: SearchSpace, seed: tuple[int, ...]) -> Config:
     return config
 
 
-def _value(dimension: Dimension, chance: np.random.Generator) -> Value:
+def _value(dimension: Dimension, generator: np.random.Generator) -> Value:
     match dimension:
         case Choice(options):
-            return options[int(chance.integers(len(options)))]
+            return options[int(generator.integers(len(options)))]
         case Integer(low, high, log):
             if log:
                 # Each whole number stands for the stretch half-way to its neighbours.
-                drawn = round(math.exp(chance.uniform(math.log(low - 0.5), math.log(high + 0.5))))
+                drawn = round(math.exp(generator.uniform(math.log(low - 0.5), math.log(high + 0.5))))
                 return min(max(drawn, low), high)
-            return int(chance.integers(low, high, endpoint=True))
+            return int(generator.integers(low, high, endpoint=True))
         case Float(low, high, log):
             if log:
-                return min(max(math.exp(chance.uniform(math.log(low), math.log(high))), low), high)
-            return float(chance.uniform(low, high))
+                return min(max(math.exp(generator.uniform(math.log(low), math.log(high))), low), high)
+            return float(generator.uniform(low, high))

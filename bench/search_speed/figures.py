@@ -64,18 +64,18 @@ def ratio(ours: Sequence[Block], against: Sequence[Block], trials: int) -> Ratio
 
     Totals and not single blocks are divided: the first blocks of ours compute what the later ones only read.
     """
-    chance = np.random.default_rng(0)
-    drawn = _resampled(against, trials, chance) / _resampled(ours, trials, chance)
+    generator = np.random.default_rng(0)
+    drawn = _resampled(against, trials, generator) / _resampled(ours, trials, generator)
     low, median, high = (float(value) for value in np.quantile(drawn, (0.025, 0.5, 0.975)))
     whole = seconds_per_trial(against, trials) / seconds_per_trial(ours, trials)
     return Ratio(against[0].method, trials, whole, median, low, high)
 
 
-def _resampled(blocks: Sequence[Block], trials: int, chance: np.random.Generator) -> Any:
+def _resampled(blocks: Sequence[Block], trials: int, generator: np.random.Generator) -> Any:
     """Seconds a trial in each resample of the blocks."""
     seconds = np.array([block.seconds for block in blocks])
     counts = np.array([len(block.trained) for block in blocks])
-    chosen = chance.integers(len(blocks), size=(_RESAMPLES, len(blocks)))
+    chosen = generator.integers(len(blocks), size=(_RESAMPLES, len(blocks)))
     return startup(blocks) / trials + seconds[chosen].sum(1) / counts[chosen].sum(1)
 
 

@@ -29,10 +29,10 @@ _EPOCHS = 100
 
 def resident(case: Case, device: torch.device) -> Split:
     """Noise as photos, uint8 (n, R, R, 3), on the device, and labels; n is a multiple of the batch size."""
-    chance = torch.Generator(device).manual_seed(0)
+    generator = torch.Generator(device).manual_seed(0)
     count = max(1, _IMAGES // case.batch_size) * case.batch_size
     shape = (count, case.resolution, case.resolution, 3)
-    return labelled(torch.randint(0, 256, shape, dtype=torch.uint8, device=device, generator=chance))
+    return labelled(torch.randint(0, 256, shape, dtype=torch.uint8, device=device, generator=generator))
 
 
 def labelled(images: Tensor, rows: Tensor | None = None) -> Split:
@@ -96,7 +96,7 @@ class Core:
     def epoch(self) -> Iterator[None]:
         """An epoch of training, step by step."""
         self._tick += 1
-        way = training_pass(self.prefixes, self.structure, self.split, seed=0, tick=self._tick)
+        way = training_pass(self.prefixes, self.structure, self.split, seed=0, epoch=self._tick)
         self.runner.begin(self._tick, way.order)
         for batch in way.batches():
             self.runner.step(batch)

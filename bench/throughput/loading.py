@@ -39,10 +39,10 @@ _AHEAD = 2
 
 def write_photos(folder: Path, count: int) -> None:
     """`count` JPEGs of about 60 kB, 500 x 375, in class folders: soft shapes under fine grain."""
-    chance = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     for number in range(count):
-        shapes = Image.fromarray(chance.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize(_SIDES)
-        grain = chance.normal(0, 8, (_SIDES[1], _SIDES[0], 3))
+        shapes = Image.fromarray(generator.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize(_SIDES)
+        grain = generator.normal(0, 8, (_SIDES[1], _SIDES[0], 3))
         path = folder / f"class{number % _FOLDERS}" / f"{number:05}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray((np.asarray(shapes) + grain).clip(0, 255).astype(np.uint8)).save(path, quality=90)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from training.data.splits import Split
 from training.machine import vision
-from training.models.backbones import divide
+from training.models.backbones import decompose
 
 from .cases import CLASSES, INFERENCE, Case
 from .core import Step
@@ -85,7 +85,7 @@ def step_of(case: Case, data: Split, device: torch.device) -> Step:
 
 
 def _freeze(case: Case, model: nn.Module) -> None:
-    stages = divide(case.backbone, model).stages
+    stages = decompose(case.backbone, model).stages
     cut = case.spec().backbone.cut(len(stages))
     if cut == len(stages):
         model.requires_grad_(False)

@@ -67,7 +67,7 @@ def cache(
     prefixes = cache_folder(PREFIXES)
     cleared = _clear(root) if clear else None
     kinds = _kinds(root)
-    told: dict[str, Any] = {
+    payload: dict[str, Any] = {
         "folder": str(cache_folder()),
         "bytes": sum(kind.bytes for kind in kinds),
         "kinds": [asdict(kind) | {"last_used": _iso(kind.last_used)} for kind in kinds],
@@ -76,9 +76,9 @@ def cache(
         "memory_limit": prefix_store.memory_limit(),
     }
     if cleared is not None:
-        told |= {"freed": cleared.freed, "left": cleared.left}
+        payload |= {"freed": cleared.freed, "left": cleared.left}
     if as_json:
-        print_json(told)
+        print_json(payload)
         return
     if cleared is not None:
         parts = ", ".join(f"{name} {size_text(size)}" for name, size in cleared.freed.items())
@@ -86,7 +86,7 @@ def cache(
         if cleared.left:
             named = ", ".join(cleared.left[:_NAMED]) + (", ..." if len(cleared.left) > _NAMED else "")
             print_lines([f"left alone, as pomona did not make it: {named}"])
-    _print(told)
+    _print(payload)
 
 
 def size_text(size: int) -> str:
@@ -99,28 +99,28 @@ def size_text(size: int) -> str:
     return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
 
 
-def _print(told: dict[str, Any]) -> None:
-    print_lines([f"{told['folder']}: {size_text(told['bytes'])}"])
-    if told["kinds"]:
+def _print(payload: dict[str, Any]) -> None:
+    print_lines([f"{payload['folder']}: {size_text(payload['bytes'])}"])
+    if payload["kinds"]:
         rows = [
             [kind["name"], str(kind["files"]), size_text(kind["bytes"]), kind["last_used"] or ""]
-            for kind in told["kinds"]
+            for kind in payload["kinds"]
         ]
         print_lines([""])
         print_table(["kind", "files", "size", "last used"], rows, expendable=["last used"])
-    kept = sum(block["bytes"] for block in told["prefixes"])
+    kept = sum(block["bytes"] for block in payload["prefixes"])
     print_lines(
         [
             "",
-            f"activations of frozen stages: {size_text(kept)} of at most {size_text(told['disk_limit'])} on disk; "
-            f"at most {size_text(told['memory_limit'])} of memory in a worker",
+            f"activations of frozen stages: {size_text(kept)} of at most {size_text(payload['disk_limit'])} on disk; "
+            f"at most {size_text(payload['memory_limit'])} of memory in a worker",
         ]
     )
-    if told["prefixes"]:
+    if payload["prefixes"]:
         named = ["backbone", "resolution", "cut", "augmentation", "view", "precision", "rows"]
         cells = [
             [*(_cell(block[name]) for name in named), size_text(block["bytes"]), block["last_used"]]
-            for block in told["prefixes"]
+            for block in payload["prefixes"]
         ]
         print_table([*named, "size", "last used"], cells, expendable=["last used", "precision"])
 

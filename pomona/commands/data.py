@@ -76,7 +76,7 @@ def show(
 
 
 def _to_json(view: DataView, file: Path) -> dict[str, object]:
-    told: dict[str, object] = {
+    payload: dict[str, object] = {
         "file": str(file),
         "source": view.source,
         "classes": list(view.classes),
@@ -84,7 +84,7 @@ def _to_json(view: DataView, file: Path) -> dict[str, object]:
         "fingerprint": view.fingerprint,
     }
     if view.resolution is not None:
-        told |= {"resolution": view.resolution, "strengths": list(view.strengths)}
+        payload |= {"resolution": view.resolution, "strengths": list(view.strengths)}
     if view.columns:
-        told |= {"columns": list(view.columns)}
-    return told
+        payload |= {"columns": list(view.columns)}
+    return payload

@@ -32,8 +32,8 @@ def get(
     with _stages() as progress:
         fetched = fetch_data(task, to, progress=progress)
     if as_json:
-        told = {"task": task, "folder": str(fetched.folder), "source": fetched.page, "new": fetched.new}
-        print_json(told)
+        payload = {"task": task, "folder": str(fetched.folder), "source": fetched.page, "new": fetched.new}
+        print_json(payload)
         return
     print_lines([f"{fetched.folder}: {'from' if fetched.new else 'there already; its source is'} {fetched.page}"])
     note(f"use it: pomona search {shlex.quote(task)} --data {shlex.quote(str(fetched.folder))}")

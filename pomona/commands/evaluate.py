@@ -53,11 +53,11 @@ def evaluate(
         )
     drawn = [] if figures is None else [str(figures / name) for name in evaluation_files(result)]
     if as_json:
-        told = result.to_json() | ({"figures": drawn} if drawn else {})
-        print_json(told)
+        payload = result.to_json() | ({"figures": drawn} if drawn else {})
+        print_json(payload)
         return
     metric, score = result.metric, result.score
-    others = "".join(f", {name} {value_text(name, value)}" for name, value in result.beside.items())
+    others = "".join(f", {name} {value_text(name, value)}" for name, value in result.secondary.items())
     value, interval = value_text(metric, score.value), interval_text(metric, score.ci95)
     print_lines([f"{metric} {value}, n = {score.n}, {interval}{others}"])
     if result.grouped is not None:

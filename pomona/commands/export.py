@@ -50,8 +50,8 @@ def export(
             notify=note,
         )
     if as_json:
-        told: dict[str, Any] = exported.to_json()
-        print_json(told | ({"int8": quantised.to_json()} if quantised else {}))
+        payload: dict[str, Any] = exported.to_json()
+        print_json(payload | ({"int8": quantised.to_json()} if quantised else {}))
         return
     metric, score = exported.kind.metric, exported.score
     print_lines(

@@ -37,11 +37,11 @@ def predict(
     """
     from ..use import answers_for
 
-    answers = answers_for(model, files, device)
+    predictions = answers_for(model, files, device)
     if as_json:
-        print_json(answers)
-    elif "value" in answers[0]:
-        print_table(["example", "value"], [[answer["path"], f"{answer['value']:.6g}"] for answer in answers])
+        print_json(predictions)
+    elif "value" in predictions[0]:
+        print_table(["example", "value"], [[answer["path"], f"{answer['value']:.6g}"] for answer in predictions])
     else:
-        rows = [[answer["path"], answer["label"], f"{100 * answer['probability']:.1f}"] for answer in answers]
+        rows = [[answer["path"], answer["label"], f"{100 * answer['probability']:.1f}"] for answer in predictions]
         print_table(["example", "class", "probability %"], rows)

@@ -76,7 +76,7 @@ def _title(study: Study, rows: list[dict[str, Any]]) -> list[str]:
     if best.groups_ci95 is not None and best.group_value is not None:
         on_groups = f"{value_text(metric, best.group_value)}, {interval_text(metric, best.groups_ci95)}"
         grouped = f"; {on_groups} on {best.n_groups} groups"
-    others = "".join(f"; {name} {value_text(name, value)}" for name, value in best.beside.items())
+    others = "".join(f"; {name} {value_text(name, value)}" for name, value in best.secondary.items())
     if confirmed:
         lines.append(_confirmed_line(confirmed[0], metric, best.n))
     lines.append(f"Best: trial {best.number}, {metric} {value}{interval}{grouped}{others}.")

@@ -21,23 +21,23 @@ def status(
     """
     from studies import open_study, status_of
 
-    told = status_of(open_study(study, storage))
+    payload = status_of(open_study(study, storage))
     if as_json:
-        print_json(told)
+        print_json(payload)
         return
-    state = "running" if told["running"] else "done" if told["ended"] >= told["trials"] else "stopped"
+    state = "running" if payload["running"] else "done" if payload["ended"] >= payload["trials"] else "stopped"
     lines = [
-        f"{told['study']}: {told['task']} on {told['data']}, {state}",
-        f"  {told['ended']} of {told['trials']} trials of {told['epochs']} epochs: "
-        + (", ".join(f"{count} {name}" for name, count in told["states"].items()) or "none"),
+        f"{payload['study']}: {payload['task']} on {payload['data']}, {state}",
+        f"  {payload['ended']} of {payload['trials']} trials of {payload['epochs']} epochs: "
+        + (", ".join(f"{count} {name}" for name, count in payload["states"].items()) or "none"),
     ]
-    if (best := told["best"]) is not None:
-        metric = told["metric"]
+    if (best := payload["best"]) is not None:
+        metric = payload["metric"]
         interval = f" ({interval_text(metric, best['ci95'])})" if best["ci95"] else ""
         lines.append(f"  best: trial {best['number']}, {metric} {value_text(metric, best['value'])}{interval}")
-    if (confirmed := told["confirmed"]) is not None:
-        figure = mean_text(told["metric"], confirmed["mean"], confirmed["ci95"], confirmed["seeds"])
+    if (confirmed := payload["confirmed"]) is not None:
+        figure = mean_text(payload["metric"], confirmed["mean"], confirmed["ci95"], confirmed["seeds"])
         lines.append(f"  confirmed: trial {confirmed['number']}, {figure}")
     if state == "stopped":
-        lines.append(f"  go on: {pomona_command('resume', told['study'], storage=storage)}")
+        lines.append(f"  go on: {pomona_command('resume', payload['study'], storage=storage)}")
     print_lines(lines)

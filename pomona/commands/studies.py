@@ -35,12 +35,12 @@ def list_(storage: Storage = None, as_json: AsJson = False) -> None:
     """
     from studies import list_studies
 
-    told = list_studies(storage)
+    payload = list_studies(storage)
     if as_json:
-        print_json(told)
-    elif told:
+        print_json(payload)
+    elif payload:
         headings = ["study", "task", "data", "trials", "state", "best"]
-        print_table(headings, [_cells(study) for study in told], expendable=["data"])
+        print_table(headings, [_cells(study) for study in payload], expendable=["data"])
     else:
         print_answer("no studies yet: pomona search TASK makes one")
 
@@ -85,12 +85,13 @@ def rename(
     note(f"study {study} is now {new}")
 
 
-def _cells(told: dict[str, Any]) -> list[str]:
-    if told["task"] is None:
-        return [told["study"], "", "", "", "not pomona's", ""]
-    state = "running" if told["running"] else "done" if told["ended"] >= told["trials"] else "stopped"
+def _cells(payload: dict[str, Any]) -> list[str]:
+    if payload["task"] is None:
+        return [payload["study"], "", "", "", "not pomona's", ""]
+    state = "running" if payload["running"] else "done" if payload["ended"] >= payload["trials"] else "stopped"
     best = ""
-    if (trial := told["best"]) is not None:
-        interval = f" ({interval_text(told['metric'], trial['ci95'])})" if trial["ci95"] else ""
-        best = f"{told['metric']} {value_text(told['metric'], trial['value'])}{interval}"
-    return [told["study"], told["task"], told["data"], f"{told['ended']} of {told['trials']}", state, best]
+    if (trial := payload["best"]) is not None:
+        interval = f" ({interval_text(payload['metric'], trial['ci95'])})" if trial["ci95"] else ""
+        best = f"{payload['metric']} {value_text(payload['metric'], trial['value'])}{interval}"
+    done = f"{payload['ended']} of {payload['trials']}"
+    return [payload["study"], payload["task"], payload["data"], done, state, best]

@@ -121,7 +121,7 @@ def _print_result(run: TrainRun, result: FitResult) -> None:
     if result.value is None or result.estimate is None:
         return
     metric = run.task.metric
-    others = "".join(f", {name} {value_text(name, value)}" for name, value in result.beside.items())
+    others = "".join(f", {name} {value_text(name, value)}" for name, value in result.secondary.items())
     print_lines(
         [
             f"{run.out}: {metric} {value_text(metric, result.value)} on n = {result.n} "

@@ -44,12 +44,12 @@ PEERS = {"notebook": notebook, "expert": expert}
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two classes told apart by brightness, eight photos of each in `train` and four in `valid`."""
     folder = tmp_path_factory.mktemp("photos")
-    chance = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     for split, count in (("train", 8), ("valid", 4)):
         for label, name in enumerate(CLASSES):
             (folder / split / name).mkdir(parents=True)
             for number in range(count):
-                pixels = chance.integers(0, 30) + 180 * label + chance.integers(0, 20, (40, 36, 3))
+                pixels = generator.integers(0, 30) + 180 * label + generator.integers(0, 20, (40, 36, 3))
                 Image.fromarray(pixels.astype(np.uint8)).save(folder / split / name / f"{number}.png")
     return folder
 

@@ -13,7 +13,7 @@ from bench.throughput.cases import ALL, CLASSES, INFERENCE, Case, Variant, cases
 from bench.throughput.work import work_of
 from training.lanes.optimisation import make_optimizer
 from training.lanes.suffix import SuffixTrainer
-from training.models.backbones import divide
+from training.models.backbones import decompose
 from training.models.classifier import Head
 
 from .throughput_examples import CASE, CPU
@@ -44,7 +44,7 @@ def test_both_sides_train_the_same_stages(name: str, depth: str) -> None:
     case = replace(CASE, backbone=name, depth=depth)
     runner = a_core(case).runner
     theirs = reference.Reference(case, CPU).model
-    parts = divide(name, theirs)
+    parts = decompose(name, theirs)
     if isinstance(runner, SuffixTrainer):
         assert [trained(stage) for stage in runner.model.stages] == [trained(stage) for stage in parts.stages]
     else:

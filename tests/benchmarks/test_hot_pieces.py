@@ -19,11 +19,11 @@ from torch import nn
 from search_spaces import Config, task_named
 from studies import leaderboard
 from training import LaneGroup, Numerics, Prefixes, PrefixStore, Splits, augment, spec_of
-from training.data.augment import DRAWS
+from training.data.augment import RANDOM_NUMBERS
 from training.data.batches import batch_count
 from training.frozen.source import Batch, Pass, training_pass
 from training.frozen.store import BlockKey
-from training.frozen.views import view_draws
+from training.frozen.views import view_random_numbers
 from training.lanes.heads import HeadShape, HeadStack, stacked
 from training.lanes.optimisation import make_optimizer
 from training.lanes.suffix import SuffixTrainer
@@ -91,7 +91,7 @@ class Kept:
         self.structure = spec_of(config()).structure(1)
 
     def way(self) -> Pass:
-        return training_pass(self.prefixes, self.structure, self.splits.train, seed=0, tick=1)
+        return training_pass(self.prefixes, self.structure, self.splits.train, seed=0, epoch=1)
 
     def stack(self, configs: list[Config], way: Pass) -> HeadStack:
         stack = HeadStack(HeadShape.of(spec_of(configs[0]), WIDTH, CLASSES), torch.device("cpu"), cut=1)
@@ -115,15 +115,15 @@ def endless(way: Pass) -> Iterator[Batch]:
 
 
 def finite(stack: HeadStack, features: torch.Tensor) -> bool:
-    return bool(stack.answers(features).isfinite().all())
+    return bool(stack.predictions(features).isfinite().all())
 
 
 @pytest.mark.parametrize("strength", [2, 4])
 def test_augmentation_of_a_batch(benchmark: BenchmarkFixture, strength: int) -> None:
     images = torch.rand(BATCH, 3, 128, 128, generator=torch.Generator().manual_seed(0))
-    draws = view_draws([str(n) for n in range(BATCH)], 0)
-    assert draws.shape == (BATCH, DRAWS)
-    changed = benchmark(augment, images, strength, draws)
+    random_numbers = view_random_numbers([str(n) for n in range(BATCH)], 0)
+    assert random_numbers.shape == (BATCH, RANDOM_NUMBERS)
+    changed = benchmark(augment, images, strength, random_numbers)
     assert changed.shape == images.shape
     assert not torch.equal(changed, images)
 
@@ -224,7 +224,7 @@ def test_suffix_step(benchmark: BenchmarkFixture, mobilenet: tuple[Prefixes, Spl
         device=prefixes.device,
         loss=CrossEntropy(CLASSES),
     )
-    way = training_pass(prefixes, structure, splits.train, seed=0, tick=1)
+    way = training_pass(prefixes, structure, splits.train, seed=0, epoch=1)
     (batch,) = way.batches()
     batch.at(trained.cut)
     with torch.random.fork_rng():

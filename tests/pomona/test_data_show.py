@@ -50,7 +50,7 @@ def test_people_see_what_the_model_sees(strength: int) -> None:
     seen = InputSpec(resolution=RESOLUTION, batch_size=8, augmentation=strength, views=2 if strength else 1)
     structure = Structure("toy", 2, seen)
     prefixes = Prefixes(backbones=toy_backbone)
-    first = next(training_pass(prefixes, structure, split, seed=seed, tick=1).batches())
+    first = next(training_pass(prefixes, structure, split, seed=seed, epoch=1).batches())
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)))
     torch.testing.assert_close(
         seen_images(pictures_of(split, first.index), RESOLUTION, strength), first.at(0) * std + mean
@@ -73,7 +73,7 @@ def test_strength_0_shows_the_photos_as_they_are(photos: Path) -> None:
 def test_the_photos_are_the_first_that_training_sees(photos: Path) -> None:
     train = scan(photos).at(32).train
     structure = Structure("toy", 2, InputSpec(resolution=32, batch_size=8, augmentation=2, views=2))
-    way = training_pass(Prefixes(backbones=toy_backbone), structure, train, seed=7, tick=1)
+    way = training_pass(Prefixes(backbones=toy_backbone), structure, train, seed=7, epoch=1)
     order = torch.cat([batch.index for batch in way.batches()])
     for count in (1, 12):
         view = view_data("fruit", str(photos), resolution=32, count=count, seed=7)

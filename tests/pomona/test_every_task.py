@@ -24,12 +24,12 @@ _TRANSFER = {"backbone": "squeezenet1_1", "resolution": 96, "batch_size": 16}
 
 def class_folders(folder: Path, classes: Sequence[str]) -> Path:
     """A handful of photos a class, of its own shade."""
-    chance = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     for split, count in (("train", 4), ("valid", 2)):
         for place, label in enumerate(classes):
             (folder / split / label).mkdir(parents=True)
             for number in range(count):
-                pixels = chance.normal(25 + 20 * place, 20, (40, 40, 3)).clip(0, 255).astype(np.uint8)
+                pixels = generator.normal(25 + 20 * place, 20, (40, 40, 3)).clip(0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(folder / split / label / f"{number}.png")
     return folder
 

@@ -187,11 +187,11 @@ def test_run_as_a_program(
 
 def test_more_images_than_a_batch(model: Path, images: list[Path]) -> None:
     many = (images * 7)[:35]
-    answers = onnx_predict.predict(model, many)
-    assert [answer["path"] for answer in answers] == [str(path) for path in many]
+    predictions = onnx_predict.predict(model, many)
+    assert [answer["path"] for answer in predictions] == [str(path) for path in many]
     opened = onnx_predict.load(model)
     for index in (0, 31, 32, 34):
-        same(opened.predict([many[index]]), [answers[index]])
+        same(opened.predict([many[index]]), [predictions[index]])
 
 
 def test_what_is_wrong_is_said_in_a_line(run: Run, model: Path, images: list[Path], tmp_path: Path) -> None:

@@ -304,11 +304,11 @@ def test_texts_that_were_mistaken_are_lines() -> None:
 def test_numbers_against_what_they_should_be() -> None:
     found = [Residual(1, "b", 4.0, 7.0), Residual(0, "a", 2.0, 1.0), Residual(2, "c", 9.0, 9.0)]
     figure = predicted_figure(found, "cost $", "title $x$")
-    answers, misses = figure.axes
-    np.testing.assert_allclose(answers.lines[0].get_xydata(), [[4, 7], [2, 1], [9, 9]])
-    np.testing.assert_allclose(answers.lines[1].get_xydata(), [[2, 2], [9, 9]])
+    predictions, misses = figure.axes
+    np.testing.assert_allclose(predictions.lines[0].get_xydata(), [[4, 7], [2, 1], [9, 9]])
+    np.testing.assert_allclose(predictions.lines[1].get_xydata(), [[2, 2], [9, 9]])
     np.testing.assert_allclose(misses.lines[0].get_xydata(), [[4, 3], [2, -1], [9, 0]])
-    assert (answers.get_xlabel(), answers.get_ylabel()) == ("cost $, true", "cost $, predicted")
+    assert (predictions.get_xlabel(), predictions.get_ylabel()) == ("cost $, true", "cost $, predicted")
     figure.canvas.draw()
     listing = residuals_listing(found, ["row 2", "row 1", "row 3"], "numbers")
     assert listing.rows == (("4", "7", "+3", "row 2"), ("2", "1", "-1", "row 1"), ("9", "9", "+0", "row 3"))

@@ -101,7 +101,7 @@ def test_every_answer_is_strict_and_as_the_page_says(run: Run, tmp_path: Path) -
     check("studies list", printed("studies", "list", *storage, "--json"))
     check("leaderboard", printed("leaderboard", "bonus-1", "--format", "json", *storage))
     (record,) = open_study("bonus-1", "j.log").records()
-    diverged = replace(record, value=math.inf, ci95=(math.nan, -math.inf), beside={"rmse": math.nan})
+    diverged = replace(record, value=math.inf, ci95=(math.nan, -math.inf), secondary={"rmse": math.nan})
     check("leaderboard", strict(to_json(leaderboard_rows([record, diverged]))))
     confirm = ("confirm", "bonus-1", "--seeds", 2, *storage, "--json")
     check("search, resume, confirm, status", printed(*confirm))

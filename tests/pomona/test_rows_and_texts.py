@@ -78,18 +78,18 @@ def same(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_a_file_answers_as_its_checkpoint(run: Run, trained: dict[str, Model], name: str) -> None:
     checkpoint, onnx, asked = trained[name]
-    answers = []
+    predictions = []
     for source in (checkpoint, onnx):
         code, out, err = run("predict", source, asked, asked, "--json")
         assert code == 0, err
-        answers.append(json.loads(out))
-    same(*answers)
+        predictions.append(json.loads(out))
+    same(*predictions)
     # In another place of a batch a product may be summed in another order.
-    same(answers[0], answers[0][: len(answers[0]) // 2] * 2)
+    same(predictions[0], predictions[0][: len(predictions[0]) // 2] * 2)
     fields = {"path", "value"} if name in NUMBERS else {"path", "label", "probability", "probabilities"}
-    assert all(set(answer) == fields for answer in answers[0])
+    assert all(set(answer) == fields for answer in predictions[0])
     unit = "line" if name == "texts" else "row"
-    assert [answer["path"] for answer in answers[0][:3]] == [f"{asked} {unit} {n}" for n in (1, 2, 3)]
+    assert [answer["path"] for answer in predictions[0][:3]] == [f"{asked} {unit} {n}" for n in (1, 2, 3)]
 
 
 def test_the_columns_are_found_by_their_names(run: Run, trained: dict[str, Model], tmp_path: Path) -> None:
@@ -142,14 +142,14 @@ def test_a_copy_of_the_file_is_a_deployment(run: Run, trained: dict[str, Model],
         f"import sys, runpy; sys.modules.update(dict.fromkeys({ABSENT + OURS + WITHOUT_PILLOW!r})); "
         "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
     )
-    answers = []
+    predictions = []
     for options in ([], ["--profile"]):
         command = [sys.executable, "-c", code, copied, *options, str(onnx), str(asked)]
         done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
         assert done.returncode == 0, done.stderr
-        answers.append(json.loads(done.stdout))
-    same(answers[0], json.loads(run("predict", checkpoint, asked, "--json")[1]))
-    assert set(answers[1]) == {"import_seconds", "load_seconds", "answer_seconds", "peak_megabytes"}
+        predictions.append(json.loads(done.stdout))
+    same(predictions[0], json.loads(run("predict", checkpoint, asked, "--json")[1]))
+    assert set(predictions[1]) == {"import_seconds", "load_seconds", "answer_seconds", "peak_megabytes"}
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_looking_twice_is_the_same_as_looking_once(
     assert once.counts() == twice.counts()
     assert once.best() == twice.best()
     assert once.ended == twice.ended == sum(trial.state.is_finished() for trial in study.trials)
-    assert once.telling(limit, DISTRIBUTIONS) == twice.telling(limit, DISTRIBUTIONS)
+    assert once.informative(limit, DISTRIBUTIONS) == twice.informative(limit, DISTRIBUTIONS)
 
 
 def test_a_trial_that_ends_later_is_taken_then(tmp_path: object) -> None:
@@ -124,7 +124,7 @@ def test_up_to_the_limit_a_sampler_sees_everything(trials: list[FrozenTrial], di
     study = study_of(trials, direction)
     history = History(study)
     history.refresh()
-    assert history.telling(40, DISTRIBUTIONS) == study.trials
+    assert history.informative(40, DISTRIBUTIONS) == study.trials
 
 
 @given(st.integers(0, 2**32), st.integers(200, 500), st.sampled_from(["maximize", "minimize"]))
@@ -139,7 +139,7 @@ def test_beyond_it_tpe_finds_the_same_good_trials_among_an_even_choice(seed: int
     history.refresh()
     with_result = [t for t in study.trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
     limit = 100
-    seen = history.telling(limit, DISTRIBUTIONS)
+    seen = history.informative(limit, DISTRIBUTIONS)
     chosen = [trial for trial in seen if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
     assert len(chosen) == min(limit, len(with_result))
     assert [trial.number for trial in seen] == sorted({trial.number for trial in seen})
@@ -169,8 +169,8 @@ def test_trials_of_others_are_seen_where_they_fit_and_are_never_the_best() -> No
     assert best.number == 0
     assert history.counts() == {"complete": 1, "foreign": 3}
     assert history.ended == 1
-    assert [trial.number for trial in history.telling(60, DISTRIBUTIONS)] == [0, 1]
-    assert [trial.number for trial in history.kinds()] == [0]
+    assert [trial.number for trial in history.informative(60, DISTRIBUTIONS)] == [0, 1]
+    assert [trial.number for trial in history.one_per_parameter_set()] == [0]
     assert history.first_of({"x": 0.25}, 0) is None
 
 
@@ -198,8 +198,8 @@ def test_trials_that_confirm_others_are_not_there_for_the_search(
     places = [number for number, trial in enumerate(mixed) if "confirms" not in trial.user_attrs]
     assert [confirmed.place_of(number) for number in places] == list(range(len(trials)))
     for of_search, of_both in (
-        (searched.telling(limit, DISTRIBUTIONS), confirmed.telling(limit, DISTRIBUTIONS)),
-        (searched.kinds(), confirmed.kinds()),
+        (searched.informative(limit, DISTRIBUTIONS), confirmed.informative(limit, DISTRIBUTIONS)),
+        (searched.one_per_parameter_set(), confirmed.one_per_parameter_set()),
         (searched.running(), confirmed.running()),
         (searched.waiting(), confirmed.waiting()),
         ([searched.best()], [confirmed.best()]),

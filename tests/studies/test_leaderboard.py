@@ -134,7 +134,7 @@ def test_no_trials_give_an_empty_table(form: object) -> None:
 
 
 def test_numbers_are_not_in_percent_and_other_metrics_stand_beside() -> None:
-    record = replace(a_record(0), value=0.99991, ci95=(0.9998, 1.0), groups_ci95=None, beside={"rmse": 0.25})
+    record = replace(a_record(0), value=0.99991, ci95=(0.9998, 1.0), groups_ci95=None, secondary={"rmse": 0.25})
     headings, cells = to_cells(leaderboard_rows([record]), "r2")
     row = dict(zip(headings, cells[0], strict=True))
     assert (row["value"], row["95 %"], row["rmse"]) == ("0.999910", "0.999800 to 1.000000", "0.25")

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 STRONGEST = 4
 LUMA = (0.299, 0.587, 0.114)
 """What red, green and blue add to the grey of an image (ITU-R BT.601)."""
-DRAWS = 12
+RANDOM_NUMBERS = 12
 """How many uniform numbers decide the change of one image."""
 
 
-def augment(images: torch.Tensor, strength: int, draws: torch.Tensor) -> torch.Tensor:
+def augment(images: torch.Tensor, strength: int, random_numbers: torch.Tensor) -> torch.Tensor:
     """Changed copies of `images`, (N, C, H, W) floats in 0..1, in the same layout and on the same device.
 
     Strength 0 returns the images as they are; 4 turns by up to 30 degrees, shows 0.6 to 1.1 of the side, shifts by up
@@ -28,7 +28,7 @@ def augment(images: torch.Tensor, strength: int, draws: torch.Tensor) -> torch.T
     if strength == 0:
         return images
     dial = strength / STRONGEST
-    angle, zoom, flip, x, y, brightness, contrast, saturation, chosen, left, top, side = draws.to(
+    angle, zoom, flip, x, y, brightness, contrast, saturation, chosen, left, top, side = random_numbers.to(
         images.device, non_blocking=True
     ).T
     changed = _warp(

@@ -146,9 +146,9 @@ def _eight_bits(image: Image.Image) -> tuple[Image.Image, str]:
 def _bits_of(image: Image.Image, high: int) -> int:
     if image.format in _STRETCHED:
         return 16
-    for told in (2 ** (_tag(image, _BITS_PER_SAMPLE) or 16) - 1, _tag(image, _LARGEST_VALUE)):
-        if told is not None and high <= told < 2**16 - 1:
-            high = told
+    for payload in (2 ** (_tag(image, _BITS_PER_SAMPLE) or 16) - 1, _tag(image, _LARGEST_VALUE)):
+        if payload is not None and high <= payload < 2**16 - 1:
+            high = payload
     return next(bits for bits in _BITS if high < 2**bits)
 
 

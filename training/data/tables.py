@@ -194,8 +194,8 @@ def generate_bonus(rows: int = 1_000, seed: int = 0) -> TableSet:
     Whoever is a year longer there has, one to three aside, completed a project more: the columns go together as they
     do in that file. `location` opens the table of 1,000 rows.
     """
-    chance = np.random.default_rng(seed)
-    performance, years, extra = (chance.integers(1, high, rows, endpoint=True) for high in (10, 10, 3))
+    generator = np.random.default_rng(seed)
+    performance, years, extra = (generator.integers(1, high, rows, endpoint=True) for high in (10, 10, 3))
     features = np.stack([performance, years, years + extra], axis=1).astype(np.float32)
     targets = (features @ np.array([12, 6, 2], np.float32) + 20).astype(np.float32)
     source = f"{GENERATED} (seed {seed})"

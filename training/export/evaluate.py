@@ -36,7 +36,7 @@ class Evaluation:
     metric: str
     score: Estimate
     grouped: Estimate | None
-    beside: dict[str, float]
+    secondary: dict[str, float]
     accuracy: Estimate | None
     per_class: dict[str, dict[str, float]]
     confusion: list[list[int]]
@@ -48,7 +48,7 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         answer: dict[str, Any] = {"metric": self.metric, "value": self.score.value, "n": self.score.n}
-        answer |= {"ci95": list(self.score.ci95), **self.beside}
+        answer |= {"ci95": list(self.score.ci95), **self.secondary}
         answer |= {"n_trained_on": self.n_trained_on, "n_trained_on_left_out": self.n_trained_on_left_out}
         if self.accuracy is not None:
             answer |= {
@@ -70,16 +70,16 @@ def evaluate(checkpoint: Checkpoint, split: Split, device: torch.device) -> Eval
     """Scores all of `split`, whose labels count in the checkpoint's own order of classes."""
     record, metric = checkpoint.record, checkpoint.objective.metric
     outputs = predict_outputs(checkpoint.classifier(device), split, device, record.numerics)
-    answers = metric.answers(outputs)
+    predictions = metric.predictions(outputs)
     undefined = metric.undefined(split.labels)
-    classes = _of_classes(answers, split, record.classes) if record.classes else {}
+    classes = _of_classes(predictions, split, record.classes) if record.classes else {}
     return Evaluation(
         metric=record.metric,
         score=Estimate(math.nan, len(split), -math.inf, math.inf)
         if undefined
-        else metric.estimate(answers, split.labels),
-        grouped=metric.grouped(answers, split.labels, split.groups),
-        beside=metric.beside(answers, split.labels),
+        else metric.estimate(predictions, split.labels),
+        grouped=metric.grouped(predictions, split.labels, split.groups),
+        secondary=metric.secondary(predictions, split.labels),
         accuracy=classes.get("accuracy"),
         per_class=classes.get("per_class", {}),
         confusion=classes.get("confusion", []),
@@ -89,12 +89,12 @@ def evaluate(checkpoint: Checkpoint, split: Split, device: torch.device) -> Eval
     )
 
 
-def _of_classes(answers: torch.Tensor, split: Split, classes: tuple[str, ...]) -> dict[str, Any]:
-    predicted, labels = answers.numpy(), split.labels.numpy()
+def _of_classes(predictions: torch.Tensor, split: Split, classes: tuple[str, ...]) -> dict[str, Any]:
+    predicted, labels = predictions.numpy(), split.labels.numpy()
     numbers = list(range(len(classes)))
     precision, recall, f1, support = precision_recall_fscore_support(labels, predicted, labels=numbers, zero_division=0)
     return {
-        "accuracy": accuracy((answers == split.labels).tolist()),
+        "accuracy": accuracy((predictions == split.labels).tolist()),
         "per_class": {
             name: {
                 "precision": float(precision[i]),
@@ -134,12 +134,12 @@ def predict(checkpoint: Checkpoint, paths: Sequence[Path], device: torch.device)
     outputs = predict_outputs(checkpoint.classifier(device), split, device, record.numerics)
     if not record.classes:
         return [Prediction(name, value=value) for name, value in zip(names, outputs[:, 0].tolist(), strict=True)]
-    answers = []
+    predictions = []
     for name, row in zip(names, outputs.softmax(1).tolist(), strict=True):
         best = max(range(len(row)), key=row.__getitem__)
         named = dict(zip(record.classes, row, strict=True))
-        answers.append(Prediction(name, record.classes[best], row[best], named))
-    return answers
+        predictions.append(Prediction(name, record.classes[best], row[best], named))
+    return predictions
 
 
 @torch.inference_mode()
@@ -154,5 +154,5 @@ def predict_outputs(model: Classifier, split: Split, device: torch.device, numer
         inputs = model.prepared(stored, numerics.memory_format)
         with numerics.autocast(device):
             features = model.suffix(inputs, 0)
-        parts.append(model.answers(features).cpu())
+        parts.append(model.predictions(features).cpu())
     return torch.cat(parts)

@@ -24,7 +24,7 @@ from ..data.modalities import modality_named
 from ..data.splits import Split
 from ..machine.files import atomic_path
 from ..scoring.intervals import Estimate, accuracy
-from .onnx import SUFFIX, Export, answers, describe, library, open_session, right, sample_of
+from .onnx import SUFFIX, Export, describe, library, open_session, predictions, right, sample_of
 
 CALIBRATION_IMAGES = 128
 BATCHES = (1, 32)
@@ -108,7 +108,7 @@ def quantise(export: Export, calibration: Split) -> Quantised:
     with atomic_path(file) as temporary:
         _quantise(export, temporary, shown)
     sessions = {"fp32": open_session(export.file), "int8": open_session(file)}
-    correct = right(answers(sessions["int8"], export.seen), export.seen)
+    correct = right(predictions(sessions["int8"], export.seen), export.seen)
     pairs = list(zip(export.correct, correct, strict=True))
     images = export.seen.take(torch.arange(min(len(export.seen), max(BATCHES))))[0].numpy()
     timed = {

@@ -92,7 +92,7 @@ class Export:
 
     def to_json(self) -> dict[str, Any]:
         """Of images with `resolution` and `images`, of a table with `columns`, of classes with `accuracy`."""
-        told: dict[str, Any] = {
+        payload: dict[str, Any] = {
             "file": str(self.file),
             "bytes": self.bytes,
             "opset": self.opset,
@@ -106,12 +106,12 @@ class Export:
             "ci95": list(self.score.ci95),
         }
         if self.modality.has_resolution:
-            told |= {"resolution": self.resolution, self.modality.noun: len(self.seen)}
+            payload |= {"resolution": self.resolution, self.modality.noun: len(self.seen)}
         if self.kind.columns:
-            told |= {"columns": list(self.kind.columns)}
+            payload |= {"columns": list(self.kind.columns)}
         if self.correct:
-            told |= {"accuracy": accuracy(self.correct).value}
-        return told
+            payload |= {"accuracy": accuracy(self.correct).value}
+        return payload
 
 
 class Deployed(nn.Module):
@@ -152,7 +152,7 @@ def export_onnx(checkpoint: Checkpoint, file: Path, split: Split) -> Export:
             reason = str(problem).strip().splitlines()[0]
             raise InputError(f"{record.spec.backbone.name} can't be exported to ONNX: {reason}") from None
         describe(temporary, metadata(checkpoint, model, "fp32"))
-        found = answers(open_session(temporary), seen)
+        found = predictions(open_session(temporary), seen)
         difference = float(np.abs(found - expected).max())
         # Written so that a difference that is no number fails too.
         if not difference <= tolerance:
@@ -172,7 +172,7 @@ def export_onnx(checkpoint: Checkpoint, file: Path, split: Split) -> Export:
         max_difference=difference,
         tolerance=tolerance,
         seen=seen,
-        score=metric.estimate(metric.answers(torch.from_numpy(found)), seen.labels),
+        score=metric.estimate(metric.predictions(torch.from_numpy(found)), seen.labels),
         correct=right(found, seen) if record.classes else (),
     )
 
@@ -253,7 +253,7 @@ def open_session(file: Path) -> Any:
     return runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 
-def answers(session: Any, split: Split) -> NDArray[Any]:
+def predictions(session: Any, split: Split) -> NDArray[Any]:
     """Logits (n, classes) or numbers (n, 1) of a split in its order."""
     (asked,) = session.get_inputs()
     dtype = _INPUT_TYPES[asked.type]

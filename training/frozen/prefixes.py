@@ -28,7 +28,7 @@ from ..models.weights import load_backbone
 from .plan import SHARE, KeepPlan
 from .sizes import row_bytes
 from .store import BlockKey, PrefixStore
-from .views import view_draws
+from .views import view_random_numbers
 
 CPU = torch.device("cpu")
 FITTED = "fitted on the training split"
@@ -131,7 +131,7 @@ class Prefixes:
         return self._place(name).backbone
 
     def inputs(
-        self, stored: torch.Tensor, structure: Structure, strength: int, draws: torch.Tensor | None
+        self, stored: torch.Tensor, structure: Structure, strength: int, random_numbers: torch.Tensor | None
     ) -> torch.Tensor:
         """Rows of a split's pool on the device, as the first stage takes them.
 
@@ -143,8 +143,8 @@ class Prefixes:
         mean, std = constants
         images = to_floats(stored, self.device)
         images = as_input(images, structure.resolution, mean.shape[1])
-        if draws is not None:
-            images = augment(images, strength, draws)
+        if random_numbers is not None:
+            images = augment(images, strength, random_numbers)
         return ((images - mean) / std).contiguous(memory_format=self.numerics.memory_format)
 
     @torch.no_grad()
@@ -237,9 +237,11 @@ class Prefixes:
                 activations = self.as_activations(below[chunk].to(self.device, non_blocking=True))
             else:
                 examples = index[chunk]
-                draws = view_draws([split.keys[i] for i in examples.tolist()], asked.view) if asked.strength else None
+                random_numbers = None
+                if asked.strength:
+                    random_numbers = view_random_numbers([split.keys[i] for i in examples.tolist()], asked.view)
                 pixels = self.pool(split)[split.rows[examples]]
-                activations = self.inputs(pixels, asked.structure, asked.strength, draws)
+                activations = self.inputs(pixels, asked.structure, asked.strength, random_numbers)
             out = self.forward(asked.structure.backbone, activations, source, cut)
             yield (out.permute(0, 2, 3, 1) if self._last(out) else out).contiguous().cpu()
 

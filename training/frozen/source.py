@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 
-from ..data.augment import DRAWS
+from ..data.augment import RANDOM_NUMBERS
 from ..data.batches import EVALUATION_BATCH, generator_of, order_of
 from ..data.splits import Split
 from ..models.spec import Structure
 from .prefixes import Prefixes
 from .streaming import Stream
-from .views import view_at, view_draws
+from .views import view_at, view_random_numbers
 
 
 class Pass:
@@ -30,7 +30,7 @@ class Pass:
         *,
         strength: int,
         view: int | None,
-        chance: torch.Generator | None = None,
+        generator: torch.Generator | None = None,
     ) -> None:
         self.prefixes = prefixes
         self.structure = structure
@@ -39,7 +39,7 @@ class Pass:
         self.plan = prefixes.plan(split, structure, augmented=strength > 0)
         self._strength = strength
         self._view = view
-        self._chance = chance
+        self._chance = generator
         self._blocks: dict[int, torch.Tensor] = {}
         self._stream = Stream(order, prefixes.device)
 
@@ -49,10 +49,11 @@ class Pass:
     def batches(self) -> Iterator[Batch]:
         # New numbers for each run through the pass would make its batches differ.
         fresh = self._strength > 0 and self._view is None
-        draws = torch.rand(len(self.split), DRAWS, generator=self._chance) if fresh else None
+        random_numbers = torch.rand(len(self.split), RANDOM_NUMBERS, generator=self._chance) if fresh else None
         start = 0
         for number, index in enumerate(self.order):
-            yield Batch(self, number, index, None if draws is None else draws[start : start + len(index)])
+            own = None if random_numbers is None else random_numbers[start : start + len(index)]
+            yield Batch(self, number, index, own)
             start += len(index)
 
     def prepare(self, cuts: Iterable[int]) -> None:
@@ -77,22 +78,22 @@ class Pass:
         index = batch.index if places is None else places[batch.index]
         return source[index.to(source.device, non_blocking=True)]
 
-    def images(self, batch: Batch, draws: torch.Tensor | None) -> torch.Tensor:
+    def images(self, batch: Batch, random_numbers: torch.Tensor | None) -> torch.Tensor:
         if self._strength and self._view is not None:
             keys = self.split.keys or self.split.names
-            draws = view_draws([keys[i] for i in batch.index.tolist()], self._view)
+            random_numbers = view_random_numbers([keys[i] for i in batch.index.tolist()], self._view)
         pixels = self.rows(self.prefixes.pool(self.split), batch, self.split.rows)
-        return self.prefixes.inputs(pixels, self.structure, self._strength, draws)
+        return self.prefixes.inputs(pixels, self.structure, self._strength, random_numbers)
 
 
 class Batch:
     """Some examples of a pass; what it computes at a cut stays with it for whoever comes next."""
 
-    def __init__(self, way: Pass, number: int, index: torch.Tensor, draws: torch.Tensor | None) -> None:
+    def __init__(self, way: Pass, number: int, index: torch.Tensor, random_numbers: torch.Tensor | None) -> None:
         self._pass = way
         self.number = number
         self.index = index
-        self._draws = draws
+        self.random_numbers_ = random_numbers
         self._at: dict[int, torch.Tensor] = {}
         self.labels = way.split.labels[index].to(way.prefixes.device, non_blocking=True)
 
@@ -111,16 +112,16 @@ class Batch:
         if way.plan.kept(cut):
             return prefixes.as_activations(way.rows(way.block(cut), self))
         if cut == 0:
-            return way.images(self, self._draws)
+            return way.images(self, self.random_numbers_)
         # The nearest cut that this batch has already, or that is kept.
         start = max([way.plan.source(cut), *(computed for computed in self._at if computed < cut)])
         return prefixes.forward(way.structure.backbone, self.at(start), start, cut)
 
 
-def training_pass(prefixes: Prefixes, structure: Structure, split: Split, *, seed: int, tick: int) -> Pass:
+def training_pass(prefixes: Prefixes, structure: Structure, split: Split, *, seed: int, epoch: int) -> Pass:
     """Epoch `tick` of 1, 2, ... of a group whose order is decided by `seed`."""
-    order = order_of(len(split), structure.batch_size, seed=seed, epoch=tick)
-    view = view_at(structure, tick, seed)
+    order = order_of(len(split), structure.batch_size, seed=seed, epoch=epoch)
+    view = view_at(structure, epoch, seed)
     return Pass(
         prefixes,
         structure,
@@ -128,7 +129,7 @@ def training_pass(prefixes: Prefixes, structure: Structure, split: Split, *, see
         order,
         strength=structure.augmentation,
         view=view,
-        chance=generator_of(seed, tick, 1),
+        generator=generator_of(seed, epoch, 1),
     )
 
 

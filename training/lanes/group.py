@@ -50,7 +50,7 @@ class Lane:
     optimizer: torch.optim.Optimizer
     parameters: int
     curve: list[EpochResult] = field(default_factory=list)
-    answers: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
+    predictions: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
     seconds: float = 0.0
 
     def phase_of(self, epoch: int) -> Phase:
@@ -107,7 +107,7 @@ class LaneGroup:
         return tuple(self._lanes.values())
 
     @property
-    def saves_by_company(self) -> bool:
+    def cheaper_together(self) -> bool:
         """Whether lanes cost less side by side than one after another: as heads, or where the prefix is not kept."""
         cut, augmented = self.structure.cut, self.structure.augmentation > 0
         plan = self.prefixes.plan(self.splits.train, self.structure, augmented=augmented)
@@ -140,13 +140,13 @@ class LaneGroup:
         self._lanes[key] = lane
         if resume is not None:
             lane.curve = list(resume.curve)
-            lane.answers = lane.answers if resume.answers is None else resume.answers
+            lane.predictions = lane.predictions if resume.predictions is None else resume.predictions
             lane.seconds = resume.seconds
         try:
             self._place(lane, lane.phase_of(min(done + 1, self.epochs)), resume)
-            if done and len(lane.answers) == 0:
+            if done and len(lane.predictions) == 0:
                 runner = next(runner for runner in self._runners() if key in runner.keys)
-                lane.answers = self._score([runner])[key][1]
+                lane.predictions = self._score([runner])[key][1]
         except BaseException:
             # Half a lane would break the others' next epoch.
             self.drop([key])
@@ -173,7 +173,7 @@ class LaneGroup:
         if self._rewindable:
             self._restores = [runner.snapshot() for runner in self._runners()]
         runners, started = self._runners(), time.perf_counter()
-        way = training_pass(self.prefixes, self.structure, self.splits.train, seed=self.seed, tick=self.epoch + 1)
+        way = training_pass(self.prefixes, self.structure, self.splits.train, seed=self.seed, epoch=self.epoch + 1)
         losses: dict[int, float] = {}
         seconds: dict[int, float] = {}
         way.prepare(map(self._cut_of, runners))
@@ -219,7 +219,7 @@ class LaneGroup:
             for number, state in optimizer.state_dict()["state"].items():
                 for name, tensor in state.items():
                     tensors[f"optimizer.{number}.{name}"] = _kept(torch.as_tensor(tensor))
-        return LaneState(tensors, tuple(lane.curve), lane.answers, lane.seconds)
+        return LaneState(tensors, tuple(lane.curve), lane.predictions, lane.seconds)
 
     def model(self, key: int) -> Classifier:
         """A lane's model as it is now. It shares its frozen stages, and may share the others: not to be trained."""
@@ -231,7 +231,7 @@ class LaneGroup:
     def result(self, key: int, state: State, reason: str = "") -> FitResult:
         """How a lane ended. Of one that diverged, everything is that of the last epoch whose loss was finite."""
         lane, valid, metric = self._lanes[key], self.splits.valid, self.objective.metric
-        scored = len(lane.answers) > 0
+        scored = len(lane.predictions) > 0
         curve = tuple(epoch for epoch in lane.curve if math.isfinite(epoch.loss))
         return FitResult(
             state=state,
@@ -240,10 +240,10 @@ class LaneGroup:
             curve=curve,
             seconds=lane.seconds,
             seed=self.seed,
-            estimate=metric.estimate(lane.answers, valid.labels) if scored else None,
-            grouped=metric.grouped(lane.answers, valid.labels, valid.groups) if scored else None,
-            beside=metric.beside(lane.answers, valid.labels) if scored else {},
-            answers=tuple(lane.answers.tolist()),
+            estimate=metric.estimate(lane.predictions, valid.labels) if scored else None,
+            grouped=metric.grouped(lane.predictions, valid.labels, valid.groups) if scored else None,
+            secondary=metric.secondary(lane.predictions, valid.labels) if scored else {},
+            predictions=tuple(lane.predictions.tolist()),
             parameters=lane.parameters,
             environment=environment(self.prefixes.device)
             | {
@@ -285,9 +285,9 @@ class LaneGroup:
         for runner, logits in zip(runners, parts, strict=True):
             outputs = torch.cat(logits, 1)
             losses = self.objective.loss.each(outputs, labels).mean(1).tolist()
-            answers = self.objective.absolute(self.objective.metric.answers(outputs).cpu())
+            predictions = self.objective.absolute(self.objective.metric.predictions(outputs).cpu())
             for place, key in enumerate(runner.keys):
-                scores[key] = (losses[place], answers[place])
+                scores[key] = (losses[place], predictions[place])
         return scores
 
     def _record(
@@ -303,7 +303,7 @@ class LaneGroup:
         phase = lane.phase_of(epoch)
         valid_loss, predictions = scores[lane.key]
         if math.isfinite(losses[lane.key]):
-            lane.answers = predictions
+            lane.predictions = predictions
         result = EpochResult(
             epoch=epoch,
             epochs=self.epochs,

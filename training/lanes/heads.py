@@ -124,7 +124,7 @@ class HeadStack:
         """The module and its optimizer's state will be copied into the stack before it is next used."""
         self._entering.append((stacked, head, optimizer))
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Gives those that were added their places, all at once."""
         if not self._entering:
             return
@@ -142,7 +142,7 @@ class HeadStack:
 
     def remove(self, keys: Iterable[int]) -> None:
         """The heads' places close up: what is gone costs nothing from then on."""
-        self.settle()
+        self.flush()
         gone = set(keys)
         self._keep([place for place, head in enumerate(self._heads) if head.key not in gone])
 
@@ -153,7 +153,7 @@ class HeadStack:
 
     def copy_to(self, key: int, head: Head, optimizer: torch.optim.Optimizer) -> None:
         """Writes a stacked head's weights and optimizer state into modules of its own."""
-        self.settle()
+        self.flush()
         place = self.keys.index(key)
         for (values, *moments), parameter in zip(self._arrays, head.parameters(), strict=True):
             with torch.no_grad():
@@ -166,7 +166,7 @@ class HeadStack:
 
     def snapshot(self) -> Callable[[], None]:
         """Keeps the stack as it is now; to be called to bring it back."""
-        self.settle()
+        self.flush()
         heads, arrays = list(self._heads), [[array.clone() for array in arrays] for arrays in self._arrays]
 
         def restore() -> None:
@@ -174,9 +174,9 @@ class HeadStack:
 
         return restore
 
-    def begin(self, tick: int, order: Sequence[torch.Tensor]) -> None:
+    def begin(self, epoch: int, order: Sequence[torch.Tensor]) -> None:
         """Prepares an epoch: each head's settings for every batch, and the noise of its dropout."""
-        self.settle()
+        self.flush()
         heads, batches = self._heads, len(order)
         taken = np.array([[head.steps + number for head in heads] for number in range(batches)])
         rates = np.stack([head.rates(batches) for head in heads], 1)
@@ -192,7 +192,7 @@ class HeadStack:
             width = self._arrays[2 * layer][0].shape[2]
             seeds = {head.seed for head in heads if head.scale > 1}
             drawn = {
-                seed: torch.split(self._draw(number_of(seed, tick, 4 + layer), sum(sizes), width), sizes)
+                seed: torch.split(self._draw(number_of(seed, epoch, 4 + layer), sum(sizes), width), sizes)
                 for seed in seeds
             }
             self._noise.append([{seed: parts[number] for seed, parts in drawn.items()} for number in range(batches)])
@@ -281,12 +281,12 @@ class HeadStack:
 
     def logits(self, batch: Batch) -> torch.Tensor:
         """(K, n, outputs)."""
-        return self.answers(batch.at(self._cut))
+        return self.predictions(batch.at(self._cut))
 
     @torch.no_grad()
-    def answers(self, features: torch.Tensor) -> torch.Tensor:
+    def predictions(self, features: torch.Tensor) -> torch.Tensor:
         """(n, width) -> (K, n, outputs), without dropout."""
-        self.settle()
+        self.flush()
         weight, bias = self._arrays[0][0], self._arrays[1][0]
         count, out, _ = weight.shape
         product = (features @ weight.view(count * out, -1).T).view(-1, count, out).add_(bias).transpose(0, 1)

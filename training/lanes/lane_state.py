@@ -31,7 +31,7 @@ class LaneState:
 
     tensors: dict[str, torch.Tensor]
     curve: tuple[EpochResult, ...]
-    answers: torch.Tensor | None
+    predictions: torch.Tensor | None
     seconds: float
 
     def restore(self, head: nn.Module, optimizer: torch.optim.Optimizer, stages: dict[int, nn.Module]) -> None:
@@ -67,8 +67,8 @@ def save_lane(path: Path, state: LaneState, about: dict[str, Any]) -> None:
         InputError: no room or no permission.
     """
     tensors = dict(state.tensors)
-    if state.answers is not None:
-        tensors[_PREDICTIONS] = state.answers.contiguous()
+    if state.predictions is not None:
+        tensors[_PREDICTIONS] = state.predictions.contiguous()
     record = {"about": about, "curve": curve_to_json(state.curve), "seconds": state.seconds}
     write_state(path, _HOLDS, record, tensors)
 

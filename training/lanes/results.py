@@ -61,8 +61,8 @@ class FitResult:
     seed: int
     estimate: Estimate | None = None
     grouped: Estimate | None = None
-    beside: dict[str, float] = field(default_factory=dict)
-    answers: tuple[float, ...] = ()
+    secondary: dict[str, float] = field(default_factory=dict)
+    predictions: tuple[float, ...] = ()
     parameters: int = 0
     checkpoint: Path | None = None
     environment: dict[str, Any] = field(default_factory=dict)

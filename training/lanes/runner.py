@@ -109,7 +109,7 @@ class GroupRunner:
         self._structure = spec.structure(len(self.prefixes.backbone(spec.backbone.name).stages))
         if self.job.open:
             try:
-                together = self._group(0).saves_by_company
+                together = self._group(0).cheaper_together
             except Exception as problem:
                 if isinstance(problem, Interrupted):
                     raise
@@ -192,10 +192,11 @@ class GroupRunner:
         self, group: LaneGroup, members: Mapping[int, Member], results: Mapping[int, EpochResult]
     ) -> Generator[Event, Verdict | None, None]:
         """Tells of an epoch and lets go of the lanes that end with it."""
-        told = {key: result for key, result in results.items() if members[key].left is None}
-        ended = {key: end for key, result in told.items() if (end := self._natural_end(group, key, result)) is not None}
-        verdict = (yield Epoch(group.epoch, told, ended)) or Verdict()
-        stopped = {key: group.result(key, *why) for key, why in verdict.stop.items() if key in told}
+        reported = {key: result for key, result in results.items() if members[key].left is None}
+        ends = {key: self._natural_end(group, key, result) for key, result in reported.items()}
+        ended = {key: end for key, end in ends.items() if end is not None}
+        verdict = (yield Epoch(group.epoch, reported, ended)) or Verdict()
+        stopped = {key: group.result(key, *why) for key, why in verdict.stop.items() if key in reported}
         if stopped:
             yield Ended(stopped)
         left = [key for key in results if members[key].left == group.epoch]
@@ -211,7 +212,7 @@ class GroupRunner:
                 reason += ": predictions that overflow, or one value of the target in all validation rows"
             whole = group.result(key, State.INFEASIBLE, reason)
             return replace(
-                whole, value=None, curve=whole.curve[:-1], estimate=None, grouped=None, beside={}, answers=()
+                whole, value=None, curve=whole.curve[:-1], estimate=None, grouped=None, secondary={}, predictions=()
             )
         return group.result(key, State.COMPLETE) if result.epoch == self.job.epochs else None
 

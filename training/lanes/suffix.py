@@ -11,7 +11,7 @@ import torch
 from ..frozen.source import Batch
 from ..machine.seeds import number_of
 from ..models.backbones import Backbone
-from ..models.backbones.texts import begin_anew
+from ..models.backbones.texts import reset_stage
 from ..models.classifier import Classifier, Head
 from ..models.lowering import lower
 from ..models.numerics import Numerics
@@ -55,7 +55,7 @@ class SuffixTrainer:
             with torch.random.fork_rng([device] if device.type == "cuda" else []):
                 torch.manual_seed(number_of(seed, 0, 5))
                 for stage in own:
-                    begin_anew(stage)
+                    reset_stage(stage)
         self.model = Classifier(replace(backbone, stages=(*backbone.stages[: phase.cut], *own)), spec, head)
         self.optimizer = make_optimizer(spec.optimizer, self.model.freeze(phase.cut))
         self._rate = spec.optimizer.learning_rate * phase.rate_factor
@@ -67,12 +67,12 @@ class SuffixTrainer:
         self._train = CapturedStep(self._take, lambda: self._update.forget_gradients(), device, ahead, capture)
         self._random = self._random_state(number_of(seed, 0, 3))
 
-    def begin(self, tick: int, order: Sequence[torch.Tensor]) -> None:
+    def begin(self, epoch: int, order: Sequence[torch.Tensor]) -> None:
         self.model.freeze(self._phase.cut)
         # Anew, as the state may have been loaded since.
         self._update = Update(self.optimizer, self._rate_now)
         # For dropout, of the head and of the backbone where it has any.
-        self._random = self._random_state(number_of(self._seed, tick, 3))
+        self._random = self._random_state(number_of(self._seed, epoch, 3))
         self._losses.zero_()
 
     def step(self, batch: Batch) -> None:

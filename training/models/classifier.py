@@ -72,13 +72,13 @@ class Classifier(nn.Module):
             activations = stage(activations)
         return cast(torch.Tensor, self.pool(activations)).float()
 
-    def answers(self, features: torch.Tensor) -> torch.Tensor:
+    def predictions(self, features: torch.Tensor) -> torch.Tensor:
         """Logits (N, classes) of pooled features, or numbers (N, 1), which have 64 bits where they have an offset."""
         outputs = cast(torch.Tensor, self.head(features))
         return outputs.double() + self.offset if self.offset else outputs
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.answers(self.suffix(images, 0))
+        return self.predictions(self.suffix(images, 0))
 
     def freeze(self, cut: int) -> list[nn.Parameter]:
         """Freezes the first `cut` stages and returns what is trained.

@@ -128,13 +128,13 @@ def _step(backbone: Backbone, images: torch.Tensor, device: torch.device, numeri
 def _read(path: Path) -> dict[str, _Choice]:
     """The choices by device, as far as they can be read; none where there is no file."""
     try:
-        told = json.loads(path.read_bytes())
+        payload = json.loads(path.read_bytes())
         # Before there were digests, the choices themselves were the file.
-        if isinstance(told, dict) and (DIGEST in told or _CHOICES in told):
-            if not is_whole(told):
+        if isinstance(payload, dict) and (DIGEST in payload or _CHOICES in payload):
+            if not is_whole(payload):
                 raise DecodeError("its digest is not that of its contents")
-            told = told.get(_CHOICES)
-        return decoded(told, dict[str, _Choice])
+            payload = payload.get(_CHOICES)
+        return decoded(payload, dict[str, _Choice])
     except OSError:
         return {}
     except ValueError as problem:

@@ -58,8 +58,8 @@ class InputSpec:
         It is part of the key of every kept output. A field that is added to this class enters the key by itself where
         it differs from its default, so outputs that were kept before it existed stay valid.
         """
-        told = ("resolution", "augmentation", "batch_size", "views")
-        values = {field: getattr(self, field.name) for field in fields(self) if field.name not in told}
+        payload = ("resolution", "augmentation", "batch_size", "views")
+        values = {field: getattr(self, field.name) for field in fields(self) if field.name not in payload}
         return ", ".join(f"{field.name} {value}" for field, value in values.items() if value != field.default)
 
 

@@ -18,7 +18,7 @@ import torch
 from search_spaces import InputError
 
 from ..machine import vision
-from .backbones import TIMM, Backbone, Parts, assemble, build, check_name, divide, needs_weights, source_model
+from .backbones import TIMM, Backbone, Parts, assemble, build, check_name, decompose, needs_weights, source_model
 from .backbones.backbone import COUNTER
 
 _SUFFIXES = (".safetensors", ".pth", ".pt")
@@ -108,7 +108,7 @@ def _load(name: str, file: WeightsFile, stamp: tuple[int, int]) -> Backbone:
     state = _read(file.path)
     with torch.random.fork_rng(devices=[]):
         model = source_model(name)
-        parts = divide(name, model)
+        parts = decompose(name, model)
         own = cast("dict[str, torch.Tensor]", model.state_dict(keep_vars=True))
         if file.in_order:
             state = _renamed(state, own, file.path)

@@ -62,7 +62,7 @@ def grouped_accuracy(correct: Sequence[bool], groups: Sequence[str]) -> Estimate
     by_group: dict[str, list[bool]] = defaultdict(list)
     for is_right, group in zip(correct, groups, strict=True):
         by_group[group].append(bool(is_right))
-    shares = [sum(answers) / len(answers) for answers in by_group.values()]
+    shares = [sum(predictions) / len(predictions) for predictions in by_group.values()]
     # math.fsum: groups of thirds must not sum to a hair above their number.
     return wilson(min(1.0, math.fsum(shares) / len(shares)) if shares else 0.0, len(shares))
 

@@ -42,18 +42,18 @@ class Metric(Protocol):
     def undefined(self, labels: Tensor) -> str:
         """Why no answers to these labels have a value; empty where some do."""
 
-    def answers(self, outputs: Tensor) -> Tensor:
+    def predictions(self, outputs: Tensor) -> Tensor:
         """Outputs (..., n, out) -> (..., n)."""
 
-    def value(self, answers: Tensor, labels: Tensor) -> float: ...
+    def value(self, predictions: Tensor, labels: Tensor) -> float: ...
 
-    def estimate(self, answers: Tensor, labels: Tensor) -> Estimate:
+    def estimate(self, predictions: Tensor, labels: Tensor) -> Estimate:
         """The value with its 95 % interval."""
 
-    def grouped(self, answers: Tensor, labels: Tensor, groups: Sequence[str]) -> Estimate | None:
+    def grouped(self, predictions: Tensor, labels: Tensor, groups: Sequence[str]) -> Estimate | None:
         """The same with the groups as witnesses; None where that is not defined, or there are no groups."""
 
-    def beside(self, answers: Tensor, labels: Tensor) -> dict[str, float]:
+    def secondary(self, predictions: Tensor, labels: Tensor) -> dict[str, float]:
         """What else is told about the answers, by its name."""
 
 
@@ -110,7 +110,7 @@ class SquaredError:
 class _OfClasses:
     """Answers are the numbers of classes."""
 
-    def answers(self, outputs: Tensor) -> Tensor:
+    def predictions(self, outputs: Tensor) -> Tensor:
         return outputs.argmax(-1)
 
     def undefined(self, labels: Tensor) -> str:
@@ -121,16 +121,16 @@ class _OfClasses:
 class Accuracy(_OfClasses):
     """The share of right answers, with Wilson's interval."""
 
-    def value(self, answers: Tensor, labels: Tensor) -> float:
-        return int((answers == labels).sum()) / len(labels)
+    def value(self, predictions: Tensor, labels: Tensor) -> float:
+        return int((predictions == labels).sum()) / len(labels)
 
-    def estimate(self, answers: Tensor, labels: Tensor) -> Estimate:
-        return accuracy((answers == labels).tolist())
+    def estimate(self, predictions: Tensor, labels: Tensor) -> Estimate:
+        return accuracy((predictions == labels).tolist())
 
-    def grouped(self, answers: Tensor, labels: Tensor, groups: Sequence[str]) -> Estimate | None:
-        return grouped_accuracy((answers == labels).tolist(), groups) if groups else None
+    def grouped(self, predictions: Tensor, labels: Tensor, groups: Sequence[str]) -> Estimate | None:
+        return grouped_accuracy((predictions == labels).tolist(), groups) if groups else None
 
-    def beside(self, answers: Tensor, labels: Tensor) -> dict[str, float]:
+    def secondary(self, predictions: Tensor, labels: Tensor) -> dict[str, float]:
         return {}
 
 
@@ -140,26 +140,26 @@ class F1(_OfClasses):
 
     positive: int
 
-    def value(self, answers: Tensor, labels: Tensor) -> float:
-        return _f1_of(self._overlap(answers, labels)[0])
+    def value(self, predictions: Tensor, labels: Tensor) -> float:
+        return _f1_of(self._overlap(predictions, labels)[0])
 
     def undefined(self, labels: Tensor) -> str:
         return "" if bool((labels == self.positive).any()) else "no example is of its class"
 
-    def estimate(self, answers: Tensor, labels: Tensor) -> Estimate:
+    def estimate(self, predictions: Tensor, labels: Tensor) -> Estimate:
         """The interval is Wilson's for the overlap (Jaccard's index), of which F1 is a function that only grows."""
-        found = wilson(*self._overlap(answers, labels))
+        found = wilson(*self._overlap(predictions, labels))
         return Estimate(_f1_of(found.value), len(labels), _f1_of(found.low), _f1_of(found.high))
 
-    def grouped(self, answers: Tensor, labels: Tensor, groups: Sequence[str]) -> Estimate | None:
+    def grouped(self, predictions: Tensor, labels: Tensor, groups: Sequence[str]) -> Estimate | None:
         return None
 
-    def beside(self, answers: Tensor, labels: Tensor) -> dict[str, float]:
-        return {"accuracy": Accuracy().value(answers, labels)}
+    def secondary(self, predictions: Tensor, labels: Tensor) -> dict[str, float]:
+        return {"accuracy": Accuracy().value(predictions, labels)}
 
-    def _overlap(self, answers: Tensor, labels: Tensor) -> tuple[float, int]:
+    def _overlap(self, predictions: Tensor, labels: Tensor) -> tuple[float, int]:
         """Of the examples that are of the class or are said to be, the share that both holds for; and their number."""
-        said, true = answers == self.positive, labels == self.positive
+        said, true = predictions == self.positive, labels == self.positive
         n = int((said | true).sum())
         return (int((said & true).sum()) / n if n else 0.0), n
 
@@ -171,42 +171,42 @@ def _f1_of(overlap: float) -> float:
 class _OfNumbers:
     """Answers are numbers; there is one output."""
 
-    def answers(self, outputs: Tensor) -> Tensor:
+    def predictions(self, outputs: Tensor) -> Tensor:
         return outputs.squeeze(-1)
 
     def undefined(self, labels: Tensor) -> str:
         return ""
 
-    def value(self, answers: Tensor, labels: Tensor) -> float:
-        return self._of(answers.double(), labels.double())
+    def value(self, predictions: Tensor, labels: Tensor) -> float:
+        return self._of(predictions.double(), labels.double())
 
-    def estimate(self, answers: Tensor, labels: Tensor) -> Estimate:
-        chance, n = np.random.default_rng(0), len(labels)
-        said, true = answers.double(), labels.double()
+    def estimate(self, predictions: Tensor, labels: Tensor) -> Estimate:
+        generator, n = np.random.default_rng(0), len(labels)
+        said, true = predictions.double(), labels.double()
         draws = []
         for _ in range(_RESAMPLES):
-            index = torch.from_numpy(chance.integers(n, size=n))
+            index = torch.from_numpy(generator.integers(n, size=n))
             draws.append(self._of(said[index], true[index]))
         return resampled(self._of(said, true), n, np.array(draws))
 
-    def grouped(self, answers: Tensor, labels: Tensor, groups: Sequence[str]) -> Estimate | None:
+    def grouped(self, predictions: Tensor, labels: Tensor, groups: Sequence[str]) -> Estimate | None:
         return None
 
-    def _of(self, answers: Tensor, labels: Tensor) -> float:
+    def _of(self, predictions: Tensor, labels: Tensor) -> float:
         raise NotImplementedError
 
-    def beside(self, answers: Tensor, labels: Tensor) -> dict[str, float]:
+    def secondary(self, predictions: Tensor, labels: Tensor) -> dict[str, float]:
         raise NotImplementedError
 
 
 class RootMeanSquaredError(_OfNumbers):
     """In the target's unit."""
 
-    def _of(self, answers: Tensor, labels: Tensor) -> float:
-        return math.sqrt(float((answers - labels).square().mean()))
+    def _of(self, predictions: Tensor, labels: Tensor) -> float:
+        return math.sqrt(float((predictions - labels).square().mean()))
 
-    def beside(self, answers: Tensor, labels: Tensor) -> dict[str, float]:
-        return {"r2": R2().value(answers, labels)}
+    def secondary(self, predictions: Tensor, labels: Tensor) -> dict[str, float]:
+        return {"r2": R2().value(predictions, labels)}
 
 
 class R2(_OfNumbers):
@@ -217,15 +217,15 @@ class R2(_OfNumbers):
             return "there are none"
         return f"it is {float(labels[0]):.15g} in all of them" if bool((labels == labels[0]).all()) else ""
 
-    def _of(self, answers: Tensor, labels: Tensor) -> float:
+    def _of(self, predictions: Tensor, labels: Tensor) -> float:
         whole = float((labels - labels.mean()).square().sum())
         # Of equal numbers the mean may be another one, by rounding.
         if not whole or bool((labels == labels[0]).all()):
             return math.nan
-        return 1 - float((answers - labels).square().sum()) / whole
+        return 1 - float((predictions - labels).square().sum()) / whole
 
-    def beside(self, answers: Tensor, labels: Tensor) -> dict[str, float]:
-        return {"rmse": RootMeanSquaredError().value(answers, labels)}
+    def secondary(self, predictions: Tensor, labels: Tensor) -> dict[str, float]:
+        return {"rmse": RootMeanSquaredError().value(predictions, labels)}
 
 
 @dataclass(frozen=True)
@@ -240,9 +240,9 @@ class Objective:
     outputs: int
     offset: float = 0.0
 
-    def absolute(self, answers: Tensor) -> Tensor:
+    def absolute(self, predictions: Tensor) -> Tensor:
         """Answers of a model in training as numbers to be compared with labels: with the offset again, in 64 bits."""
-        return answers.double() + self.offset if self.offset else answers
+        return predictions.double() + self.offset if self.offset else predictions
 
 
 def objective_of(metric: str, classes: Sequence[str], offset: float = 0.0) -> Objective:

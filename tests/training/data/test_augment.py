@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.data.augment import DRAWS, STRONGEST, augment
+from training.data.augment import RANDOM_NUMBERS, STRONGEST, augment
 
 
 def images(count: int = 6, side: int = 24) -> torch.Tensor:
@@ -11,7 +11,7 @@ def images(count: int = 6, side: int = 24) -> torch.Tensor:
 
 
 def seeded(seed: int, count: int = 6) -> torch.Tensor:
-    return torch.rand(count, DRAWS, generator=torch.Generator().manual_seed(seed))
+    return torch.rand(count, RANDOM_NUMBERS, generator=torch.Generator().manual_seed(seed))
 
 
 @given(st.integers(0, STRONGEST), st.integers(0, 1000), st.integers(1, 5))

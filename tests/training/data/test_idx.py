@@ -26,10 +26,10 @@ def idx_bytes(array: NDArray[np.uint8]) -> bytes:
 
 
 def folder_of(root: Path, *, packed: bool = True, kind: str = "MNIST", seed: int = 0) -> Path:
-    chance = np.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
     raw = root / kind / "raw"
     raw.mkdir(parents=True)
-    arrays = [chance.integers(0, 256, (n, 28, 28), dtype=np.uint8) for n in (50, 20)]
+    arrays = [generator.integers(0, 256, (n, 28, 28), dtype=np.uint8) for n in (50, 20)]
     labels = [np.arange(n, dtype=np.uint8) % 10 for n in (50, 20)]
     for name, array in zip(FILES, (arrays[0], labels[0], arrays[1], labels[1]), strict=True):
         data = idx_bytes(array)

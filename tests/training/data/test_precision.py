@@ -136,14 +136,14 @@ def test_training_evaluation_and_prediction_keep_the_digits(tmp_path: Path, targ
     checkpoint = load_checkpoint(tmp_path / "c")
     again = evaluate(checkpoint, data.at(0).valid, torch.device("cpu"))
     assert again.score == result.estimate
-    answers = [answer.value for answer in predict(checkpoint, [tmp_path / "t.csv"], torch.device("cpu"))]
-    np.testing.assert_allclose(answers, rows[:, 3], atol=1, rtol=0)
+    predictions = [answer.value for answer in predict(checkpoint, [tmp_path / "t.csv"], torch.device("cpu"))]
+    np.testing.assert_allclose(predictions, rows[:, 3], atol=1, rtol=0)
     # Another table, which needs fewer digits, is answered by the same arithmetic.
     wide = np.concatenate([rows, rows * [2, 1, 1, 1]])
-    answers = [
+    predictions = [
         answer.value for answer in predict(checkpoint, [table_of(wide, tmp_path / "w.csv")], torch.device("cpu"))
     ]
-    np.testing.assert_allclose(answers[:120], rows[:, 3], atol=1, rtol=0)
+    np.testing.assert_allclose(predictions[:120], rows[:, 3], atol=1, rtol=0)
 
 
 def test_cells_that_will_be_asked_about_keep_their_digits(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from training.export.onnx import (
     write_graph,
 )
 from training.machine import vision
-from training.models.backbones import BACKBONES, Backbone, assemble, build, divide, needs_weights, source_model
+from training.models.backbones import BACKBONES, Backbone, assemble, build, decompose, needs_weights, source_model
 from training.models.backbones.backbone import RANDOM
 from training.models.classifier import Classifier, Head
 from training.models.weights import load_backbone
@@ -239,7 +239,7 @@ def untrained(name: str) -> tuple[Backbone, int]:
     # A ViT at another resolution than its own resizes its positions in a way that ONNX has only since opset 18.
     side = source.patch_embed.img_size[0] if name == "timm:test_vit2" else 64
     measure_statistics(source, torch.randn(2, 3, side, side))
-    return assemble(name, divide(name, source), RANDOM), side
+    return assemble(name, decompose(name, source), RANDOM), side
 
 
 @pytest.mark.parametrize("name", FAMILIES)

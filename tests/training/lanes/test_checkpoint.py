@@ -48,7 +48,7 @@ def test_a_loaded_checkpoint_answers_as_the_trained_model_did(trained: tuple[Pat
     assert load_checkpoint(path / RECORD).record == checkpoint.record
     splits = toy_splits(resolution=32)
     logits = predict_outputs(checkpoint.classifier(), splits.valid, torch.device("cpu"), Numerics())
-    assert tuple(logits.argmax(1).tolist()) == result.answers
+    assert tuple(logits.argmax(1).tolist()) == result.predictions
     record = checkpoint.record
     assert (record.value, record.n, record.epoch, record.epochs) == (result.value, 24, 2, 2)
     assert record.ci95 == result.estimate.ci95  # type: ignore[union-attr]

@@ -29,8 +29,8 @@ def test_it_learns() -> None:
     assert result.value > 0.8
     assert result.curve[-1].loss < result.curve[0].loss / 2
     valid = toy_splits().valid
-    assert result.n == len(result.answers) == 24
-    assert result.value == sum(a == b for a, b in zip(result.answers, valid.labels.tolist(), strict=True)) / 24
+    assert result.n == len(result.predictions) == 24
+    assert result.value == sum(a == b for a, b in zip(result.predictions, valid.labels.tolist(), strict=True)) / 24
     assert result.estimate is not None
     assert result.grouped is not None
     assert result.estimate.value == result.value
@@ -89,7 +89,7 @@ def test_a_run_killed_anywhere_and_resumed_is_the_same_as_undisturbed(
     left = tmp_path / "killed" if (tmp_path / "killed").exists() else None
     resumed = train(config=config, checkpoint_to=tmp_path / "killed", resume_from=left)
     assert losses(resumed) == losses(undisturbed)
-    assert resumed.answers == undisturbed.answers
+    assert resumed.predictions == undisturbed.predictions
     one, other = (load_checkpoint(tmp_path / name).tensors for name in ("whole", "killed"))
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -99,7 +99,7 @@ def test_resuming_a_finished_run_gives_its_result_again(tmp_path: Path) -> None:
     first = train(checkpoint_to=tmp_path)
     again = train(checkpoint_to=tmp_path, resume_from=tmp_path)
     assert losses(again) == losses(first)
-    assert again.answers == first.answers
+    assert again.predictions == first.predictions
 
 
 @pytest.mark.parametrize(

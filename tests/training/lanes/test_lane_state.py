@@ -43,8 +43,8 @@ def same(found: LaneState | None) -> bool:
         and found.tensors.keys() == STATE.tensors.keys()
         and all(torch.equal(found.tensors[name], tensor) for name, tensor in STATE.tensors.items())
         and str(found.curve) == str(STATE.curve)  # NaN differs from itself
-        and found.answers is not None
-        and found.answers.tolist() == [1, 0, 2]
+        and found.predictions is not None
+        and found.predictions.tolist() == [1, 0, 2]
         and found.seconds == STATE.seconds
     )
 
@@ -81,8 +81,8 @@ def test_a_damaged_lane_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFi
 
 def save_earlier(path: Path, number: str, **changes: object) -> None:
     """As versions did in which lanes had a format of their own; the first of them had no digests."""
-    assert STATE.answers is not None
-    tensors = STATE.tensors | {"answers": STATE.answers}
+    assert STATE.predictions is not None
+    tensors = STATE.tensors | {"answers": STATE.predictions}
     described = {"format": number, "about": ABOUT, "curve": curve_to_json(STATE.curve), "seconds": STATE.seconds}
     if number == "3":
         described = sealed(described | {"tensors": tensors_digest(tensors)})

@@ -15,9 +15,9 @@ from ...toys import TOY
 
 def grey_splits(side: int = 28) -> Splits:
     """Three classes told apart by where the light is."""
-    chance = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     labels = torch.arange(96) % 3
-    images = torch.randint(0, 60, (96, side, side, 1), generator=chance, dtype=torch.uint8)
+    images = torch.randint(0, 60, (96, side, side, 1), generator=generator, dtype=torch.uint8)
     for row, label in enumerate(labels.tolist()):
         images[row, label * side // 3 : (label + 1) * side // 3] += 120
     names = tuple(str(row) for row in range(96))
@@ -88,7 +88,7 @@ def test_a_stacked_perceptron_takes_the_steps_of_torchs_modules() -> None:
         loss.backward()
         optimizer.step()
     features = torch.randn(5, 784)
-    torch.testing.assert_close(stack.answers(features)[0], head(features).detach(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(stack.predictions(features)[0], head(features).detach(), rtol=1e-4, atol=1e-5)
 
 
 def test_images_are_brought_to_what_a_backbone_takes() -> None:

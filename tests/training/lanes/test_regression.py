@@ -45,7 +45,7 @@ def test_a_searched_rate_finds_the_formula_and_the_recipes_does_not() -> None:
     assert recipe.value < 0.9
     assert found.estimate is not None
     assert found.estimate.low <= found.value <= found.estimate.high
-    assert found.beside["rmse"] < 0.5 < recipe.beside["rmse"]
+    assert found.secondary["rmse"] < 0.5 < recipe.secondary["rmse"]
 
 
 def test_it_takes_the_steps_of_torchs_plain_sgd() -> None:
@@ -62,7 +62,7 @@ def test_it_takes_the_steps_of_torchs_plain_sgd() -> None:
         ],
         lr=1.0,
     )
-    way = training_pass(group.prefixes, group.structure, data.train, seed=seed, tick=1)
+    way = training_pass(group.prefixes, group.structure, data.train, seed=seed, epoch=1)
     for batch in way.batches():
         for parameters in optimizer.param_groups:
             parameters["lr"] = 0.05 * schedule(batch.number, len(way))
@@ -82,7 +82,7 @@ def test_lanes_learn_what_each_would_alone(tmp_path: Path) -> None:
     shared = Prefixes(store=PrefixStore(tmp_path))
     for config, mine in zip(configs, fit_lanes(BONUS, configs, splits(), epochs=3, prefixes=shared), strict=True):
         alone = fit(BONUS, config, splits(), epochs=3)
-        assert mine.answers == pytest.approx(alone.answers, rel=1e-4)
+        assert mine.predictions == pytest.approx(alone.predictions, rel=1e-4)
 
 
 def test_standardisation_travels_in_the_checkpoint(tmp_path: Path) -> None:
@@ -95,16 +95,16 @@ def test_standardisation_travels_in_the_checkpoint(tmp_path: Path) -> None:
     again = evaluate(checkpoint, data.valid, CPU)
     assert again.score == result.estimate
     assert again.accuracy is None
-    assert tuple(again.outputs[:, 0].tolist()) == pytest.approx(result.answers)
+    assert tuple(again.outputs[:, 0].tolist()) == pytest.approx(result.predictions)
 
 
 def test_a_file_is_answered_row_by_row(tmp_path: Path) -> None:
     fit(BONUS, GOOD, splits(), epochs=20, checkpoint_to=tmp_path / "c")
     rows = tmp_path / "new.csv"
     rows.write_text("years_of_experience,performance,projects_completed\n4,7,5\n10,1,11\n")
-    answers = predict(load_checkpoint(tmp_path / "c"), [rows], CPU)
-    assert [answer.value for answer in answers] == pytest.approx([138, 114], abs=0.5)
-    assert [answer.path for answer in answers] == [f"{rows} row 1", f"{rows} row 2"]
+    predictions = predict(load_checkpoint(tmp_path / "c"), [rows], CPU)
+    assert [answer.value for answer in predictions] == pytest.approx([138, 114], abs=0.5)
+    assert [answer.path for answer in predictions] == [f"{rows} row 1", f"{rows} row 2"]
 
 
 def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path) -> None:
     whole = fit(BONUS, GOOD, splits(), epochs=3)
     fit(BONUS, GOOD, splits(), epochs=3, on_epoch=stop, checkpoint_to=tmp_path)
     resumed = fit(BONUS, GOOD, splits(), epochs=3, checkpoint_to=tmp_path, resume_from=tmp_path)
-    assert resumed.answers == whole.answers
+    assert resumed.predictions == whole.predictions
 
 
 def test_an_error_is_minimised() -> None:
@@ -123,4 +123,4 @@ def test_an_error_is_minimised() -> None:
     result = fit(task, GOOD, splits(), epochs=20)
     assert result.value is not None
     assert result.value < 1
-    assert result.beside["r2"] > 0.999
+    assert result.secondary["r2"] > 0.999

@@ -58,7 +58,7 @@ def test_searches_share_views_and_each_fresh_seed_has_views_of_its_own(
 def images_of(seed: int, views: int) -> torch.Tensor:
     """What the network sees of each example in the first epoch, in the examples' order."""
     prefixes, train = Prefixes(backbones=toy_backbone), toy_splits().train
-    way = training_pass(prefixes, with_views(views), train, seed=seed, tick=1)
+    way = training_pass(prefixes, with_views(views), train, seed=seed, epoch=1)
     seen = {int(i): image for batch in way.batches() for i, image in zip(batch.index, batch.at(0), strict=True)}
     return torch.stack([seen[i] for i in range(len(train))])
 

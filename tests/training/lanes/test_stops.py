@@ -80,7 +80,7 @@ def test_stopped_anywhere_again_and_again_it_ends_like_the_undisturbed_run(tmp_p
         except KeyboardInterrupt:
             assert last < 400
     assert losses(result) == losses(whole)
-    assert result.answers == whole.answers
+    assert result.predictions == whole.predictions
 
 
 def test_a_prefix_that_is_stopped_again_and_again_is_finished_at_last(tmp_path: Path) -> None:

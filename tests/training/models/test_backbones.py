@@ -15,7 +15,7 @@ from torch import nn
 
 from search_spaces import InputError
 from training.machine import vision
-from training.models.backbones import BACKBONES, Backbone, assemble, build, divide, freeze, source_model
+from training.models.backbones import BACKBONES, Backbone, assemble, build, decompose, freeze, source_model
 from training.models.backbones.backbone import RANDOM, AveragePool, digest_of
 from training.models.weights import load_backbone
 
@@ -44,7 +44,7 @@ def case(request: pytest.FixtureRequest) -> BackboneCase:
     torch.manual_seed(0)
     model = source_model(request.param)
     measure_statistics(model, torch.randn(2, 3, SIZE, SIZE))
-    backbone = assemble(request.param, divide(request.param, model), RANDOM)
+    backbone = assemble(request.param, decompose(request.param, model), RANDOM)
     return BackboneCase(backbone, model, torch.randn(2, 3, SIZE, SIZE))
 
 
@@ -72,7 +72,7 @@ def test_build_makes_random_weights_from_torchs_random_state(name: str, stages: 
 
 def test_vgg16_has_a_stage_for_each_pooling() -> None:
     with torch.device("meta"):
-        parts = divide("vgg16", source_model("vgg16"))
+        parts = decompose("vgg16", source_model("vgg16"))
     assert len(parts.stages) == 5
     assert all(isinstance(list(stage.modules())[-1], nn.MaxPool2d) for stage in parts.stages)
 
@@ -139,7 +139,7 @@ def test_average_pool_is_the_mean_of_each_channel(channel_axis: int, normalise: 
 def test_convnexts_pool_is_its_own_layer_norm_before_scale_and_shift() -> None:
     torch.manual_seed(0)
     model = source_model("convnext_tiny")
-    backbone = assemble("convnext_tiny", divide("convnext_tiny", model), RANDOM)
+    backbone = assemble("convnext_tiny", decompose("convnext_tiny", model), RANDOM)
     features = torch.randn(2, 768, 2, 2)
     with torch.no_grad():
         own = model.classifier[0](model.avgpool(features)).flatten(1)
@@ -169,7 +169,7 @@ class TestTimm:
     def test_a_norm_without_history_is_not_missed(self) -> None:
         """It moves its input by five millionths, and still is part of the features."""
         model = source_model("timm:test_resnet")
-        stages = len(divide("timm:test_resnet", model).stages)
+        stages = len(decompose("timm:test_resnet", model).stages)
 
         class WithNorm(type(model)):  # type: ignore[misc]
             def forward_features(self, x: torch.Tensor) -> torch.Tensor:
@@ -178,7 +178,7 @@ class TestTimm:
         model.__class__ = WithNorm
         del model.global_pool, model.fc
         model.last_norm = nn.BatchNorm2d(96)
-        assert len(divide("timm:test_resnet", model).stages) == stages + 1
+        assert len(decompose("timm:test_resnet", model).stages) == stages + 1
 
     def test_preprocessing_is_the_models_own(self) -> None:
         preprocessing = build("timm:tf_efficientnet_lite0").preprocessing
@@ -189,7 +189,7 @@ class TestTimm:
         own = vision.timm().create_model("vit_tiny_patch16_224").eval()
         model = source_model("timm:vit_tiny_patch16_224")
         model.load_state_dict(own.state_dict())
-        parts = divide("timm:vit_tiny_patch16_224", model)
+        parts = decompose("timm:vit_tiny_patch16_224", model)
         chain = nn.Sequential(*parts.stages, parts.source_head)
         images = torch.randn(1, 3, 224, 224)
         with torch.no_grad():

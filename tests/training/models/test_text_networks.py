@@ -17,7 +17,7 @@ from torch import nn
 from training.data.texts import BYTES, encode_texts
 from training.models.backbones import build
 from training.models.backbones.ngrams import BASE, MIX, PRIME, WALK, FirstWords, Ngrams
-from training.models.backbones.texts import Bag, BagShape, Encoder, EncoderShape, begin_anew, name_of, parts, shape_of
+from training.models.backbones.texts import Bag, BagShape, Encoder, EncoderShape, name_of, parts, reset_stage, shape_of
 from training.models.classifier import Head
 from training.models.spec import HeadSpec
 
@@ -140,7 +140,7 @@ def test_onnx_takes_bytes_and_answers_as_torch_does(tmp_path: Path, shape: BagSh
     runtime = pytest.importorskip("onnxruntime")
     taken = parts(shape)
     model = nn.Sequential(*taken.stages, Head(shape.width, 2, HeadSpec(width=8))).eval().requires_grad_(False)
-    begin_anew(model[1])
+    reset_stage(model[1])
     example, file = torch.zeros(2, BYTES, dtype=torch.uint8), str(tmp_path / "model.onnx")
     axes = {"texts": {0: "batch"}, "logits": {0: "batch"}}
     with torch.no_grad(), warnings.catch_warnings():
@@ -194,7 +194,7 @@ def test_weights_begin_the_same_everywhere_and_anew_by_seed(shape: BagShape | En
     states = []
     for seed in (2, 2, 3):
         torch.manual_seed(seed)
-        begin_anew(backbone.stages[1])
+        reset_stage(backbone.stages[1])
         states.append({key: value.clone() for key, value in backbone.stages[1].state_dict().items()})
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
     assert any(not torch.equal(states[0][key], states[2][key]) for key in states[0])
@@ -215,7 +215,7 @@ def test_beginning_anew_is_what_making_it_would_give(make: Callable[[], nn.Modul
     for parameter in used.parameters():
         nn.init.constant_(parameter, 7.0)
     torch.manual_seed(6)
-    begin_anew(used)
+    reset_stage(used)
     for key, value in fresh.state_dict().items():
         torch.testing.assert_close(used.state_dict()[key], value, rtol=0, atol=0)
 

@@ -59,22 +59,23 @@ def test_what_is_reported_of_each_is_the_loss_without_smoothing(loss: Loss, outp
 
 @given(labels_and_answers)
 def test_f1_is_scikit_learns(pairs: list[tuple[int, int]]) -> None:
-    labels, answers = torch.tensor(pairs).T
-    value = F1(1).value(answers, labels)
-    assert value == pytest.approx(f1_score(labels == 1, answers == 1, zero_division=0.0))
-    estimate = F1(1).estimate(answers, labels)
+    labels, predictions = torch.tensor(pairs).T
+    value = F1(1).value(predictions, labels)
+    assert value == pytest.approx(f1_score(labels == 1, predictions == 1, zero_division=0.0))
+    estimate = F1(1).estimate(predictions, labels)
     assert estimate.n == len(pairs)
     assert 0 <= estimate.low <= estimate.value == value <= estimate.high <= 1
-    assert F1(1).beside(answers, labels) == {"accuracy": Accuracy().value(answers, labels)}
+    assert F1(1).secondary(predictions, labels) == {"accuracy": Accuracy().value(predictions, labels)}
 
 
 @given(numbers)
 def test_numbers_are_scored_as_by_scikit_learn(pairs: list[tuple[float, float]]) -> None:
-    labels, answers = torch.tensor(pairs, dtype=torch.float64).T
-    assert RootMeanSquaredError().value(answers, labels) == pytest.approx(root_mean_squared_error(labels, answers))
+    labels, predictions = torch.tensor(pairs, dtype=torch.float64).T
+    expected = root_mean_squared_error(labels, predictions)
+    assert RootMeanSquaredError().value(predictions, labels) == pytest.approx(expected)
     if float(labels.std()) > 1e-6:
-        estimate = R2().estimate(answers, labels)
-        assert estimate.value == pytest.approx(r2_score(labels, answers), abs=1e-9)
+        estimate = R2().estimate(predictions, labels)
+        assert estimate.value == pytest.approx(r2_score(labels, predictions), abs=1e-9)
         assert estimate.low <= estimate.value <= estimate.high
 
 
@@ -83,11 +84,11 @@ def test_the_variance_of_equal_labels_is_explained_by_nothing() -> None:
 
 
 def test_more_examples_narrow_the_interval() -> None:
-    chance = torch.Generator().manual_seed(0)
-    labels = torch.randn(800, generator=chance)
-    answers = labels + 0.1 * torch.randn(800, generator=chance)
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randn(800, generator=generator)
+    predictions = labels + 0.1 * torch.randn(800, generator=generator)
     for metric in (R2(), RootMeanSquaredError()):
-        few, many = metric.estimate(answers[:50], labels[:50]), metric.estimate(answers, labels)
+        few, many = metric.estimate(predictions[:50], labels[:50]), metric.estimate(predictions, labels)
         assert many.high - many.low < (few.high - few.low) / 2
 
 

@@ -93,11 +93,11 @@ def _whole(folder: Path, pictures: Sequence[_Picture]) -> bool:
     """Whether every file is there and holds what was written to it."""
     names = [MANIFEST, *(picture.path for picture in pictures)]
     try:
-        told = json.loads(_digests_file(folder).read_bytes())
+        payload = json.loads(_digests_file(folder).read_bytes())
         return (
-            is_whole(told)
-            and told["files"].keys() == set(names)
-            and all(file_digest(folder / name) == told["files"][name] for name in names)
+            is_whole(payload)
+            and payload["files"].keys() == set(names)
+            and all(file_digest(folder / name) == payload["files"][name] for name in names)
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False

@@ -171,10 +171,10 @@ class Modality(ABC):
     def preview(self, split: Split, index: Tensor, classes: Sequence[str], columns: Sequence[str] = ()) -> Preview:
         """The examples `index` (n,) of a split; labels are places in `classes`, or numbers where those are empty."""
         labels = split.labels[index].tolist()
-        told = [classes[label] if classes else f"{label:.6g}" for label in labels]
+        payload = [classes[label] if classes else f"{label:.6g}" for label in labels]
         return Lines(
             ("class" if classes else "value", "example"),
-            tuple((label, split.names[place]) for label, place in zip(told, index.tolist(), strict=True)),
+            tuple((label, split.names[place]) for label, place in zip(payload, index.tolist(), strict=True)),
         )
 
     def described(self, split: Split, index: int, columns: Sequence[str] = ()) -> str:

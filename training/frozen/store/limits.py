@@ -25,8 +25,8 @@ def disk_limit(folder: Path) -> int:
     Raises:
         InputError: the variable is no size.
     """
-    if (told := os.environ.get(DISK)) is not None:
-        return bytes_of(told, DISK)
+    if (payload := os.environ.get(DISK)) is not None:
+        return bytes_of(payload, DISK)
     there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if os.path.exists(parent))
     free = shutil.disk_usage(there).free + sum(block.bytes for block in usage(folder))
     return min(20 * _GIB, free // 10)
@@ -39,8 +39,8 @@ def memory_limit() -> int:
     Raises:
         InputError: the variable is no size.
     """
-    told = os.environ.get(MEMORY)
-    return machine_memory() // 4 if told is None else bytes_of(told, MEMORY)
+    payload = os.environ.get(MEMORY)
+    return machine_memory() // 4 if payload is None else bytes_of(payload, MEMORY)
 
 
 def bytes_of(text: str, name: str) -> int:

@@ -37,16 +37,16 @@ from .backbone import freeze as freeze
 # torchvision's name -> what takes torchvision's model apart.
 BACKBONES: Mapping[str, Callable[[Any], Parts]] = MappingProxyType(
     {
-        "vgg16": vgg.divide,
-        "resnet18": resnet.divide,
-        "resnet50": resnet.divide,
-        "resnet152": resnet.divide,
-        "mobilenet_v2": mobilenet.divide_v2,
-        "mobilenet_v3_small": mobilenet.divide_v3_small,
-        "squeezenet1_0": squeezenet.divide_v1_0,
-        "squeezenet1_1": squeezenet.divide_v1_1,
-        "efficientnet_b0": efficientnet.divide,
-        "convnext_tiny": convnext.divide,
+        "vgg16": vgg.decompose,
+        "resnet18": resnet.decompose,
+        "resnet50": resnet.decompose,
+        "resnet152": resnet.decompose,
+        "mobilenet_v2": mobilenet.decompose_v2,
+        "mobilenet_v3_small": mobilenet.decompose_v3_small,
+        "squeezenet1_0": squeezenet.decompose_v1_0,
+        "squeezenet1_1": squeezenet.decompose_v1_1,
+        "efficientnet_b0": efficientnet.decompose,
+        "convnext_tiny": convnext.decompose,
     }
 )
 TIMM = "timm:"
@@ -112,7 +112,7 @@ def build(name: str) -> Backbone:
     for kind in _KINDS:
         if (shape := kind.shape_of(name)) is not None:
             return assemble(name, kind.parts(shape), NOTHING)
-    return assemble(name, divide(name, source_model(name)), RANDOM)
+    return assemble(name, decompose(name, source_model(name)), RANDOM)
 
 
 def needs_weights(name: str) -> bool:
@@ -151,10 +151,10 @@ def source_model(name: str) -> nn.Module:
     return model.eval()
 
 
-def divide(name: str, model: nn.Module) -> Parts:
+def decompose(name: str, model: nn.Module) -> Parts:
     """The parts of `source_model(name)`, which they share.
 
     Raises:
         InputError: the stages of timm's model can't be followed.
     """
-    return timm_models.divide(model) if name.startswith(TIMM) else BACKBONES[name](model)
+    return timm_models.decompose(model) if name.startswith(TIMM) else BACKBONES[name](model)

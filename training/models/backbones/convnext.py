@@ -9,7 +9,7 @@ from torch import nn
 from .backbone import IMAGENET, AveragePool, Parts
 
 
-def divide(model: Any) -> Parts:
+def decompose(model: Any) -> Parts:
     return Parts(
         stages=tuple(model.features),
         widths=(96, 96, 192, 192, 384, 384, 768, 768),

@@ -9,7 +9,7 @@ from torch import nn
 from .backbone import IMAGENET, AveragePool, Parts
 
 
-def divide(model: Any) -> Parts:
+def decompose(model: Any) -> Parts:
     return Parts(
         stages=tuple(model.features),
         widths=(32, 16, 24, 40, 80, 112, 192, 320, 1280),

@@ -12,11 +12,11 @@ _V2 = (32, 16, *2 * (24,), *3 * (32,), *4 * (64,), *3 * (96,), *3 * (160,), 320,
 _V3_SMALL = (16, 16, *2 * (24,), *3 * (40,), *2 * (48,), *3 * (96,), 576)
 
 
-def divide_v2(model: Any) -> Parts:
+def decompose_v2(model: Any) -> Parts:
     head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), model.classifier)
     return Parts(tuple(model.features), _V2, IMAGENET, AveragePool(), head)
 
 
-def divide_v3_small(model: Any) -> Parts:
+def decompose_v3_small(model: Any) -> Parts:
     head = nn.Sequential(model.avgpool, nn.Flatten(), model.classifier)
     return Parts(tuple(model.features), _V3_SMALL, IMAGENET, AveragePool(), head)

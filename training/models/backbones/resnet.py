@@ -9,7 +9,7 @@ from torch import nn
 from .backbone import IMAGENET, AveragePool, Parts
 
 
-def divide(model: Any) -> Parts:
+def decompose(model: Any) -> Parts:
     stem = nn.Sequential(model.conv1, model.bn1, model.relu, model.maxpool)
     width = model.fc.in_features
     return Parts(

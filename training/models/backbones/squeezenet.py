@@ -12,11 +12,11 @@ _V1_0 = (*3 * (96,), *2 * (128,), *3 * (256,), *2 * (384,), *3 * (512,))
 _V1_1 = (*3 * (64,), *3 * (128,), *3 * (256,), *2 * (384,), *2 * (512,))
 
 
-def divide_v1_0(model: Any) -> Parts:
+def decompose_v1_0(model: Any) -> Parts:
     return _divide(model, _V1_0)
 
 
-def divide_v1_1(model: Any) -> Parts:
+def decompose_v1_1(model: Any) -> Parts:
     return _divide(model, _V1_1)
 
 

@@ -105,11 +105,11 @@ def parts(shape: Shape) -> Parts:
     return Parts(stages, (numbers, shape.width), None, nn.Identity(), nn.Identity())
 
 
-def begin_anew(stage: nn.Module) -> None:
+def reset_stage(stage: nn.Module) -> None:
     """Random weights from torch's random state, as the makers of its modules choose them."""
     # A module that holds others may set theirs after they did: attention does.
     for child in stage.children():
-        begin_anew(child)
+        reset_stage(child)
     for name in ("reset_parameters", "_reset_parameters"):
         if (reset := getattr(stage, name, None)) is not None:
             reset()

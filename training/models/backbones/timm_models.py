@@ -58,7 +58,7 @@ def create(name: str) -> Any:
         raise InputError(f"timm can't make {name!r}: {problem}") from None
 
 
-def divide(model: Any) -> Parts:
+def decompose(model: Any) -> Parts:
     """`model` taken apart.
 
     Raises:

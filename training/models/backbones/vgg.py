@@ -9,7 +9,7 @@ from torch import nn
 from .backbone import IMAGENET, AveragePool, Parts
 
 
-def divide(model: Any) -> Parts:
+def decompose(model: Any) -> Parts:
     stages: list[nn.Module] = []
     block: list[nn.Module] = []
     for layer in model.features:
