@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from .dimensions import Choice, Config, Dimension, Float, Integer
 
-# In order of preference: the first whose weights are at hand stands in for the recipe's.
+# In order of preference: the first whose weights are available locally stands in for the recipe's.
 BACKBONES = (
     "timm:tf_efficientnet_lite0",
     "mobilenet_v2",

@@ -29,7 +29,7 @@ def leaderboard_rows(
 
     First come the trials that were confirmed on fresh seeds, in the order of `confirmed_trials`, then the others by
     their values. `metric` limits intervals to values that it can have. With `confirmations` the trials that confirm
-    others follow as rows without a rank. `params` and `beside` (other metrics) are dicts, `ci95`, `groups_ci95` and
+    others follow as rows without a rank. `params` and `secondary` (other metrics) are dicts, `ci95`, `groups_ci95` and
     `confirmed_ci95` are [low, high] or None.
     """
     sign = -1.0 if direction == "maximize" else 1.0

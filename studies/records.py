@@ -45,7 +45,7 @@ class TrialRecord:
     `value`, `n` and the intervals are of the last of the `epochs`. `curve` holds (epoch, value) pairs; `group` is the
     number of the first of the trials that it trained with.
     `confirms` is the number of the searched trial whose config this one trains again; None for a searched trial.
-    `beside` holds what other metrics say. Of the two speeds at most one is there, see `FitResult`.
+    `secondary` holds what other metrics say. Of the two speeds at most one is there, see `FitResult`.
     `ci95` counts every example as an independent sample, `groups_ci95` every group of examples (None where the data
     has none).
     """

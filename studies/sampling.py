@@ -43,7 +43,7 @@ def make_sampler(
     fixed: Config,
     storage: BaseStorage | None = None,
 ) -> BaseSampler:
-    """TPE (Bergstra et al. 2011; multivariate: Falkner et al. 2018) that learns from `history` and leaves `held` alone.
+    """TPE (Bergstra et al. 2011; multivariate: Falkner et al. 2018), without the `fixed` dimensions.
 
     `trials` are those that the study shall have: of few, few are drawn at random. What the sampler keeps with a trial
     goes to `storage`, by default to the study's.
@@ -71,8 +71,8 @@ class Draft(optuna.trial.FixedTrial):
     """
 
     def __init__(self, study: optuna.Study, history: History, space: SearchSpace, number: int, **options: Any) -> None:
-        """`options` are those of `make_sampler`, of which `held` are values that stand."""
-        super().__init__(dict(options["held"]), number)
+        """`options` are those of `make_sampler`, of which `fixed` are values that stand."""
+        super().__init__(dict(options["fixed"]), number)
         kept = _Attributes()
         self.kept = kept.of_trial
         """What the sampler wants to be kept with the trial."""

@@ -48,7 +48,7 @@ def test_every_block_runs(run: Run, folder: Path, weights: Path) -> None:
         program, *arguments = shlex.split(command)
         assert program == "pomona"
         if arguments[0] == "search" and "birds.py" in arguments:
-            # The only weights that a test has at hand; a user has some already.
+            # The only weights that are available to a test; a user has some already.
             arguments += ["--weights-dir", str(weights)]
         code, out, err = run(*arguments)
         assert code == 0, f"{command}\n{err}"
@@ -58,7 +58,7 @@ def test_every_block_runs(run: Run, folder: Path, weights: Path) -> None:
 def test_the_notebook_runs(folder: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(folder)
     monkeypatch.delitem(sys.modules, "birds", raising=False)
-    # The only weights that a test has at hand; a user has some already.
+    # The only weights that are available to a test; a user has some already.
     names = {"weights": str(weights)}
     with_weights = NOTEBOOK.replace("pomona.search(BIRDS,", "pomona.search(BIRDS, weights_dir=weights,")
     exec(with_weights, names)

@@ -113,10 +113,10 @@ class TestLanes(TestInline):
         broken = whole.records()[1].config
         begin = HeadStack.begin
 
-        def breaks(self: HeadStack, tick: int, order: Sequence[torch.Tensor]) -> None:
-            if tick == 2 and any(head.spec == spec_of(broken) for head in self._heads):
+        def breaks(self: HeadStack, epoch: int, order: Sequence[torch.Tensor]) -> None:
+            if epoch == 2 and any(head.spec == spec_of(broken) for head in self._heads):
                 raise ValueError("this one")
-            begin(self, tick, order)
+            begin(self, epoch, order)
 
         monkeypatch.setattr(HeadStack, "begin", breaks)
         study = self.study(url, task=WIDE)

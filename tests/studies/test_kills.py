@@ -126,10 +126,10 @@ def die_in(study: Study, what: Plan, monkeypatch: pytest.MonkeyPatch, guilty: in
     """Runs until a process would have died of the guilty trial; whether it did."""
     begin = HeadStack.begin
 
-    def dies(self: HeadStack, tick: int, order: Sequence[torch.Tensor]) -> None:
+    def dies(self: HeadStack, epoch: int, order: Sequence[torch.Tensor]) -> None:
         if guilty in self.keys:
             raise Died
-        begin(self, tick, order)
+        begin(self, epoch, order)
 
     with monkeypatch.context() as patched:
         patched.setattr(HeadStack, "begin", dies)

@@ -20,8 +20,8 @@ def augment(images: torch.Tensor, strength: int, random_numbers: torch.Tensor) -
     Strength 0 returns the images as they are; 4 turns by up to 30 degrees, shows 0.6 to 1.1 of the side, shifts by up
     to 15 % of it, changes brightness, contrast and saturation by up to 40 % and covers a patch of every second image.
     All of it grows in proportion with the strength; half of all images are flipped from 1 on, patches start at 3.
-    `draws` (N, DRAWS) holds uniform numbers in 0..1 that decide what happens to each image; where they were made on
-    the CPU, a seed means the same on every device.
+    `random_numbers` (N, RANDOM_NUMBERS) holds uniform numbers in 0..1 that decide what happens to each image;
+    where they were made on the CPU, a seed means the same on every device.
     """
     if not 0 <= strength <= STRONGEST:
         raise ValueError(f"augmentation strength is 0 to {STRONGEST}, not {strength}")

@@ -24,7 +24,8 @@ from ..scoring.intervals import Estimate, accuracy
 class Evaluation:
     """What a checkpoint is worth on a split, by its task's metric.
 
-    `score` is the metric's value, `grouped` the same with groups as witnesses, `beside` what other metrics say.
+    `score` is the metric's value, `grouped` the same with groups as independent samples, and `secondary` what other
+    metrics say.
     `accuracy`, `per_class` and `confusion` are of classes, and None or empty where labels are numbers:
     `confusion[i][j]` counts examples of class i taken for class j.
     Of the `score.n` examples `n_trained_on` were trained on, None where that is not known; `n_trained_on_left_out`

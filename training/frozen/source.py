@@ -119,7 +119,7 @@ class Batch:
 
 
 def training_pass(prefixes: Prefixes, structure: Structure, split: Split, *, seed: int, epoch: int) -> Pass:
-    """Epoch `tick` of 1, 2, ... of a group whose order is decided by `seed`."""
+    """Epoch `epoch` of 1, 2, ... of a group whose order is decided by `seed`."""
     order = order_of(len(split), structure.batch_size, seed=seed, epoch=epoch)
     view = view_at(structure, epoch, seed)
     return Pass(

@@ -19,7 +19,7 @@ _MOST_VIEWS = 2**16
 
 
 def view_at(structure: Structure, epoch: int, seed: int) -> int | None:
-    """Which view is seen in epoch `tick` of 1, 2, ... of a run of `seed`; None where every epoch sees a new one.
+    """Which view is seen in epoch `epoch` of 1, 2, ... of a run of `seed`; None where every epoch sees a new one.
 
     Seeds share a bank of views, so that studies find what others kept; those that confirm have banks of their own.
     """

@@ -65,7 +65,7 @@ def fit(
 
     Args:
         splits: at the config's resolution.
-        backbones: how a backbone is got by its name; by default with pretrained weights that are at hand.
+        backbones: how a backbone is got by its name; by default with pretrained weights that are available locally.
         prefixes: a worker's shared prefixes; `device`, `numerics` and `backbones` are theirs then. Without them nothing
             is shared, and the results are the same to rounding.
         on_epoch: called after each epoch, and once with the last epoch of a checkpoint that is resumed; it may raise

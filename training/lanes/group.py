@@ -40,7 +40,7 @@ OnBatch = Callable[[int, int], None]
 
 @dataclass(eq=False)
 class Lane:
-    """One run of a group. `curve` and `answers` are of its whole epochs."""
+    """One run of a group. `curve` and `predictions` are of its whole epochs."""
 
     key: int
     config: Config

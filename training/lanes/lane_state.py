@@ -26,7 +26,7 @@ _EARLIER_KEY, _EARLIER, _BEFORE_DIGESTS = "lane", "3", "2"
 class LaneState:
     """A lane after a whole epoch. `tensors` are named `model.head...`, `model.stages.N...` and `optimizer...`.
 
-    `answers` (n,) are what it says of the validation examples; None where that is to be found out again.
+    `predictions` (n,) are what it says of the validation examples; None where that is to be found out again.
     """
 
     tensors: dict[str, torch.Tensor]

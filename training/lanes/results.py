@@ -48,9 +48,9 @@ class EpochResult:
 class FitResult:
     """One config trained once. `value` is that of the last epoch, `seconds` all of it with evaluation.
 
-    `estimate` is the value with its interval on the validation split, `grouped` the same with groups as witnesses, and
-    `beside` what other metrics say. `answers` has an entry for each validation example, in the split's order: the
-    number of a class, or a number.
+    `estimate` is the value with its interval on the validation split, `grouped` the same with groups as independent
+    samples, and `secondary` what other metrics say. `predictions` has an entry for each
+    validation example, in the split's order: the number of a class, or a number.
     """
 
     state: State

@@ -1,4 +1,4 @@
-"""Which backbones of a task's space have weights at hand, and the task as it can run here."""
+"""Which backbones of a task's space have weights available locally, and the task as it can run here."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ Z95 = 1.959963984540054
 
 @dataclass(frozen=True)
 class Estimate:
-    """The value of a metric on n witnesses, with its 95 % interval."""
+    """The value of a metric on n independent samples, with its 95 % interval."""
 
     value: float
     n: int
@@ -28,7 +28,7 @@ class Estimate:
 
 
 def wilson(value: float, n: int, z: float = Z95) -> Estimate:
-    """The Wilson score interval of a share `value` seen in `n` independent witnesses.
+    """The Wilson score interval of a share `value` seen in `n` independent samples.
 
     Source: E. B. Wilson (1927), J. Am. Stat. Assoc. 22, 209-212. With n = 0 nothing is known: [0, 1].
 
@@ -46,13 +46,13 @@ def wilson(value: float, n: int, z: float = Z95) -> Estimate:
 
 
 def accuracy(correct: Sequence[bool]) -> Estimate:
-    """The share of right answers, each example a witness of its own."""
+    """The share of right answers, each example an independent sample of its own."""
     n = len(correct)
     return wilson(sum(map(bool, correct)) / n if n else 0.0, n)
 
 
 def grouped_accuracy(correct: Sequence[bool], groups: Sequence[str]) -> Estimate:
-    """The mean of the groups' accuracies with the groups as witnesses: a series of one object counts once.
+    """The mean of the groups' accuracies with the groups as independent samples: a series of one object counts once.
 
     The interval is Wilson's with the number of groups as n, which is exact where every group is all right or all
     wrong, and wider than need be in between.
@@ -89,7 +89,7 @@ def over_seeds(values: Sequence[float], limits: tuple[float, float] = (-math.inf
 
 
 def resampled(value: float, n: int, draws: NDArray[np.float64]) -> Estimate:
-    """The percentile interval of `draws`, values of a metric on resamples of the n witnesses.
+    """The percentile interval of `draws`, values of a metric on resamples of the n independent samples.
 
     Source: B. Efron (1979), Bootstrap methods: another look at the jackknife, Ann. Stat. 7, 1-26.
     """

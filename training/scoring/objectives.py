@@ -51,7 +51,7 @@ class Metric(Protocol):
         """The value with its 95 % interval."""
 
     def grouped(self, predictions: Tensor, labels: Tensor, groups: Sequence[str]) -> Estimate | None:
-        """The same with the groups as witnesses; None where that is not defined, or there are no groups."""
+        """The same with the groups as independent samples; None where that is not defined, or there are no groups."""
 
     def secondary(self, predictions: Tensor, labels: Tensor) -> dict[str, float]:
         """What else is told about the answers, by its name."""

@@ -115,7 +115,7 @@ def test_weights_are_the_same_in_every_process_and_leave_chance_alone() -> None:
     assert elsewhere.stdout.strip() == here
 
 
-def test_all_of_it_can_begin_anew() -> None:
+def test_all_of_it_can_be_reset() -> None:
     for stage in build(SMALL).stages:
         owners = [module for module in stage.modules() if list(module.parameters(recurse=False))]
         assert owners

@@ -29,7 +29,7 @@ def test_wilson_solves_its_own_equation(case: tuple[int, int]) -> None:
 
 
 @given(st.floats(0, 1), st.integers(1, 1000))
-def test_more_witnesses_narrow_it(share: float, n: int) -> None:
+def test_more_samples_narrow_it(share: float, n: int) -> None:
     few, many = wilson(share, n), wilson(share, 2 * n)
     assert many.high - many.low < few.high - few.low
 
@@ -54,7 +54,7 @@ def test_groups_of_one_change_nothing(correct: list[bool]) -> None:
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=30), st.integers(2, 20))
-def test_copies_within_a_group_add_no_witness(correct: list[bool], copies: int) -> None:
+def test_copies_within_a_group_add_no_sample(correct: list[bool], copies: int) -> None:
     groups = [str(number) for number in range(len(correct))]
     once = grouped_accuracy(correct, groups)
     again = grouped_accuracy(correct * copies, groups * copies)

@@ -193,4 +193,4 @@ def _named_problems(folder: Path) -> Iterator[None]:
 
 
 def _ways_out(folder: Path) -> str:
-    return f"put it into {folder} by hand, or name data at hand with --data DIR"
+    return f"put it into {folder} by hand, or name data of your own with --data DIR"

@@ -50,7 +50,7 @@ class PrefixStore:
     Args:
         folder: `prefixes` in the cache folder where it is None.
         disk_limit: bytes of all blocks together; see `limits.disk_limit` for None. 0 writes nothing.
-        memory_limit: bytes that this store keeps at hand; see `limits.memory_limit` for None.
+        memory_limit: bytes that this store keeps in memory; see `limits.memory_limit` for None.
     """
 
     def __init__(

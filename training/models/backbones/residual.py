@@ -75,7 +75,7 @@ def frozen_name(name: str) -> str:
 def parts(shape: Shape) -> Parts:
     """Four stages: the first convolution, then the groups. Pixels are shifted to -1..1.
 
-    The weights are the same in every process; whoever trains them begins with others (`begin_anew`).
+    The weights are the same in every process; whoever trains them begins with others (`reset_stage`).
     """
     channels, *_ = shape.image
     halves = (0.5,) * channels

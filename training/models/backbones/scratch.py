@@ -62,7 +62,7 @@ def frozen_name(name: str) -> str:
 def parts(shape: Shape) -> Parts:
     """One stage a block; features are the last block's output, flat. Pixels are shifted to -1..1.
 
-    The weights are the same in every process; whoever trains them begins with others (`begin_anew`).
+    The weights are the same in every process; whoever trains them begins with others (`reset_stage`).
     """
     inputs, height, width = shape.image
     stages: list[nn.Module] = []

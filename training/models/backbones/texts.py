@@ -89,7 +89,7 @@ def frozen_name(name: str) -> str:
 def parts(shape: Shape) -> Parts:
     """Two stages: the bytes (N, L) of texts to numbers of n-grams or words, and these to features (N, width).
 
-    The weights are the same in every process; whoever trains them begins with others (`begin_anew`).
+    The weights are the same in every process; whoever trains them begins with others (`reset_stage`).
     """
     stages: tuple[nn.Module, ...]
     with torch.random.fork_rng(devices=[]):
