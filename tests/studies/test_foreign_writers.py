@@ -52,7 +52,7 @@ def test_a_search_beside_a_plain_writer_keeps_every_trial_of_both(tmp_path: Path
     path = tmp_path / "journal.log"
     study = a_study(str(path), trials=15)
     line, other_end = FORK.Pipe()
-    writer = FORK.Process(target=write_all_the_time, args=(path, lock, other_end))
+    writer = FORK.Process(target=write_all_the_time, args=(path, lock, other_end), daemon=True)
     writer.start()
     assert answer(line) == "writing"
     for proposal in study.proposals(TOY.space, 15):
