@@ -209,7 +209,7 @@ def test_a_kill_within_a_transaction_is_as_if_it_had_not_begun(tmp_path: Path) -
     add_trial(storage)
     before = path.read_bytes()
     line, other_end = FORK.Pipe()
-    writer = FORK.Process(target=add_in_transaction, args=(path, other_end))
+    writer = FORK.Process(target=add_in_transaction, args=(path, other_end), daemon=True)
     writer.start()
     assert answer(line) == 1
     assert not can_be_locked(path)

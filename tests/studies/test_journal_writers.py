@@ -39,7 +39,7 @@ def append(path: Path, writer: str, count: int, line: Connection) -> None:
 def test_a_killed_holder_lets_go_of_the_lock(tmp_path: Path) -> None:
     path = tmp_path / "journal.log"
     line, other_end = FORK.Pipe()
-    holder = FORK.Process(target=hold, args=(path, other_end))
+    holder = FORK.Process(target=hold, args=(path, other_end), daemon=True)
     holder.start()
     assert answer(line) == "held"
     assert not can_be_locked(path)
@@ -89,7 +89,7 @@ def test_a_storage_survives_being_sent_to_another_process(tmp_path: Path) -> Non
 def test_a_journal_opened_before_a_fork_takes_records_of_both_sides(tmp_path: Path) -> None:
     journal = new_journal(tmp_path / "journal.log")
     logs = [{"op_code": 99, "writer": "child", "number": 0}]
-    child = FORK.Process(target=journal.append_logs, args=(logs,))
+    child = FORK.Process(target=journal.append_logs, args=(logs,), daemon=True)
     child.start()
     child.join()
     assert child.exitcode == 0

@@ -177,7 +177,7 @@ def test_a_kill_before_the_end_of_a_batch_loses_only_the_batch(url: str) -> None
     asked = [study.ask(TOY.space, 5) for _ in range(3)]
     context = multiprocessing.get_context("fork")
     line, other_end = context.Pipe()
-    child = context.Process(target=finish_together, args=(url, other_end))
+    child = context.Process(target=finish_together, args=(url, other_end), daemon=True)
     child.start()
     assert line.poll(60)
     assert line.recv() == 3
