@@ -73,7 +73,9 @@ def assert_in_order(path: Path, writers: str, count: int) -> None:
 def write_at_once(target: Callable[..., None], path: Path, writers: str, count: int) -> list[int | None]:
     """Runs `target(path, writer, count, line)` in a process for each writer, all let go together; their exit codes."""
     lines = {writer: FORK.Pipe() for writer in writers}
-    processes = [FORK.Process(target=target, args=(path, writer, count, lines[writer][1]), daemon=True) for writer in writers]
+    processes = [
+        FORK.Process(target=target, args=(path, writer, count, lines[writer][1]), daemon=True) for writer in writers
+    ]
     for process in processes:
         process.start()
     for line, _ in lines.values():
