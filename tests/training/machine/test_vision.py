@@ -76,7 +76,7 @@ def test_a_torchvision_that_is_imported_already_is_left_alone(package: Path, mon
 def test_a_fresh_process_gets_the_real_ones_quickly_and_quietly() -> None:
     """Importing the module imports neither library; asking for them gives working models and says nothing."""
     program = (
-        "import sys; from training import vision\n"
+        "import sys; from training.machine import vision\n"
         "assert not {'torchvision', 'timm'} & set(sys.modules)\n"
         "import torch\n"
         "model = vision.torchvision().models.squeezenet1_1().eval()\n"
