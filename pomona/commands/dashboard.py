@@ -53,6 +53,7 @@ def dashboard(
         raise InputError(f"port {port} can't be used ({problem.strerror}): choose another with --port") from None
     with server:
         mode = ", read-only" if read_only else ""
-        note(f"optuna-dashboard: {address} (Ctrl-C ends it{mode})")
+        # The note too: who reads it may stop at once.
         with contextlib.suppress(KeyboardInterrupt):
+            note(f"optuna-dashboard: {address} (Ctrl-C ends it{mode})")
             server.serve_forever()
