@@ -1,0 +1,370 @@
+"""Cheap first, expensive earned: which structure trains next, by what it may gain and what it costs.
+
+Rung 0 trains heads on frozen features, many side by side; rung 1 trains them on augmented views; rung 2 trains stages
+too. A trial is a whole config at every rung, so that its value is that of a model that can be made again. Promotion
+makes a new trial of its parent's config with the dimensions of the next rung raised (docs/decisions/0024).
+
+What comes next is the structure with the highest expected gain a predicted second (`gain.py`). Outputs that are kept
+make a structure cheap, so what was computed steers the search. Pure: no clock and no torch, so that it can be tested on
+recorded results.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from search_spaces import Config
+
+from .gain import Observation, Point, Surface, expected_gain, log_error, point_of
+
+# The first group is to end soon: so many seconds at most where the machine can do it.
+_OPENING_SECONDS = 8.0
+# Of the decisions, every so many goes to a structure that was never tried, whatever is expected of it.
+_EXPLORE = 6
+# Such a one may take this share of the time left, and so may the recipe.
+_SHARE = 0.1
+# Structures above rung 0 are considered on the features of so many of the best.
+_BEST_BASES = 3
+# What a further group of heads, or a further way to train the same stages, changes (standard deviation).
+_MORE = 0.15
+# What a whole climb from the lowest to the highest value is expected to be worth, in the logarithm of the error.
+_EXPECTED_BASE, _EXPECTED_CLIMBS = -0.5, (-0.08, -0.2)
+# Predictions are off: a run that would end at the last moment would not.
+_MARGIN = 1.15
+
+
+class Cost(Protocol):
+    @property
+    def seconds(self) -> float: ...
+
+
+class Costs(Protocol):
+    """What predicts costs; `training.lanes.costs.CostModel`."""
+
+    def predict(self, config: Config, lanes: int = 1) -> Cost: ...
+
+
+class Ladder(Protocol):
+    """What knows the structures of a space; `training.models.ladder.Ladder`."""
+
+    @property
+    def base(self) -> tuple[str, ...]: ...
+    @property
+    def free(self) -> tuple[str, ...]: ...
+    @property
+    def climbs(self) -> tuple[tuple[str, ...], ...]: ...
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    def bases(self) -> tuple[Config, ...]: ...
+    def free_values(self) -> tuple[Config, ...]: ...
+    def lowest(self, chosen: Config) -> Config: ...
+    def above(self, base: Config, free: Config) -> tuple[Config, ...]: ...
+    def rung(self, config: Config) -> int: ...
+    def position(self, name: str, value: float | int | str | bool | None) -> float: ...
+    def below(self, lower: Config, higher: Config) -> bool: ...
+    def is_ordered(self, name: str) -> bool: ...
+    def completed(self, config: Config) -> Config: ...
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What the next group trains.
+
+    `structure` is common to its trials. `first` are further values of its first trial, all of its config where it was
+    promoted from the trial `parent` or is the recipe; the other `lanes` - 1 are the sampler's. `seconds` are those that
+    are predicted of the group.
+    """
+
+    structure: Config
+    first: Config = field(default_factory=dict)
+    rung: int = 0
+    lanes: int = 1
+    parent: int | None = None
+    recipe: bool = False
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A trial that ended: its value, of `n` examples, or None where it has none."""
+
+    number: int
+    config: Config
+    value: float | None
+    n: int
+
+
+@dataclass(eq=False)
+class _Tried:
+    """A structure that was tried: its trials with a value, best first, as (log error, noise, trial)."""
+
+    structure: Config
+    trials: list[tuple[float, float, Ended]] = field(default_factory=list)
+    groups: int = 0
+    under_way: int = 0
+
+    @property
+    def observed(self) -> tuple[float, float]:
+        """Of the best fifth, so that many heads are not better by luck alone."""
+        best = self.trials[: -(-len(self.trials) // 5)]
+        return (
+            sum(value for value, _, _ in best) / len(best),
+            sum(noise for _, noise, _ in best) / len(best),
+        )
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    structure: Config
+    lanes: int
+    gain: float
+    seconds: float
+    parent: Ended | None = None
+
+
+class Rungs:
+    """Decides the next group of a study.
+
+    Args:
+        lanes: the most trials that train side by side.
+        recipe: the task's, complete.
+    """
+
+    def __init__(
+        self,
+        ladder: Ladder,
+        costs: Costs,
+        *,
+        metric: str,
+        direction: str,
+        lanes: int,
+        seed: int,
+        recipe: Config,
+    ) -> None:
+        self._ladder = ladder
+        self._costs = costs
+        self._metric, self._direction = metric, direction
+        self._lanes = lanes
+        self._seed = seed
+        self._recipe = recipe
+        self._recipe_done = False
+        self._tried: dict[tuple[object, ...], _Tried] = {}
+        self._decisions = 0
+        self.recipe_seconds: float | None = None
+        """What the recipe was last expected to take."""
+
+    # --- what happened
+
+    def began(self, config: Config) -> None:
+        """A group was given out whose trials have the structure of `config`."""
+        tried = self._entry(config)
+        tried.groups += 1
+        tried.under_way += 1
+        self._decisions += 1
+
+    def done(self, config: Config) -> None:
+        """It has ended."""
+        tried = self._entry(config)
+        tried.under_way = max(tried.under_way - 1, 0)
+
+    def ended(self, trial: Ended) -> None:
+        """A trial has ended, now or in an earlier process."""
+        if trial.config == self._recipe:
+            self._recipe_done = True
+        tried = self._entry(trial.config)
+        tried.groups = max(tried.groups, 1)
+        if trial.value is not None and math.isfinite(trial.value):
+            value, noise = log_error(trial.value, self._metric, self._direction, trial.n)
+            tried.trials.append((value, noise, trial))
+            tried.trials.sort(key=lambda each: (each[0], each[2].number))
+
+    # --- what comes next
+
+    def next(self, left: float, trials: int | None = None) -> Arm | None:
+        """The next group, to be trained in `left` seconds and with `trials` more trials at most; None to end.
+
+        The first group is given whatever it takes: a search has to come to something.
+        """
+        lanes = self._lanes if trials is None else max(min(self._lanes, trials), 1)
+        if not any(tried.groups for tried in self._tried.values()):
+            return self._opening(lanes)
+        if (arm := self._recipe_arm(left)) is not None:
+            return arm
+        generator = random.Random(f"{self._seed} {self._decisions}")
+        candidates = self._candidates(lanes)
+        fitting = [each for each in candidates if each.seconds * _MARGIN <= left]
+        if not fitting:
+            return None
+        if self._decisions % _EXPLORE == _EXPLORE - 1:
+            new = [each for each in self._never_tried(lanes) if each.seconds <= _SHARE * left]
+            if new:
+                return self._arm(generator.choice(new))
+        return self._arm(max(fitting, key=lambda each: each.gain / each.seconds))
+
+    def _opening(self, lanes: int) -> Arm:
+        """Heads on the features of the first backbone, at the highest resolution that is quick."""
+        free = self._ladder.free_values()[len(self._ladder.free_values()) // 2]
+        bases = self._ladder.bases()
+        preferred = [base for base in bases if _unordered(self._ladder, base) == _unordered(self._ladder, bases[0])]
+        costed = [self._costed(self._ladder.lowest(base | free), lanes) for base in preferred]
+        quick = [each for each in costed if each.seconds <= _OPENING_SECONDS]
+        # The costs of one backbone rise with its resolution.
+        chosen = quick[-1] if quick else min(costed, key=lambda each: each.seconds)
+        first = self._ladder.completed({**self._recipe, **chosen.structure})
+        return Arm(chosen.structure, first, 0, lanes, seconds=chosen.seconds)
+
+    def _recipe_arm(self, left: float) -> Arm | None:
+        if self._recipe_done or self._is_under_way(self._recipe):
+            return None
+        self.recipe_seconds = self._costs.predict(self._recipe).seconds
+        if self.recipe_seconds > _SHARE * left:
+            return None
+        structure = self._structure_of(self._recipe)
+        rung = self._ladder.rung(structure)
+        return Arm(structure, self._recipe, rung, 1, recipe=True, seconds=self.recipe_seconds)
+
+    def _candidates(self, lanes: int) -> list[_Candidate]:
+        tried = [each for each in self._tried.values() if each.trials]
+        new = self._never_tried(lanes)
+        if not tried:
+            return new
+        surface = Surface([Observation(self._point(each.structure), *each.observed) for each in tried])
+        at, _ = surface.predict([self._point(each.structure) for each in tried])
+        best = float(at.min())
+        found: list[_Candidate] = []
+        if new:
+            mean, deviation = surface.predict([self._point(each.structure) for each in new])
+            gains = expected_gain(mean, deviation, best)
+            found += [_with_gain(each, float(gain)) for each, gain in zip(new, gains, strict=True)]
+        for each, level in zip(tried, at, strict=True):
+            if each.under_way:
+                continue
+            more = self._costed(each.structure, lanes)
+            spread = _MORE / math.sqrt(each.groups)
+            gain = float(expected_gain(np.array([level]), np.array([spread]), best)[0])
+            found.append(_with_gain(more, gain))
+        return found
+
+    def _never_tried(self, lanes: int) -> list[_Candidate]:
+        """Every choice of features at rung 0, and what is above it on the best of those that were tried."""
+        ladder = self._ladder
+        structures = [ladder.lowest(base | free) for free in ladder.free_values() for base in ladder.bases()]
+        for tried in self._best_bases():
+            base = {name: tried.structure[name] for name in ladder.base}
+            free = {name: tried.structure[name] for name in ladder.free}
+            structures += ladder.above(base, free)
+        new = [structure for structure in structures if self._key(structure) not in self._tried]
+        return [self._costed(structure, lanes) for structure in new]
+
+    def _best_bases(self) -> list[_Tried]:
+        """Of each of the best features the structure at rung 0 that did best."""
+        found: dict[tuple[object, ...], _Tried] = {}
+        for each in self._tried.values():
+            if not each.trials or self._ladder.rung(each.structure):
+                continue
+            base = tuple(each.structure[name] for name in self._ladder.base)
+            if base not in found or each.observed < found[base].observed:
+                found[base] = each
+        return sorted(found.values(), key=lambda each: each.observed)[:_BEST_BASES]
+
+    def _costed(self, structure: Config, lanes: int) -> _Candidate:
+        parent = self._parent(structure)
+        # Lanes that train stages gain nothing side by side.
+        lanes = lanes if self._ladder.rung(structure) < len(self._ladder.climbs) else 1
+        config = structure if parent is None else self._promoted(parent, structure)
+        return _Candidate(structure, lanes, 0.0, self._costs.predict(config, lanes).seconds, parent)
+
+    def _parent(self, structure: Config) -> Ended | None:
+        """The best trial that can be promoted to a structure."""
+        if not self._ladder.rung(structure):
+            return None
+        under = [each for each in self._tried.values() if each.trials and self._ladder.below(each.structure, structure)]
+        return min((each.trials[0] for each in under), key=lambda each: each[0], default=(0.0, 0.0, None))[2]
+
+    def _promoted(self, parent: Ended, structure: Config) -> Config:
+        """The parent's config with the structure raised; what is new at this rung begins with sound values."""
+        kept = {name: value for name, value in parent.config.items() if name not in self._ladder.names}
+        return self._ladder.completed(kept | structure)
+
+    def _arm(self, chosen: _Candidate) -> Arm:
+        rung = self._ladder.rung(chosen.structure)
+        again = self._key(chosen.structure) in self._tried
+        first: Config = {}
+        if chosen.parent is not None and not again:
+            first = self._promoted(chosen.parent, chosen.structure)
+        elif chosen.parent is not None and rung == len(self._ladder.climbs):
+            # The same stages once more: the head's values stay, how the stages train is the sampler's.
+            first = {k: v for k, v in chosen.parent.config.items() if k not in self._ladder.names} | chosen.structure
+        parent = None if chosen.parent is None else chosen.parent.number
+        return Arm(chosen.structure, first, rung, chosen.lanes, parent, seconds=chosen.seconds)
+
+    # ---
+
+    def _point(self, structure: Config) -> Point:
+        ladder = self._ladder
+        ordered = [name for name in ladder.names if ladder.is_ordered(name)]
+        categories = [name for name in ladder.names if not ladder.is_ordered(name)]
+        positions = {name: ladder.position(name, structure.get(name)) for name in ordered}
+        prior = sum(_EXPECTED_BASE * positions.get(name, 0.0) for name in ladder.base)
+        for names, worth in zip(ladder.climbs, _EXPECTED_CLIMBS, strict=False):
+            prior += worth * max((positions.get(name, 0.0) for name in names), default=0.0)
+        return point_of(structure, categories, positions, prior)
+
+    def _structure_of(self, config: Config) -> Config:
+        return {name: config[name] for name in self._ladder.names if name in config}
+
+    def _key(self, config: Config) -> tuple[object, ...]:
+        return tuple(config.get(name) for name in self._ladder.names)
+
+    def _entry(self, config: Config) -> _Tried:
+        return self._tried.setdefault(self._key(config), _Tried(self._structure_of(config)))
+
+    def _is_under_way(self, config: Config) -> bool:
+        known = self._tried.get(self._key(config))
+        return known is not None and known.under_way > 0
+
+
+def _with_gain(candidate: _Candidate, gain: float) -> _Candidate:
+    return _Candidate(candidate.structure, candidate.lanes, gain, candidate.seconds, candidate.parent)
+
+
+def _unordered(ladder: Ladder, base: Config) -> tuple[object, ...]:
+    return tuple(value for name, value in base.items() if not ladder.is_ordered(name))
+
+
+def rank_correlations(ladder: Ladder, trials: Iterable[tuple[Config, float]]) -> dict[tuple[int, int], tuple[float, int]]:
+    """Spearman's rank correlation between rungs, and over how many pairs: (lower rung, higher rung) -> (rho, pairs).
+
+    A pair is a choice of features with the best value that it has at each of the two rungs.
+    """
+    best: dict[tuple[tuple[object, ...], int], float] = {}
+    for config, value in trials:
+        key = (tuple(config.get(name) for name in ladder.base), ladder.rung(config))
+        best[key] = max(value, best.get(key, -math.inf))
+    found = {}
+    rungs = sorted({rung for _, rung in best})
+    for place, low in enumerate(rungs):
+        for high in rungs[place + 1 :]:
+            bases = [base for base, rung in best if rung == low and (base, high) in best]
+            if len(bases) >= 3:
+                pairs = [(best[base, low], best[base, high]) for base in bases]
+                found[low, high] = (_spearman([a for a, _ in pairs], [b for _, b in pairs]), len(pairs))
+    return found
+
+
+def _spearman(left: Sequence[float], right: Sequence[float]) -> float:
+    ranks = [_ranks(np.asarray(values)) for values in (left, right)]
+    if any(float(np.ptp(each)) == 0.0 for each in ranks):
+        return math.nan
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+
+
+def _ranks(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    order = values[:, None]
+    return (order > values[None, :]).sum(1) + 0.5 * ((order == values[None, :]).sum(1) - 1)
