@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import random
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
-from .dimensions import Choice, Config, Dimension, Value
+from .dimensions import Choice, Config, Dimension, Integer, Value
 from .errors import InputError
 
 
@@ -141,6 +143,25 @@ class SearchSpace:
             elif value != recipe[name]:
                 changes.append(f"{name} {value} for {recipe[name]}")
         return values, changes
+
+    def sample(self, generator: random.Random) -> Config:
+        """A config drawn at random: every dimension evenly, on its own scale."""
+        config: Config = {}
+        for name, dimension in self.dimensions.items():
+            if dimension.condition is not None and not dimension.condition.holds(config):
+                continue
+            if isinstance(dimension, Choice):
+                config[name] = generator.choice(dimension.options)
+                continue
+            ends = (math.log(dimension.low), math.log(dimension.high)) if dimension.log else None
+            value = (
+                generator.uniform(dimension.low, dimension.high) if ends is None else math.exp(generator.uniform(*ends))
+            )
+            value = min(max(value, dimension.low), dimension.high)
+            if isinstance(dimension, Integer):
+                value = generator.randint(dimension.low, dimension.high) if ends is None else round(value)
+            config[name] = value
+        return config
 
     def parse(self, assignments: list[str]) -> Config:
         """`["name=value", ...]`, as typed on a command line, as values of the dimensions' types (not checked)."""

@@ -8,6 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from search_spaces import Config, InputError
@@ -21,6 +22,7 @@ from .plan import Interrupted, Outcome, Plan, Progress, Watch
 from .proposals import Proposal
 from .records import ENDED, TrialRecord, run_key
 from .scheduler import Ask, Group, Order, Scheduler, Trial
+from .strategies import strategy_of
 from .study import Study
 
 _log = logging.getLogger("pomona")
@@ -35,7 +37,8 @@ class Driver:
         self._engine = engine
         self._watch = watch
         self._folder: Path = study.trial_folder(0).parent
-        self._scheduler = Scheduler(epochs=plan.epochs, lanes=plan.lanes, folder=self._folder)
+        self._accounts, strategy = strategy_of(study, plan)
+        self._scheduler = Scheduler(epochs=plan.epochs, lanes=plan.lanes, folder=self._folder, strategy=strategy)
         self._deadline = math.inf if plan.timeout is None else time.monotonic() + plan.timeout
         self._working: dict[int, Working] = {}
 
@@ -166,15 +169,25 @@ class Driver:
     def _give_out(self) -> None:
         for worker in range(self._engine.workers):
             while worker not in self._scheduler.out:
-                match self._scheduler.next(worker):
+                match self._next(worker):
                     case Ask() as question:
                         self._scheduler.take(self._asked(question))
                     case Order(job, numbers):
                         self._check()
                         self._study.begin(numbers)
+                        self._accounts.begin(worker, job, time.monotonic())
                         self._engine.submit(worker, job)
                     case None:
                         break
+
+    def _next(self, worker: int) -> Ask | Order | None:
+        left = self._deadline - time.monotonic()
+        return self._scheduler.next(
+            worker,
+            left=left,
+            trials=self._study.trials_left(self._plan.trials),
+            waiting=self._study.has_waiting(),
+        )
 
     def _asked(self, question: Ask) -> Trial | None:
         proposal = self._study.ask(
@@ -184,6 +197,7 @@ class Driver:
             seed=question.seed,
             group=question.group,
             origin=question.origin,
+            arm=question.arm if question.group is None else question.arm and replace(question.arm, recipe=False),
         )
         return None if proposal is None else self._trial(proposal.number, proposal.config, proposal.seed)
 
@@ -214,9 +228,11 @@ class Driver:
                 self._scheduler.saved(worker, epoch)
             case Lost(reason) if self._scheduler.training(worker):
                 self._working.pop(worker, None)
+                self._accounts.end(worker, time.monotonic(), whole=False)
                 yield from self._lost(worker, reason)
             case Done() | Lost():
                 self._working.pop(worker, None)
+                self._accounts.end(worker, time.monotonic(), whole=isinstance(event, Done))
                 if (group := self._scheduler.done(worker)) is not None:
                     remove_ours(self._study.trial_folder(group))
 
@@ -227,6 +243,7 @@ class Driver:
                 break
             if (member := self._scheduler.join(worker, trial)) is not None:
                 members.append(member)
+        self._accounts.joined(worker, members)
         self._engine.answer(worker, Verdict(join=tuple(members)))
 
     def _judge(self, worker: int, event: Epoch) -> Iterator[Outcome]:
@@ -234,11 +251,15 @@ class Driver:
 
         An epoch that was recorded before the process died is not recorded again.
         """
+        self._accounts.trained(worker, event)
         judging = self._scheduler.judge(worker, event)
         with self._study.together():
             if judging.pruned is None:
                 self._study.report_many(judging.values)
-                pruned = frozenset(self._study.prune_many(judging.questions))
+                asked = {key: judging.values[key] for key in judging.questions}
+                pruned = self._scheduler.hopeless(worker, asked)
+                if self._study.has_pruner:
+                    pruned |= self._study.prune_many(judging.questions)
                 verdict, kept = self._scheduler.judged(worker, event, pruned)
                 self._study.keep_verdicts(kept)
             else:
@@ -252,8 +273,10 @@ class Driver:
         ended = {number: result for number, result in results.items() if self._study.is_open(number)}
         with self._study.together():
             for number, result in ended.items():
-                self._study.finish(number, result)
-                for follower in self._scheduler.ended(number):
+                self._study.finish(number, result, self._accounts.of(number))
+                n = result.estimate.n if result.estimate is not None else 0
+                value = result.value if result.state in (State.COMPLETE, State.PRUNED) else None
+                for follower in self._scheduler.ended(number, value, n):
                     self._study.answer(follower, number)
         return iter([Outcome(number, result) for number, result in ended.items()])
 

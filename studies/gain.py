@@ -10,13 +10,12 @@ pass for progress.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces import Config
 from search_spaces.metrics import limits_of
 
 Array = NDArray[np.float64]
@@ -55,7 +54,7 @@ class Surface:
     def __init__(self, observations: Sequence[Observation]) -> None:
         self._points = [each.point for each in observations]
         covariance = _kernel(self._points, self._points) + np.diag([each.noise + 1e-6 for each in observations])
-        self._factor = np.linalg.cholesky(covariance)
+        self._factor: Array = np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
         residual = np.array([each.value - each.point.prior for each in observations])
         # The level is not known beforehand: it is taken from the observations, as far as `_LEVEL` lets it.
         self._mean = float(residual.mean())
@@ -67,7 +66,7 @@ class Surface:
         prior = np.array([point.prior for point in points])
         mean = prior + self._mean + across @ self._weights
         half = np.linalg.solve(self._factor, across.T)
-        own = _diagonal(points)
+        own = _variances(points)
         return mean, np.sqrt(np.maximum(own - (half**2).sum(0), 1e-9))
 
 
@@ -94,29 +93,42 @@ def log_error(value: float, metric: str, direction: str, n: int) -> tuple[float,
     return math.log(error), min(noise, 1.0)
 
 
-def point_of(structure: Config, categories: Sequence[str], positions: Mapping[str, float], prior: float) -> Point:
-    return Point(tuple(structure.get(name) for name in categories), tuple(positions.values()), prior)
-
-
 def _kernel(left: Sequence[Point], right: Sequence[Point]) -> Array:
-    positions = [np.array([point.positions for point in side]).reshape(len(side), -1) for side in (left, right)]
-    equal = np.array([[a.categories == b.categories and a.positions == b.positions for b in right] for a in left])
-    kernel = _LEVEL**2 + _OWN**2 * equal.reshape(len(left), len(right)).astype(float)
-    products = positions[0] @ positions[1].T
-    kernel = kernel + _SLOPE**2 * products
-    for column in range(positions[0].shape[1]):
-        apart = positions[0][:, column, None] - positions[1][None, :, column]
-        kernel = kernel + _BEND**2 * np.exp(-0.5 * (apart / _BEND_LENGTH) ** 2)
-    count = len(left[0].categories) if left else 0
-    for place in range(count):
-        same = np.array([[a.categories[place] == b.categories[place] for b in right] for a in left], float)
-        kernel = kernel + _CATEGORY**2 * same + _TOGETHER**2 * same * products
-    return np.asarray(kernel, dtype=np.float64)
+    """Covariances (n, m) of the logarithms of errors, beside what `Point.prior` says."""
+    a, b = _positions(left), _positions(right)
+    products = a @ b.T
+    squares = ((a[:, None] - b[None]) / _BEND_LENGTH) ** 2
+    kernel = _LEVEL**2 + _SLOPE**2 * products + _BEND**2 * np.exp(-0.5 * squares).sum(2)
+    same = [_equal(left, right, place) for place in range(len(left[0].categories))] if left else []
+    for each in same:
+        kernel = kernel + each * (_CATEGORY**2 + _TOGETHER**2 * products)
+    own = np.logical_and.reduce([*(each > 0 for each in same), squares.sum(2) == 0.0])
+    return np.asarray(kernel + _OWN**2 * own, dtype=np.float64)
 
 
-def _diagonal(points: Sequence[Point]) -> Array:
-    return np.array([_kernel([point], [point])[0, 0] for point in points])
+def _variances(points: Sequence[Point]) -> Array:
+    """The diagonal (n,) of `_kernel(points, points)`."""
+    positions = _positions(points)
+    products = (positions**2).sum(1)
+    categories = len(points[0].categories) if points else 0
+    shared = categories * (_CATEGORY**2 + _TOGETHER**2 * products)
+    return np.asarray(
+        _LEVEL**2 + _SLOPE**2 * products + _BEND**2 * positions.shape[1] + shared + _OWN**2, dtype=np.float64
+    )
+
+
+def _positions(points: Sequence[Point]) -> Array:
+    return np.array([point.positions for point in points], dtype=np.float64).reshape(len(points), -1)
+
+
+def _equal(left: Sequence[Point], right: Sequence[Point], place: int) -> Array:
+    """(n, m), 1 where both have the same category."""
+    codes: dict[object, int] = {}
+    a, b = (
+        np.array([codes.setdefault(point.categories[place], len(codes)) for point in side]) for side in (left, right)
+    )
+    return (a[:, None] == b[None]).astype(np.float64)
 
 
 def _solve(factor: Array, values: Array) -> Array:
-    return np.linalg.solve(factor.T, np.linalg.solve(factor, values))
+    return np.asarray(np.linalg.solve(factor.T, np.linalg.solve(factor, values)), dtype=np.float64)

@@ -24,6 +24,9 @@ from .records import (
     GROUP,
     ORIGIN,
     PART,
+    PROMOTED_FROM,
+    RECIPE,
+    RUNG,
     SEED,
     SEPARATE,
     START,
@@ -31,6 +34,7 @@ from .records import (
     final_state,
     is_done,
 )
+from .rungs import Arm
 from .sampling import Draft, make_sampler, sampler_seed
 from .settings import Settings
 
@@ -86,14 +90,25 @@ class Proposer:
         return proposal
 
     def drawn(
-        self, space: SearchSpace, trials: int, structure: Config, group: int | None, origin: int | None
+        self,
+        space: SearchSpace,
+        trials: int,
+        structure: Config,
+        group: int | None,
+        origin: int | None,
+        arm: Arm | None = None,
     ) -> Proposal | None:
-        """A trial that was not there; None where it ended at once. It is written in one record."""
+        """A trial that was not there; None where it ended at once. It is written in one record.
+
+        With an `arm` it keeps its rung, and which trial it was promoted from.
+        """
         number = self._history.size
         seed = sampler_seed(self._settings.seed, self._history.place_of(number))
         draft = Draft(self._study, self._history, space, number, seed=seed, trials=trials, fixed=structure)
         config = suggest(draft, space)
         attributes: dict[str, Any] = {SEED: self._settings.seed}
+        if arm is not None:
+            attributes |= self._of_arm(arm, promoted=group is None)
         if self._history.first_of(config, self._settings.seed) is None:
             attributes |= _lanes(number, group, origin)
         template = draft.template(attributes, {FIXED: structure, **under_way()} if structure else under_way())
@@ -101,6 +116,15 @@ class Proposer:
             self._study, self._study._storage.create_new_trial(self._study._study_id, template_trial=template)
         )
         return None if self._answered(trial, config) else self._proposal(trial, config)
+
+    def _of_arm(self, arm: Arm, *, promoted: bool) -> dict[str, Any]:
+        """What a trial keeps about why it was chosen; the first of a group is the one that was `promoted`."""
+        attributes: dict[str, Any] = {RUNG: arm.rung}
+        if arm.recipe:
+            attributes |= {RECIPE: True, "note": self._settings.recipe_note}
+        elif promoted and arm.parent is not None and arm.first:
+            attributes |= {PROMOTED_FROM: arm.parent}
+        return attributes
 
     def enqueue(self, runs: Iterable[ToConfirm]) -> None:
         """Lets the runs that are neither done nor under way wait."""
@@ -192,7 +216,7 @@ class Proposer:
             if epoch not in there:
                 trial.report(value, epoch)
         for key, kept in earlier.user_attrs.items():
-            if key not in ("recipe", "note", GROUP, ORIGIN, PART, START, SEPARATE, SEED, CONFIRMS):
+            if key not in (RECIPE, RUNG, PROMOTED_FROM, "note", GROUP, ORIGIN, PART, START, SEPARATE, SEED, CONFIRMS):
                 trial.set_user_attr(key, kept)
         trial.set_user_attr("seconds", 0.0)
         trial.set_user_attr("note", f"same config as trial {earlier.number}, answered from its record")

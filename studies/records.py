@@ -12,6 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 from search_spaces import Config
 from training.lanes.results import FitResult, State
 
+from .accounts import PREDICTED
+
 _STATES = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
@@ -28,6 +30,8 @@ GROUP, ORIGIN, PART = "group", "origin", "part"
 START, SEPARATE = "start", "separate"
 # Names of a trial's seed, and of the number of the searched trial that it trains again on that seed.
 SEED, CONFIRMS = "seed", "confirms"
+# Names of what a strategy keeps: the rung, the trial that was promoted to it, and whether it is the task's recipe.
+RUNG, PROMOTED_FROM, RECIPE = "rung", "promoted_from", "recipe"
 # A trial that somebody added to the study, ended, with Optuna itself.
 FOREIGN = "foreign"
 # Before the names of other metrics than the study's.
@@ -75,6 +79,9 @@ class TrialRecord:
     curve: tuple[tuple[int, float], ...] = ()
     features_per_second: float | None = None
     confirms: int | None = None
+    rung: int | None = None
+    promoted_from: int | None = None
+    predicted_seconds: float | None = None
 
 
 def attributes_of(result: FitResult, engine: str) -> dict[str, Any]:
@@ -154,6 +161,9 @@ def record_of(trial: FrozenTrial, study: str, data: str) -> TrialRecord:
         group=int(kept.get(GROUP, trial.number)),
         curve=tuple(sorted(trial.intermediate_values.items())),
         confirms=confirms_of(trial),
+        rung=_whole(kept, RUNG),
+        promoted_from=_whole(kept, PROMOTED_FROM),
+        predicted_seconds=_number(kept, PREDICTED),
     )
 
 
@@ -199,6 +209,11 @@ def config_key(config: Config) -> str:
 def run_key(config: Config, seed: int) -> str:
     """Equal for equal configs and seeds: a `training.Run` as text, so that a record is found without loading torch."""
     return f"{seed} {config_key(config)}"
+
+
+def _whole(kept: dict[str, Any], name: str) -> int | None:
+    value = kept.get(name)
+    return value if type(value) is int else None
 
 
 def _number(kept: dict[str, Any], name: str) -> float | None:

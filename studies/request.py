@@ -18,7 +18,7 @@ Kind = Literal["text", "path", "folder", "device", "count", "seed", "seconds", "
 """What an option's value means: `path` may be a URL too, `count` is 1 or more, `values` are those of dimensions."""
 
 PRUNERS = ("hyperband", "median", "none")
-STRATEGIES = ("rungs", "plain")
+STRATEGIES = RUNGS, PLAIN = ("rungs", "plain")
 _LEAST: dict[Kind, int] = {"count": 1, "seed": 0}
 
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,7 +22,7 @@ import numpy as np
 
 from search_spaces import Config
 
-from .gain import Observation, Point, Surface, expected_gain, log_error, point_of
+from .gain import Observation, Point, Surface, expected_gain, log_error
 
 # The first group is to end soon: so many seconds at most where the machine can do it.
 _OPENING_SECONDS = 8.0
@@ -29,12 +30,24 @@ _OPENING_SECONDS = 8.0
 _EXPLORE = 6
 # Such a one may take this share of the time left, and so may the recipe.
 _SHARE = 0.1
+# More time than this, in seconds, makes nobody more patient.
+_LONG = 3600.0
 # Structures above rung 0 are considered on the features of so many of the best.
 _BEST_BASES = 3
-# What a further group of heads, or a further way to train the same stages, changes (standard deviation).
+# What a second group of heads on the same features, or a second way to train the same stages, changes (standard
+# deviation); the n-th changes an n-th of it.
 _MORE = 0.15
+# Of the time left, what one group may take while there is something cheaper.
+_MOST = 0.25
+# A gain is worth as much a second whether it takes one or two of a hundred that are left: this share of the time left
+# counts as part of every cost.
+_PATIENCE = 0.02
 # What a whole climb from the lowest to the highest value is expected to be worth, in the logarithm of the error.
 _EXPECTED_BASE, _EXPECTED_CLIMBS = -0.5, (-0.08, -0.2)
+# Where nothing is frozen, the first so many trials are each the cheapest of so many random structures.
+_CHEAP_FIRST, _DRAWN = 4, 8
+# A trial whose error is so many standard deviations above its parent's is not going to be the best.
+_HOPELESS = 2.0
 # Predictions are off: a run that would end at the last moment would not.
 _MARGIN = 1.15
 
@@ -100,6 +113,28 @@ class Ended:
     n: int
 
 
+class Strategy(Protocol):
+    """What decides which structure is next: `Rungs`, or `Whole` where nothing is frozen."""
+
+    def began(self, config: Config) -> None:
+        """A group was given out whose trials have the structure of `config`."""
+
+    def done(self, config: Config) -> None:
+        """It has ended."""
+
+    def ended(self, trial: Ended) -> None:
+        """A trial has ended, now or in an earlier process."""
+
+    def next(self, left: float, trials: int | None = None) -> Arm | None:
+        """The next group, to be trained in `left` seconds and with `trials` more trials at most; None to end.
+
+        The first group is given whatever it takes: a search has to come to something.
+        """
+
+    def is_hopeless(self, arm: Arm, value: float) -> bool:
+        """Whether a trial under way is to be given up at this value."""
+
+
 @dataclass(eq=False)
 class _Tried:
     """A structure that was tried: its trials with a value, best first, as (log error, noise, trial)."""
@@ -156,25 +191,29 @@ class Rungs:
         self._recipe_done = False
         self._tried: dict[tuple[object, ...], _Tried] = {}
         self._decisions = 0
+        self._middle = ladder.free_values()[len(ladder.free_values()) // 2]
+        self._lowest = [ladder.lowest(base | free) for free in ladder.free_values() for base in ladder.bases()]
+        self._above: dict[tuple[object, ...], tuple[Config, ...]] = {}
+        # What structures cost, by backbone: known until a group of that backbone teaches better.
+        self._seconds: dict[tuple[object, ...], dict[tuple[object, ...], float]] = {}
+        self._points: dict[tuple[object, ...], Point] = {}
         self.recipe_seconds: float | None = None
         """What the recipe was last expected to take."""
 
     # --- what happened
 
     def began(self, config: Config) -> None:
-        """A group was given out whose trials have the structure of `config`."""
         tried = self._entry(config)
         tried.groups += 1
         tried.under_way += 1
         self._decisions += 1
 
     def done(self, config: Config) -> None:
-        """It has ended."""
         tried = self._entry(config)
         tried.under_way = max(tried.under_way - 1, 0)
+        self._seconds.pop(_unordered(self._ladder, config), None)
 
     def ended(self, trial: Ended) -> None:
-        """A trial has ended, now or in an earlier process."""
         if trial.config == self._recipe:
             self._recipe_done = True
         tried = self._entry(trial.config)
@@ -187,32 +226,62 @@ class Rungs:
     # --- what comes next
 
     def next(self, left: float, trials: int | None = None) -> Arm | None:
-        """The next group, to be trained in `left` seconds and with `trials` more trials at most; None to end.
-
-        The first group is given whatever it takes: a search has to come to something.
-        """
         lanes = self._lanes if trials is None else max(min(self._lanes, trials), 1)
         if not any(tried.groups for tried in self._tried.values()):
             return self._opening(lanes)
         if (arm := self._recipe_arm(left)) is not None:
             return arm
-        generator = random.Random(f"{self._seed} {self._decisions}")
-        candidates = self._candidates(lanes)
-        fitting = [each for each in candidates if each.seconds * _MARGIN <= left]
+        if (candidate := self._next_backbone(left, lanes)) is not None:
+            return self._arm(candidate)
+        if self._decisions % _EXPLORE == _EXPLORE - 1 and (candidate := self._never_expected(left, lanes)) is not None:
+            return self._arm(candidate)
+        fitting = [each for each in self._candidates(lanes) if each.seconds * _MARGIN <= left]
         if not fitting:
             return None
-        if self._decisions % _EXPLORE == _EXPLORE - 1:
-            new = [each for each in self._never_tried(lanes) if each.seconds <= _SHARE * left]
-            if new:
-                return self._arm(generator.choice(new))
-        return self._arm(max(fitting, key=lambda each: each.gain / each.seconds))
+        patience = _PATIENCE * min(left, _LONG)
+        # Nothing takes a large part of the time left while there is anything else.
+        fitting = [each for each in fitting if each.seconds <= _MOST * left] or fitting
+        return self._arm(max(fitting, key=lambda each: each.gain / (each.seconds + patience)))
+
+    def _next_backbone(self, left: float, lanes: int) -> _Candidate | None:
+        """Heads on a backbone that was not tried yet, at the highest resolution that is affordable."""
+        seen = {_unordered(self._ladder, self._base_of(each.structure)) for each in self._tried.values()}
+        found: _Candidate | None = None
+        for base in self._ladder.bases():
+            backbone = _unordered(self._ladder, base)
+            if backbone in seen or (found is not None and backbone != _unordered(self._ladder, found.structure)):
+                continue
+            candidate = self._costed(self._ladder.lowest(base | self._middle), lanes)
+            if candidate.seconds <= _SHARE * left:
+                found = candidate  # resolutions rise
+        return found
+
+    def _never_expected(self, left: float, lanes: int) -> _Candidate | None:
+        """A structure that was never tried, at random, of those that are affordable."""
+        generator = random.Random(f"{self._seed} {self._decisions}")
+        structures = self._never_tried()
+        for structure in generator.sample(structures, min(len(structures), 10)):
+            candidate = self._costed(structure, lanes)
+            if candidate.seconds <= _SHARE * left:
+                return candidate
+        return None
+
+    def is_hopeless(self, arm: Arm, value: float) -> bool:
+        """Once stages train, a trial that is clearly worse than the one it was promoted from goes."""
+        if arm.parent is None or not self._trains_stages(arm.structure):
+            return False
+        for tried in self._tried.values():
+            for before, noise, trial in tried.trials:
+                if trial.number == arm.parent:
+                    now, _ = log_error(value, self._metric, self._direction, trial.n)
+                    return now > before + _HOPELESS * math.sqrt(noise)
+        return False
 
     def _opening(self, lanes: int) -> Arm:
         """Heads on the features of the first backbone, at the highest resolution that is quick."""
-        free = self._ladder.free_values()[len(self._ladder.free_values()) // 2]
         bases = self._ladder.bases()
         preferred = [base for base in bases if _unordered(self._ladder, base) == _unordered(self._ladder, bases[0])]
-        costed = [self._costed(self._ladder.lowest(base | free), lanes) for base in preferred]
+        costed = [self._costed(self._ladder.lowest(base | self._middle), lanes) for base in preferred]
         quick = [each for each in costed if each.seconds <= _OPENING_SECONDS]
         # The costs of one backbone rise with its resolution.
         chosen = quick[-1] if quick else min(costed, key=lambda each: each.seconds)
@@ -230,37 +299,55 @@ class Rungs:
         return Arm(structure, self._recipe, rung, 1, recipe=True, seconds=self.recipe_seconds)
 
     def _candidates(self, lanes: int) -> list[_Candidate]:
+        """What may come next, with what it may gain: structures that were not tried, and more of those that were."""
         tried = [each for each in self._tried.values() if each.trials]
-        new = self._never_tried(lanes)
+        new = self._never_tried()
         if not tried:
-            return new
+            return [self._costed(structure, lanes) for structure in new]
         surface = Surface([Observation(self._point(each.structure), *each.observed) for each in tried])
         at, _ = surface.predict([self._point(each.structure) for each in tried])
         best = float(at.min())
         found: list[_Candidate] = []
         if new:
-            mean, deviation = surface.predict([self._point(each.structure) for each in new])
-            gains = expected_gain(mean, deviation, best)
-            found += [_with_gain(each, float(gain)) for each, gain in zip(new, gains, strict=True)]
+            gains = expected_gain(*surface.predict([self._point(structure) for structure in new]), best)
+            found += [self._costed(each, lanes, float(gain)) for each, gain in zip(new, gains, strict=True)]
+        groups = self._groups_of_base()
         for each, level in zip(tried, at, strict=True):
-            if each.under_way:
-                continue
-            more = self._costed(each.structure, lanes)
-            spread = _MORE / math.sqrt(each.groups)
-            gain = float(expected_gain(np.array([level]), np.array([spread]), best)[0])
-            found.append(_with_gain(more, gain))
+            if not each.under_way:
+                stages = self._trains_stages(each.structure)
+                spread = _MORE / (each.groups if stages else groups[self._base(each.structure)])
+                gain = expected_gain(np.array([level]), np.array([spread]), best)
+                found.append(self._costed(each.structure, lanes, float(gain[0])))
         return found
 
-    def _never_tried(self, lanes: int) -> list[_Candidate]:
+    def _never_tried(self) -> list[Config]:
         """Every choice of features at rung 0, and what is above it on the best of those that were tried."""
         ladder = self._ladder
-        structures = [ladder.lowest(base | free) for free in ladder.free_values() for base in ladder.bases()]
+        structures = list(self._lowest)
         for tried in self._best_bases():
-            base = {name: tried.structure[name] for name in ladder.base}
+            base = self._base_of(tried.structure)
             free = {name: tried.structure[name] for name in ladder.free}
-            structures += ladder.above(base, free)
-        new = [structure for structure in structures if self._key(structure) not in self._tried]
-        return [self._costed(structure, lanes) for structure in new]
+            key = self._key(tried.structure)
+            if key not in self._above:
+                self._above[key] = ladder.above(base, free)
+            structures += self._above[key]
+        return [structure for structure in structures if self._key(structure) not in self._tried]
+
+    def _groups_of_base(self) -> Counter[tuple[object, ...]]:
+        groups: Counter[tuple[object, ...]] = Counter()
+        for each in self._tried.values():
+            if not self._trains_stages(each.structure):
+                groups[self._base(each.structure)] += each.groups
+        return groups
+
+    def _base(self, structure: Config) -> tuple[object, ...]:
+        return tuple(self._base_of(structure).values())
+
+    def _base_of(self, structure: Config) -> Config:
+        return {name: structure[name] for name in self._ladder.base if name in structure}
+
+    def _trains_stages(self, structure: Config) -> bool:
+        return self._ladder.rung(structure) == len(self._ladder.climbs)
 
     def _best_bases(self) -> list[_Tried]:
         """Of each of the best features the structure at rung 0 that did best."""
@@ -268,17 +355,21 @@ class Rungs:
         for each in self._tried.values():
             if not each.trials or self._ladder.rung(each.structure):
                 continue
-            base = tuple(each.structure[name] for name in self._ladder.base)
+            base = self._base(each.structure)
             if base not in found or each.observed < found[base].observed:
                 found[base] = each
         return sorted(found.values(), key=lambda each: each.observed)[:_BEST_BASES]
 
-    def _costed(self, structure: Config, lanes: int) -> _Candidate:
+    def _costed(self, structure: Config, lanes: int, gain: float = 0.0) -> _Candidate:
         parent = self._parent(structure)
         # Lanes that train stages gain nothing side by side.
-        lanes = lanes if self._ladder.rung(structure) < len(self._ladder.climbs) else 1
-        config = structure if parent is None else self._promoted(parent, structure)
-        return _Candidate(structure, lanes, 0.0, self._costs.predict(config, lanes).seconds, parent)
+        lanes = 1 if self._trains_stages(structure) else lanes
+        key = (self._key(structure), lanes, None if parent is None else parent.number)
+        costs = self._seconds.setdefault(_unordered(self._ladder, structure), {})
+        if key not in costs:
+            config = structure if parent is None else self._promoted(parent, structure)
+            costs[key] = self._costs.predict(config, lanes).seconds
+        return _Candidate(structure, lanes, gain, costs[key], parent)
 
     def _parent(self, structure: Config) -> Ended | None:
         """The best trial that can be promoted to a structure."""
@@ -298,7 +389,7 @@ class Rungs:
         first: Config = {}
         if chosen.parent is not None and not again:
             first = self._promoted(chosen.parent, chosen.structure)
-        elif chosen.parent is not None and rung == len(self._ladder.climbs):
+        elif chosen.parent is not None and self._trains_stages(chosen.structure):
             # The same stages once more: the head's values stay, how the stages train is the sampler's.
             first = {k: v for k, v in chosen.parent.config.items() if k not in self._ladder.names} | chosen.structure
         parent = None if chosen.parent is None else chosen.parent.number
@@ -307,6 +398,9 @@ class Rungs:
     # ---
 
     def _point(self, structure: Config) -> Point:
+        key = self._key(structure)
+        if (known := self._points.get(key)) is not None:
+            return known
         ladder = self._ladder
         ordered = [name for name in ladder.names if ladder.is_ordered(name)]
         categories = [name for name in ladder.names if not ladder.is_ordered(name)]
@@ -314,7 +408,9 @@ class Rungs:
         prior = sum(_EXPECTED_BASE * positions.get(name, 0.0) for name in ladder.base)
         for names, worth in zip(ladder.climbs, _EXPECTED_CLIMBS, strict=False):
             prior += worth * max((positions.get(name, 0.0) for name in names), default=0.0)
-        return point_of(structure, categories, positions, prior)
+        point = Point(tuple(structure.get(name) for name in categories), tuple(positions.values()), prior)
+        self._points[key] = point
+        return point
 
     def _structure_of(self, config: Config) -> Config:
         return {name: config[name] for name in self._ladder.names if name in config}
@@ -330,41 +426,58 @@ class Rungs:
         return known is not None and known.under_way > 0
 
 
-def _with_gain(candidate: _Candidate, gain: float) -> _Candidate:
-    return _Candidate(candidate.structure, candidate.lanes, gain, candidate.seconds, candidate.parent)
+class Whole:
+    """Where nothing is frozen: the sampler's proposals, but cheap ones first, and none that does not fit.
 
+    The idea is that of cost-frugal search (Wu et al. 2021, arXiv 2005.01571): start cheap, then widen.
 
-def _unordered(ladder: Ladder, base: Config) -> tuple[object, ...]:
-    return tuple(value for name, value in base.items() if not ladder.is_ordered(name))
-
-
-def rank_correlations(ladder: Ladder, trials: Iterable[tuple[Config, float]]) -> dict[tuple[int, int], tuple[float, int]]:
-    """Spearman's rank correlation between rungs, and over how many pairs: (lower rung, higher rung) -> (rho, pairs).
-
-    A pair is a choice of features with the best value that it has at each of the two rungs.
+    Args:
+        structures: gives the structure of a random config of the space.
     """
-    best: dict[tuple[tuple[object, ...], int], float] = {}
-    for config, value in trials:
-        key = (tuple(config.get(name) for name in ladder.base), ladder.rung(config))
-        best[key] = max(value, best.get(key, -math.inf))
-    found = {}
-    rungs = sorted({rung for _, rung in best})
-    for place, low in enumerate(rungs):
-        for high in rungs[place + 1 :]:
-            bases = [base for base, rung in best if rung == low and (base, high) in best]
-            if len(bases) >= 3:
-                pairs = [(best[base, low], best[base, high]) for base in bases]
-                found[low, high] = (_spearman([a for a, _ in pairs], [b for _, b in pairs]), len(pairs))
-    return found
+
+    def __init__(
+        self, structures: Callable[[random.Random], Config], costs: Costs, *, seed: int, recipe: Config
+    ) -> None:
+        self._structures = structures
+        self._costs = costs
+        self._seed = seed
+        self._recipe = recipe
+        self._recipe_done = False
+        self._decisions = 0
+        self.recipe_seconds: float | None = None
+
+    def began(self, config: Config) -> None:
+        self._decisions += 1
+        self._recipe_done |= config == self._recipe
+
+    def done(self, config: Config) -> None:
+        pass
+
+    def ended(self, trial: Ended) -> None:
+        self._recipe_done |= trial.config == self._recipe
+        self._decisions = max(self._decisions, 1)
+
+    def is_hopeless(self, arm: Arm, value: float) -> bool:
+        return False
+
+    def next(self, left: float, trials: int | None = None) -> Arm | None:
+        if not self._recipe_done:
+            self.recipe_seconds = self._costs.predict(self._recipe).seconds
+            if self.recipe_seconds <= _SHARE * left:
+                return Arm(self._recipe, self._recipe, recipe=True, seconds=self.recipe_seconds)
+        generator = random.Random(f"{self._seed} {self._decisions}")
+        drawn = [self._structures(generator) for _ in range(_DRAWN)]
+        costed = sorted(((self._costs.predict(each).seconds, place) for place, each in enumerate(drawn)))
+        cheapest, place = costed[0]
+        fits = cheapest * _MARGIN <= left
+        if not fits and self._decisions:
+            return None
+        dearest = costed[-1][0]
+        if self._decisions >= _CHEAP_FIRST and dearest * _MARGIN <= left:
+            return Arm({}, seconds=costed[len(costed) // 2][0])
+        return Arm(drawn[place], seconds=cheapest)
 
 
-def _spearman(left: Sequence[float], right: Sequence[float]) -> float:
-    ranks = [_ranks(np.asarray(values)) for values in (left, right)]
-    if any(float(np.ptp(each)) == 0.0 for each in ranks):
-        return math.nan
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
-
-
-def _ranks(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    order = values[:, None]
-    return (order > values[None, :]).sum(1) + 0.5 * ((order == values[None, :]).sum(1) - 1)
+def _unordered(ladder: Ladder, structure: Config) -> tuple[object, ...]:
+    """The backbone: what of the features has no order."""
+    return tuple(structure.get(name) for name in ladder.base if not ladder.is_ordered(name))

@@ -25,7 +25,9 @@ from .patience import Patience
 from .plan import Budget
 from .proposals import Proposal, Proposer
 from .records import CONFIRMS, FIXED, PART, STATE_ORDER, TrialRecord, is_done, record_of
+from .request import PRUNERS, RUNGS
 from .run_lock import FileRunLock, ServerRunLock, refuse_links
+from .rungs import Arm
 from .sampling import make_pruner
 from .settings import Settings
 from .storage import is_on_server, open_storage, output_folder, storage_exists, study_names, together
@@ -200,6 +202,7 @@ class Study:
         seed: int | None = None,
         group: int | None = None,
         origin: int | None = None,
+        arm: Arm | None = None,
     ) -> Proposal | None:
         """A new trial, or None once `trials` of the search's have ended or are under way; see also `confirming`.
 
@@ -229,9 +232,30 @@ class Study:
                 elif self._confirming is not None or seed not in (None, self.settings.seed):
                     return None
                 else:
-                    proposal = self._proposer.drawn(space, trials, structure, group, origin)
-                if proposal is not None:
+                    proposal = self._proposer.drawn(space, trials, structure, group, origin, arm)
+                if proposal is not None or arm is not None:
                     return proposal
+
+    def trials_left(self, trials: int | None) -> int | None:
+        """How many new trials a search may still have; None is no limit."""
+        self._history.refresh()
+        if trials is None:
+            return None
+        return max(trials - self._history.ended - len(self._history.running()), 0)
+
+    def has_waiting(self) -> bool:
+        """Whether a trial waits in the storage to be given by `ask`."""
+        self._history.refresh()
+        return bool(self._history.waiting(self._confirming))
+
+    @property
+    def is_confirming(self) -> bool:
+        return self._confirming is not None
+
+    @property
+    def has_pruner(self) -> bool:
+        """Whether trials are judged by a pruner: rungs are successive halving by themselves."""
+        return self.settings.strategy != RUNGS or self.is_confirming or self.settings.pruner != PRUNERS[0]
 
     def _has_more(self, trials: int) -> bool:
         return self._confirming is not None or self._history.ended + len(self._history.running()) < trials
@@ -338,10 +362,12 @@ class Study:
         """Whether a trial was given by `left` or `ask` and has not ended since."""
         return number in self._open
 
-    def finish(self, number: int, result: FitResult) -> None:
-        """Records how a trial ended."""
+    def finish(self, number: int, result: FitResult, further: Mapping[str, float] | None = None) -> None:
+        """Records how a trial ended, and what is `further` kept with it."""
         trial = self._open.pop(number)
         with self.together():
+            for name, value in (further or {}).items():
+                trial.set_user_attr(name, value)
             self._proposer.end(trial, result)
 
     def trial_folder(self, number: int) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -223,7 +224,7 @@ class CostModel:
         batches = -(-self._train // structure.batch_size)
         seconds = 0.0
         widths = (speeds.row_bytes[-1] // torch.float32.itemsize, *spec.head.hidden, max(len(self._data.classes), 1))
-        weights = sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+        weights = sum(a * b for a, b in itertools.pairwise(widths))
         for phase in spec.phases(stages, self._epochs):
             head = batches * (_STEP + lanes * weights * 6 / _HEAD_RATE) + lanes * self._train * weights * 6 / 1e11
             seconds += phase.epochs * head

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import torch
@@ -168,5 +167,3 @@ class SpeedFile:
         except (ValueError, AttributeError) as problem:
             note(f"{self._path} is damaged ({problem}): what it held is measured again")
             return {}
-
-

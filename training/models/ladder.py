@@ -10,10 +10,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from search_spaces import Choice, Config, Dimension, Float, Integer, SearchSpace, Value
 
-from .backbones import needs_weights
+from .backbones import family_of
 from .dimensions import dimensions_of, from_config
 from .spec import ADAMW, BACKBONE, SGD, UNFROZEN, InputSpec, OptimizerSpec, ScheduleSpec, stages_of
 
@@ -24,7 +25,7 @@ _RESOLUTION, _BATCH, _AUGMENTATION, _VIEWS = (
 _MOST_VALUES = 9
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ladder:
     """The structures of a space, by what they cost.
 
@@ -32,7 +33,7 @@ class Ladder:
         space: the space they belong to.
         base: dimensions that decide what the features are of.
         free: dimensions of a structure that change neither features nor fidelity.
-        climbs: by rung, from 1 on, the dimensions that are raised to reach it.
+        climbs: by rung, 1 and 2, the dimensions that are raised to reach it.
     """
 
     space: SearchSpace
@@ -40,14 +41,18 @@ class Ladder:
     free: tuple[str, ...]
     climbs: tuple[tuple[str, ...], ...]
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """All dimensions of a structure."""
         return (*self.base, *self.free, *itertools.chain(*self.climbs))
 
     def values(self, name: str) -> tuple[Value, ...]:
         """The values of a dimension in rising order; those of a wide range are thinned out. Names stay as they are."""
-        return _rising(name, self.space.dimensions[name])
+        return self._values[name]
+
+    @cached_property
+    def _values(self) -> dict[str, tuple[Value, ...]]:
+        return {name: _rising(name, self.space.dimensions[name]) for name in self.names}
 
     def bases(self) -> tuple[Config, ...]:
         """Every choice of features, those of the first backbone first, with rising resolution."""
@@ -69,11 +74,7 @@ class Ladder:
     def above(self, base: Config, free: Config) -> tuple[Config, ...]:
         """Every structure on these features but the lowest."""
         climbing = tuple(itertools.chain(*self.climbs))
-        return tuple(
-            structure
-            for structure in self._products(climbing, base | free)
-            if self.rung(structure)
-        )
+        return tuple(structure for structure in self._products(climbing, base | free) if self.rung(structure))
 
     def rung(self, config: Config) -> int:
         """The highest rung whose dimensions are raised; 0 where none is."""
@@ -92,7 +93,7 @@ class Ladder:
         if value in values:
             return values.index(value) / (len(values) - 1)
         # Between those that stand for all of a range.
-        below = sum(isinstance(value, int | float) and float(other) < value for other in values)  # type: ignore[arg-type]
+        below = sum(isinstance(value, int | float) and float(other) < value for other in values)
         return min(below, len(values) - 1) / (len(values) - 1)
 
     def below(self, lower: Config, higher: Config) -> bool:
@@ -105,8 +106,13 @@ class Ladder:
     def is_ordered(self, name: str) -> bool:
         """Whether the values of a dimension have an order."""
         dimension = self.space.dimensions[name]
-        return name == UNFROZEN or isinstance(dimension, Integer) or all(
-            isinstance(value, int | float) for value in dimension.options  # type: ignore[union-attr]
+        return (
+            name == UNFROZEN
+            or isinstance(dimension, Integer)
+            or all(
+                isinstance(value, int | float)
+                for value in dimension.options  # type: ignore[union-attr]
+            )
         )
 
     def completed(self, config: Config) -> Config:
@@ -116,7 +122,8 @@ class Ladder:
 
     def _leads(self, name: str) -> bool:
         """Whether a dimension says by itself that its rung is reached: one that only takes part there does not."""
-        return self.space.dimensions[name].condition is None
+        condition = self.space.dimensions[name].condition
+        return condition is None or all(condition.other not in names for names in self.climbs)
 
     def _active(self, name: str, chosen: Mapping[str, Value]) -> bool:
         condition = self.space.dimensions[name].condition
@@ -135,10 +142,13 @@ class Ladder:
 
 
 def ladder_of(space: SearchSpace) -> Ladder | None:
-    """The ladder of a space of transfer learning; None where nothing of a config is frozen."""
+    """The ladder of a space of transfer learning; None where nothing of a config is frozen.
+
+    Networks that begin with random weights stand on no rung: where there are others, they are left out.
+    """
     dimensions = space.dimensions
     backbone = dimensions.get(BACKBONE)
-    if not isinstance(backbone, Choice) or not all(needs_weights(str(name)) for name in backbone.options):
+    if not isinstance(backbone, Choice) or all(family_of(str(name)) is not None for name in backbone.options):
         return None
     if UNFROZEN in dimensions and not isinstance(dimensions[UNFROZEN], Choice | Integer):
         return None
@@ -158,7 +168,7 @@ def _rising(name: str, dimension: Dimension) -> tuple[Value, ...]:
     if isinstance(dimension, Choice):
         options = tuple(dimension.options)
         if name == BACKBONE:
-            return options
+            return tuple(option for option in options if family_of(str(option)) is None)
         if name == UNFROZEN:
             return tuple(sorted(options, key=stages_of))
         return tuple(sorted(options, key=float)) if all(isinstance(o, int | float) for o in options) else options
