@@ -29,6 +29,7 @@ class SearchKeywords(TypedDict, total=False):
     lanes: Whole | None
     device: str | None
     strategy: str | None
+    sampler: str | None
     pruner: str | None
     fixed: Mapping[str, Value] | None
     skip_unreadable: bool

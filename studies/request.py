@@ -19,6 +19,7 @@ Kind = Literal["text", "path", "folder", "device", "count", "seed", "seconds", "
 
 PRUNERS = ("hyperband", "median", "none")
 STRATEGIES = ("rungs", "plain")
+SAMPLERS = ("auto", "tpe", "random", "gp", "cmaes")
 _LEAST: dict[Kind, int] = {"count": 1, "seed": 0}
 
 
@@ -83,7 +84,8 @@ class Options(Generic[NotSaid]):
     """What a study keeps of its options.
 
     In `Options[None]`, a request, None means that an option was not said. In `Options[Never]`, the settings of a study,
-    every one has its value. `timeout` is in seconds; None is no limit there.
+    every one has its value. None as `trials` is as many as the time allows there; `timeout` is in seconds, None is no
+    limit.
     """
 
     data: str | NotSaid = option(
@@ -95,14 +97,19 @@ class Options(Generic[NotSaid]):
     weights_dir: Path | None = option(
         "folder", "Folder with pretrained weights, <backbone>.safetensors or .pth.", metavar="DIR"
     )
-    trials: int | NotSaid = option("count", "Trials in all.", default="what suits the machine", metavar="N")
+    trials: int | None = option(
+        "count",
+        "Trials in all; with --timeout too, whichever comes first.",
+        default="as many as the time allows",
+        metavar="N",
+    )
     epochs: int | NotSaid = option(
         "count", "Epochs of a full trial.", default="what suits the machine", metavar="E", identifies=True
     )
     timeout: float | None = option(
         "seconds",
-        "For the trials of this run, without reading the data.",
-        default="what suits the machine; none with --trials",
+        "Time for the trials of this run, without reading the data.",
+        default="10m; no limit with --trials",
         metavar="10m",
     )
     seed: int | NotSaid = option(
@@ -139,6 +146,15 @@ class Options(Generic[NotSaid]):
         identifies=True,
         before="plain",
         choices=STRATEGIES,
+    )
+    sampler: str | NotSaid = option(
+        "text",
+        "Which of Optuna's samplers proposes configs; auto is TPE.",
+        initial=SAMPLERS[0],
+        metavar="|".join(SAMPLERS),
+        identifies=True,
+        before="auto",
+        choices=SAMPLERS,
     )
     pruner: str | NotSaid = option(
         "text",
@@ -184,9 +200,11 @@ class SearchRequest(Options[None]):
             # By identity: a seed of 0 was said.
             if (value := getattr(self, name)) is None or value is False or value == {}
         }
+        # One limit without the other is the only one, as in a new study.
         if self.trials is not None:
-            # A number of trials without a time has no limit, as in a new study.
             taken.pop("timeout", None)
+        if self.timeout is not None:
+            taken.pop("trials", None)
         if self.workers is not None:
             # The engine follows from their number.
             taken.pop("engine", None)

@@ -24,17 +24,21 @@ from training import (
 )
 
 from .creation import is_whole
+from .done import goal_reached
 from .driver import run_study
 from .engines import default_workers, engine_for, engine_named
 from .location import location_of, shown_storage
 from .names import check_new_name
 from .plan import Budget, Outcome, Plan, StoredData, Watch, default_budget
 from .request import Options, ResumeRequest, SearchRequest, check_values, declared
+from .samplers import check_sampler
 from .settings import Settings
 from .storage import is_in_memory, open_storage, refuse_unusable, storage_exists, study_names
 from .study import Study
 
 _MOST_LANES = 32
+# A time does not say how many trials there will be: lanes are those of so many.
+_TRIALS_BY_TIME = 64
 # Settings that follow from the task, from what is fixed and from the weights there are.
 _CONSEQUENCES = {
     "space": "search space; weights may have come or gone since",
@@ -56,8 +60,8 @@ class Search:
     workers: int = 1
 
     @property
-    def wanted(self) -> int:
-        """Trials in all."""
+    def wanted(self) -> int | None:
+        """Trials in all; None where the time alone decides."""
         return self.plan.trials
 
     @property
@@ -65,11 +69,23 @@ class Search:
         """Trials that have ended so far."""
         return self.study.ended
 
+    def why_ended(self) -> str:
+        """Why a run that was not interrupted ended before its number of trials; empty where it did not."""
+        if reached := goal_reached(self.study.settings, self.study.best()):
+            return reached
+        return "no config was found that has not been tried" if self.plan.trials is None else ""
+
     def run(self, watch: Watch) -> Generator[Outcome, None, None]:
-        """Runs until the plan is fulfilled; see `Driver.run` for what may be raised."""
+        """Runs until the plan is fulfilled or a goal reached; see `Driver.run` for what may be raised."""
         with self.study.running():
             self.study.extend(self.plan.trials, self.plan.timeout, self.command)
-            yield from run_study(self.study, self.plan, engine_named(self.engine, self.workers), watch)
+            yield from run_study(
+                self.study,
+                self.plan,
+                engine_named(self.engine, self.workers),
+                watch,
+                enough=lambda: bool(goal_reached(self.study.settings, self.study.best())),
+            )
 
 
 def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgress | None = None) -> Search:
@@ -84,6 +100,7 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
     if (study := _existing(request)) is not None:
         request = request.following(study.settings)
     values = request.values()
+    check_sampler(values["sampler"])
     device = resolve_device(values["device"])
     engine, workers = _engine(request.engine, request.workers, device)
     budget = _budget(request, device)
@@ -225,6 +242,7 @@ def plan_to_go_on(
         InputError: they are not what they were, or the task is not known here.
     """
     settings = study.settings
+    check_sampler(settings.sampler)
     task = task or _task_to_resume(study, storage_url, notify, trusted=trust_task_file)
     device = resolve_device(settings.device)
     ready = runnable(task, settings.fixed, weights_dir=settings.weights_dir, download=settings.download_weights)
@@ -279,9 +297,9 @@ def _plan(
 
 def _budget(request: SearchRequest, device: torch.device) -> Budget:
     """What was asked for; the machine's defaults for the rest. A number of trials without a timeout has no limit."""
-    default = default_budget(device, torch.get_num_threads())
+    default = default_budget(device)
     return Budget(
-        trials=default.trials if request.trials is None else request.trials,
+        trials=request.trials,
         epochs=default.epochs if request.epochs is None else request.epochs,
         timeout=default.timeout if request.timeout is None and request.trials is None else request.timeout,
     )
@@ -289,12 +307,13 @@ def _budget(request: SearchRequest, device: torch.device) -> Budget:
 
 def _lanes(budget: Budget) -> int:
     """Few trials in many structures tell more than many in few: the number of structures grows with that of trials."""
-    return min(max(round(math.sqrt(budget.trials) / 2), 1), _MOST_LANES)
+    trials = _TRIALS_BY_TIME if budget.trials is None else budget.trials
+    return min(max(round(math.sqrt(trials) / 2), 1), _MOST_LANES)
 
 
 def _enough_or_error(study: Study, budget: Budget, storage: str | None) -> None:
     """Raises where a study has more trials than are asked for: perhaps so many more were meant."""
-    if (ended := study.ended) > budget.trials:
+    if budget.trials is not None and (ended := study.ended) > budget.trials:
         more = _resume_command(study, ended + budget.trials, storage)
         raise InputError(
             f"study {study.name!r} has {ended} trials already, and --trials counts all of them: "
@@ -303,7 +322,11 @@ def _enough_or_error(study: Study, budget: Budget, storage: str | None) -> None:
 
 
 def _going_on(study: Study, budget: Budget, storage: str | None) -> str:
+    if reached := goal_reached(study.settings, study.best()):
+        return f"study {study.name}: done, {reached}"
     ended = study.ended
+    if budget.trials is None:
+        return f"study {study.name}: going on, {ended} trials are done"
     if ended < budget.trials:
         return f"study {study.name}: going on, {ended} of {budget.trials} trials are done"
     more = _resume_command(study, 2 * budget.trials, storage)

@@ -105,7 +105,7 @@ def _value(part: _Part, raw: Mapping[str, Any]) -> Any:
             raise MissingField(f"{part.stored} is missing")
         return part.default
     value = decoded(raw[part.stored], part.wanted, part.stored)
-    if part.least is not None and value < part.least:
+    if part.least is not None and value is not None and value < part.least:
         raise DecodeError(f"{part.stored} is {value}, which is less than {part.least}")
     return value
 

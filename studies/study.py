@@ -89,7 +89,7 @@ class Study:
         )
         return Study(*stored_study(name, storage), storage_url, patience)
 
-    def extend(self, trials: int, timeout: float | None, command: str = "") -> None:
+    def extend(self, trials: int | None, timeout: float | None, command: str = "") -> None:
         """Keeps a new number of trials and time limit for later runs, and the command that asked for them."""
         old = self.settings
         new = replace(old, trials=trials, timeout=timeout)
@@ -174,13 +174,13 @@ class Study:
         """
         return together(self._study._storage)
 
-    def proposals(self, space: SearchSpace, trials: int) -> Iterator[Proposal]:
+    def proposals(self, space: SearchSpace, trials: int | None) -> Iterator[Proposal]:
         """Trials to run, one after the other: those that were interrupted, then new ones; see `left` and `ask`."""
         yield from self.left(space, trials)
         while (proposal := self.ask(space, trials)) is not None:
             yield proposal
 
-    def left(self, space: SearchSpace, trials: int) -> list[Proposal]:
+    def left(self, space: SearchSpace, trials: int | None) -> list[Proposal]:
         """The trials that are under way for the storage; to be called while none is: then a kill left them.
 
         Those that others began, with values that the space has not, fail here. See also `confirming`.
@@ -194,7 +194,7 @@ class Study:
     def ask(
         self,
         space: SearchSpace,
-        trials: int,
+        trials: int | None,
         *,
         structure: Config | None = None,
         seed: int | None = None,
@@ -206,9 +206,12 @@ class Study:
         The dimensions in `structure` are fixed at its values, and with `seed` no trial of another seed is given. Trials
         that wait in the storage come first as they are: the recipe, which is trial 0. While one waits that is of
         another structure or seed, or that the sampler has to complete, no trial is given for `structure`. One that
-        waits with values that the space has not fails. A config that ended before with the same seed is not proposed
-        again: its record answers, as a trial of its own. `group` and `origin` are kept with the trial (see
-        `Proposal`); without a group it begins one.
+        waits with values that the space has not fails. `group` and `origin` are kept with the trial (see `Proposal`);
+        without a group it begins one.
+
+        Where the sampler proposes a config that ended before with the same seed, its record answers, as a trial of its
+        own. Without a number of `trials`, such a config is drawn again instead, and so is one that is under way; None
+        says then that none was found that has not been tried.
 
         Raises:
             InputError: `structure` names a dimension that is not there, or a value that it can't have.
@@ -230,10 +233,14 @@ class Study:
                     return None
                 else:
                     proposal = self._proposer.drawn(space, trials, structure, group, origin)
+                    if proposal is None and trials is None:
+                        return None
                 if proposal is not None:
                     return proposal
 
-    def _has_more(self, trials: int) -> bool:
+    def _has_more(self, trials: int | None) -> bool:
+        if trials is None:
+            return True
         return self._confirming is not None or self._history.ended + len(self._history.running()) < trials
 
     def begin(self, numbers: Iterable[int]) -> None:

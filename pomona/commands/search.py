@@ -65,6 +65,6 @@ def run_and_show(
         note(why if gone else f"{why}; go on with: {again}")
         if stopped == STOPPED_BY_USER:
             raise typer.Exit(130)
-    elif not gone and study.best() is not None:
+    if not gone and study.best() is not None:
         task = study.settings.task_argument
         note(f"use it: {pomona_command('train', task, from_study=study.name, storage=storage)}")

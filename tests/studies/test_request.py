@@ -45,6 +45,8 @@ def test_what_is_said_stands_and_the_rest_follows(said: set[str]) -> None:
     for name in declared(Options):
         if name == "timeout" and name not in said and "trials" in said:
             assert followed.timeout is None
+        elif name == "trials" and name not in said and "timeout" in said:
+            assert followed.trials is None
         elif name == "engine" and name not in said and "workers" in said:
             assert followed.engine is None  # it follows from their number
         else:

@@ -30,7 +30,7 @@ def test_settings_survive_the_storage(file: str | None) -> None:
 @given(
     st.fixed_dictionaries(
         {
-            "trials": st.integers(1, 10**6),
+            "trials": st.none() | st.integers(1, 10**6),
             "epochs": st.integers(1, 10**6),
             "timeout": st.none() | st.floats(0.001, 1e9),
             "seed": st.integers(0, 2**63),
