@@ -125,6 +125,17 @@ def seconds(name: str, value: object) -> float:
     return length
 
 
+def number(name: str, value: object) -> float:
+    """A finite number, of NumPy or torch too."""
+    try:
+        plain = math.nan if _is_boolean(value) or isinstance(value, str | bytes) else float(cast(SupportsFloat, value))
+    except (TypeError, ValueError, OverflowError):
+        plain = math.nan
+    if not math.isfinite(plain):
+        raise InputError(f"{name} must be a finite number, not {_shown(value)}")
+    return plain
+
+
 def flag(name: str, value: object) -> bool:
     if not _is_boolean(value):
         raise InputError(f"{name} must be True or False, not {_shown(value)}")

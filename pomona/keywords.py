@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import SupportsFloat
 
     from search_spaces import Value
 
@@ -23,6 +24,7 @@ class SearchKeywords(TypedDict, total=False):
     trials: Whole | None
     epochs: Whole | None
     timeout: Duration | None
+    stop_at: SupportsFloat | None
     seed: Whole | None
     workers: Whole | None
     engine: str | None

@@ -24,6 +24,7 @@ _KEYWORDS: dict[Kind, Callable[[str, object], object]] = {
     "count": to.count,
     "seed": lambda _name, value: to.seed(value),
     "seconds": to.seconds,
+    "number": to.number,
     "values": to.values,
 }
 

@@ -14,7 +14,7 @@ from typing import Any, Generic, Literal, Never, Self, TypeVar
 
 from search_spaces import Config, InputError, Task
 
-Kind = Literal["text", "path", "folder", "device", "count", "seed", "seconds", "values", "flag"]
+Kind = Literal["text", "path", "folder", "device", "count", "seed", "seconds", "number", "values", "flag"]
 """What an option's value means: `path` may be a URL too, `count` is 1 or more, `values` are those of dimensions."""
 
 PRUNERS = ("hyperband", "median", "none")
@@ -111,6 +111,13 @@ class Options(Generic[NotSaid]):
         "Time for the trials of this run, without reading the data.",
         default="10m; no limit with --trials",
         metavar="10m",
+    )
+    stop_at: float | None = option(
+        "number",
+        "End when the best trial's 95 % interval lies beyond this value (of groups, where there are groups).",
+        flag="--target",
+        metavar="VALUE",
+        before=None,
     )
     seed: int | NotSaid = option(
         "seed", "Of all that is random; one seed, one result.", initial=0, metavar="S", identifies=True

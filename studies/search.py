@@ -11,7 +11,7 @@ from pathlib import Path
 import optuna
 import torch
 
-from search_spaces import TASKS, InputError, Task, task_file, task_named
+from search_spaces import TASKS, InputError, Task, task_file, task_named, value_text
 from training import (
     Data,
     Measured,
@@ -24,7 +24,7 @@ from training import (
 )
 
 from .creation import is_whole
-from .done import goal_reached
+from .done import check_target, goal_reached
 from .driver import run_study
 from .engines import default_workers, engine_for, engine_named
 from .location import location_of, shown_storage
@@ -58,6 +58,7 @@ class Search:
     engine: str
     command: str = ""
     workers: int = 1
+    stop_at: float | None = None
 
     @property
     def wanted(self) -> int | None:
@@ -78,7 +79,7 @@ class Search:
     def run(self, watch: Watch) -> Generator[Outcome, None, None]:
         """Runs until the plan is fulfilled or a goal reached; see `Driver.run` for what may be raised."""
         with self.study.running():
-            self.study.extend(self.plan.trials, self.plan.timeout, self.command)
+            self.study.extend(self.plan.trials, self.plan.timeout, self.command, stop_at=self.stop_at)
             yield from run_study(
                 self.study,
                 self.plan,
@@ -101,6 +102,7 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
         request = request.following(study.settings)
     values = request.values()
     check_sampler(values["sampler"])
+    check_target(task.metric, task.direction, values["stop_at"])
     device = resolve_device(values["device"])
     engine, workers = _engine(request.engine, request.workers, device)
     budget = _budget(request, device)
@@ -118,10 +120,14 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
     request = replace(request, engine=engine, workers=workers)
     settings = _settings(request, task, budget, ready, data, measured, device)
     study = _made_or_followed(study, request, settings, ready, notify)
+    if settings.stop_at is not None:
+        notify(
+            f"target: ends when the best trial's 95 % interval lies beyond {value_text(task.metric, settings.stop_at)}"
+        )
     _say(notify, ready, data, device, measured, budget, settings.lanes)
     _say_workers(notify, engine, workers)
     plan = _plan(ready, data, device, study, budget, request.weights_dir)
-    return Search(study, plan, engine, request.command, workers)
+    return Search(study, plan, engine, request.command, workers, settings.stop_at)
 
 
 def _engine(engine: str | None, workers: int | None, device: torch.device) -> tuple[str, int]:
@@ -179,7 +185,8 @@ def _made_or_followed(
     """The study that is there, if it can go on with these settings, or else a new one."""
     if study is not None:
         _same_or_error(study.settings, settings, study.name)
-        notify(_going_on(study, Budget(settings.trials, settings.epochs, settings.timeout), request.storage))
+        budget = Budget(settings.trials, settings.epochs, settings.timeout)
+        notify(_going_on(study, budget, request.storage, settings.stop_at))
         return study
     name = _free_name(settings.task, open_storage(request.storage)) if request.study is None else request.study
     study = Study.create(name, request.storage, settings, ready.task.recipe)
@@ -220,11 +227,11 @@ def prepare_resume(request: ResumeRequest, notify: Notify, progress: CountProgre
     plan = plan_to_go_on(
         study, request.storage, notify, progress, task=request.task, trust_task_file=request.trust_task_file
     )
-    notify(_going_on(study, budget, request.storage))
+    notify(_going_on(study, budget, request.storage, settings.stop_at))
     notify(f"budget: {budget}, {settings.lanes} side by side (--trials and --timeout change it)")
     _say_workers(notify, engine, workers)
     plan = replace(plan, trials=budget.trials, timeout=budget.timeout)
-    return Search(study, plan, engine, request.command, workers)
+    return Search(study, plan, engine, request.command, workers, settings.stop_at)
 
 
 def plan_to_go_on(
@@ -321,8 +328,8 @@ def _enough_or_error(study: Study, budget: Budget, storage: str | None) -> None:
         )
 
 
-def _going_on(study: Study, budget: Budget, storage: str | None) -> str:
-    if reached := goal_reached(study.settings, study.best()):
+def _going_on(study: Study, budget: Budget, storage: str | None, stop_at: float | None) -> str:
+    if reached := goal_reached(replace(study.settings, stop_at=stop_at), study.best()):
         return f"study {study.name}: done, {reached}"
     ended = study.ended
     if budget.trials is None:

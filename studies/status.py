@@ -25,6 +25,7 @@ def status_of(study: Study) -> dict[str, Any]:
         "trials": settings.trials,
         "epochs": settings.epochs,
         "budget": str(study.budget),
+        "stop_at": settings.stop_at,
         "commands": [settings.command, *settings.later_commands],
         "ended": ended,
         "done": why_done(settings, ended, best) or None,

@@ -89,10 +89,12 @@ class Study:
         )
         return Study(*stored_study(name, storage), storage_url, patience)
 
-    def extend(self, trials: int | None, timeout: float | None, command: str = "") -> None:
-        """Keeps a new number of trials and time limit for later runs, and the command that asked for them."""
+    def extend(
+        self, trials: int | None, timeout: float | None, command: str = "", *, stop_at: float | None = None
+    ) -> None:
+        """Keeps new limits for later runs, and the command that asked for them."""
         old = self.settings
-        new = replace(old, trials=trials, timeout=timeout)
+        new = replace(old, trials=trials, timeout=timeout, stop_at=stop_at)
         if command and command != (old.later_commands or (old.command,))[-1]:
             new = replace(new, later_commands=(*old.later_commands, command))
         if new == old:

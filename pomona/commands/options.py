@@ -21,6 +21,7 @@ _TYPES: dict[Kind, Any] = {
     "count": int | None,
     "seed": int | None,
     "seconds": str | None,
+    "number": float | None,
     "values": list[str] | None,
     "flag": bool,
 }

@@ -30,6 +30,7 @@ KEYWORD_TYPES: dict[Kind, str] = {
     "count": "Whole | None",
     "seed": "Whole | None",
     "seconds": "Duration | None",
+    "number": "SupportsFloat | None",
     "values": "Mapping[str, Value] | None",
     "flag": "bool",
 }
@@ -42,6 +43,7 @@ GIVEN: dict[Kind, tuple[Any, Any, Any]] = {
     "count": (3, 3, 3),
     "seed": (0, 0, 0),
     "seconds": ("10m", 600, 600.0),
+    "number": (0.5, 0.5, 0.5),
     "values": (["learning_rate=0.5"], {"learning_rate": 0.5}, {"learning_rate": 0.5}),
     "flag": (True, True, True),
 }

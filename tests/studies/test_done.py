@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studies.done import goal_reached, nothing_to_gain, why_done
+from search_spaces import InputError
+from studies import Study, status_of
+from studies.done import check_target, goal_reached, nothing_to_gain, why_done
 from studies.records import TrialRecord
 
 from ..toys import TOY
@@ -47,6 +49,70 @@ def test_in_words() -> None:
     assert nothing_to_gain("r2", "maximize", 1 - 1e-12) == "nothing is left to gain: r2 is 1"
     assert nothing_to_gain("accuracy", "maximize", 1.0) == "nothing is left to gain: accuracy is 100 %"
     assert nothing_to_gain("r2", "maximize", math.nan) == ""
+
+
+@pytest.mark.parametrize(
+    ("metric", "direction", "stop_at", "ci95", "groups", "text"),
+    [
+        ("accuracy", "maximize", 0.92, (0.93, 0.99), None, "accuracy at least 93.00 %, above 92.00 %"),
+        ("accuracy", "maximize", 0.92, (0.92, 0.99), None, ""),
+        ("accuracy", "maximize", 0.92, (0.93, 0.99), (0.91, 0.99), ""),
+        (
+            "accuracy",
+            "maximize",
+            0.92,
+            (0.91, 0.99),
+            (0.93, 0.99),
+            "accuracy at least 93.00 % on groups, above 92.00 %",
+        ),
+        ("rmse", "minimize", 2.0, (1.0, 1.9), None, "rmse at most 1.9, below 2"),
+        ("rmse", "minimize", 2.0, (1.0, 2.1), None, ""),
+        ("accuracy", "maximize", 0.5, None, None, ""),
+    ],
+)
+def test_a_target_is_passed_by_the_whole_interval(
+    metric: str,
+    direction: str,
+    stop_at: float,
+    ci95: tuple[float, float] | None,
+    groups: tuple[float, float] | None,
+    text: str,
+) -> None:
+    settings = replace(SETTINGS, metric=metric, direction=direction, stop_at=stop_at)
+    best = replace(BEST, value=0.95, ci95=ci95, groups_ci95=groups)
+    assert goal_reached(settings, best) == (f"target passed: trial 0, {text}" if text else "")
+    # A task's own target ends nothing.
+    assert goal_reached(replace(settings, stop_at=None, target=0.1), best) == ""
+
+
+@pytest.mark.parametrize(
+    ("metric", "direction", "value", "fits"),
+    [
+        ("accuracy", "maximize", 0.92, True),
+        ("accuracy", "maximize", 0.0, True),
+        ("accuracy", "maximize", 1.0, False),
+        ("accuracy", "maximize", 92.0, False),
+        ("accuracy", "maximize", -0.1, False),
+        ("r2", "maximize", -5.0, True),
+        ("r2", "maximize", 1.0, False),
+        ("rmse", "minimize", 3.0, True),
+        ("rmse", "minimize", 0.0, False),
+    ],
+)
+def test_a_target_can_be_passed(metric: str, direction: str, value: float, fits: bool) -> None:
+    check_target(metric, direction, None)
+    if fits:
+        check_target(metric, direction, value)
+    else:
+        with pytest.raises(InputError, match=f"^--target {value:g} can't be passed: {metric} goes from"):
+            check_target(metric, direction, value)
+
+
+def test_a_target_is_kept_and_can_be_moved(url: str) -> None:
+    study = a_study(url)
+    assert status_of(study)["stop_at"] is None
+    study.extend(5, None, stop_at=0.9)
+    assert status_of(Study.open("s", url))["stop_at"] == 0.9
 
 
 @pytest.mark.parametrize(

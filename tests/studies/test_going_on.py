@@ -72,10 +72,10 @@ def test_a_study_that_is_done_says_so_and_how_to_go_on(url: str) -> None:
     study = ten_trials(url)
     _enough_or_error(study, Budget(10, 3, None), None)
     assert "done, all of its 10 trials have ended; go on with: pomona resume s --trials 20" in _going_on(
-        study, Budget(10, 3, None), None
+        study, Budget(10, 3, None), None, None
     )
-    assert "10 of 12 trials are done" in _going_on(study, Budget(12, 3, None), None)
-    assert "going on, 10 trials are done" in _going_on(study, Budget(None, 3, 60.0), None)
+    assert "10 of 12 trials are done" in _going_on(study, Budget(12, 3, None), None, None)
+    assert "going on, 10 trials are done" in _going_on(study, Budget(None, 3, 60.0), None, None)
 
 
 def test_the_budget_and_the_commands_are_the_current_ones(url: str) -> None:

@@ -33,6 +33,7 @@ VALUES: dict[str, Any] = {
     "count": 9,
     "seed": 0,
     "seconds": 5.0,
+    "number": 0.5,
     "values": {"views": 2},
     "flag": True,
 }
