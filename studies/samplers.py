@@ -9,6 +9,7 @@ import optuna
 from optuna._transform import _SearchSpaceTransform
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, PartialFixedSampler, RandomSampler, TPESampler
+from optuna.samplers._lazy_random_state import LazyRandomState
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
@@ -23,7 +24,9 @@ _STARTUP = 10
 def check_sampler(name: str) -> None:
     """Raises InputError where a sampler needs a package that is not installed."""
     if name == "cmaes" and importlib.util.find_spec("cmaes") is None:
-        raise InputError("--sampler cmaes needs the package cmaes: pip install cmaes, or choose another --sampler")
+        raise InputError(
+            "--sampler cmaes needs the package cmaes: pip install 'pomona[cmaes]', or choose another --sampler"
+        )
 
 
 def startup_trials(trials: int | None) -> int:
@@ -64,9 +67,14 @@ def optuna_sampler(
 
 
 def _numbers_of(space: SearchSpace) -> dict[str, BaseDistribution]:
-    """The dimensions that CMA-ES moves: numbers that take part in every trial and have more than one value."""
+    """The dimensions that CMA-ES moves: numbers that take part in every trial and have more than one value.
+
+    In the order of their names, as Optuna has them.
+    """
     distributions = {
-        name: distribution_of(dimension) for name, dimension in space.dimensions.items() if dimension.condition is None
+        name: distribution_of(dimension)
+        for name, dimension in sorted(space.dimensions.items())
+        if dimension.condition is None
     }
     return {
         name: distribution
@@ -89,6 +97,7 @@ class _CmaEs(CmaEsSampler):
         super().__init__(seed=seed, independent_sampler=others, warn_independent_sampling=False)
         self._numbers = numbers
         self._direction = direction
+        self._seed = seed
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         # Those of the space, not those that all trials so far happen to have: a state is of one number of dimensions.
@@ -97,13 +106,15 @@ class _CmaEs(CmaEsSampler):
     def _restore_optimizer(self, completed_trials: list[FrozenTrial]) -> Any:
         transform = _SearchSpaceTransform(self._numbers, transform_step=True, transform_0_1=True)
         optimizer = self._init_optimizer(transform, self._direction)
+        # As if nothing had been drawn yet.
+        self._cma_rng = LazyRandomState(self._seed)
         sign = -1.0 if self._direction == StudyDirection.MAXIMIZE else 1.0
-        while True:
-            trials = self._get_solution_trials(completed_trials, optimizer.generation)
-            if len(trials) < optimizer.population_size:
-                return optimizer
-            told = trials[: optimizer.population_size]
+        begun = optimizer.generation
+        # The last whole generation is Optuna's to tell, as it is where it was just completed.
+        while self._get_solution_trials(completed_trials, optimizer.generation + 1):
+            told = self._get_solution_trials(completed_trials, optimizer.generation)[: optimizer.population_size]
             optimizer.tell([(transform.transform(trial.params), sign * (trial.value or 0.0)) for trial in told])
+        return None if optimizer.generation == begun else optimizer
 
     def _split_optimizer_str(self, optimizer_str: str) -> dict[str, str]:
         return {}
