@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex, TypeVar, cast
 
-from search_spaces import Config, InputError, Task, Value
+from search_spaces import Config, InputError, Part, Task, Value
 
 if TYPE_CHECKING:
     from studies import Study
@@ -152,6 +152,27 @@ def values(name: str, values: object) -> Config:
     if not isinstance(values, Mapping):
         raise InputError(f"{name} must be a dict, dimension: value, not {_shown(values)}")
     return {text(f"a dimension in {name}", key): _value_of(f"{name}[{key!r}]", fixed) for key, fixed in values.items()}
+
+
+def narrowing(name: str, values: object) -> dict[str, Value | Part]:
+    """What is to be tried of dimensions: of each a value, a range as a pair (low, high), or a list of values."""
+    if not isinstance(values, Mapping):
+        raise InputError(f"{name} must be a dict, dimension: value, (low, high) or [a, b], not {_shown(values)}")
+    return {text(f"a dimension in {name}", key): _part_of(f"{name}[{key!r}]", wanted) for key, wanted in values.items()}
+
+
+def _part_of(name: str, wanted: object) -> Value | Part:
+    if isinstance(wanted, tuple):
+        bounds = [_value_of(name, bound) for bound in wanted]
+        numbers = [bound for bound in bounds if not isinstance(bound, str | bool)]
+        if len(numbers) != 2 or len(bounds) != 2:
+            raise InputError(f"{name} must be a range (low, high) of two numbers, or a list, not {_shown(wanted)}")
+        return Part(range=(numbers[0], numbers[1]))
+    if isinstance(wanted, list):
+        if not wanted:
+            raise InputError(f"{name} is empty: name at least one value")
+        return Part(options=tuple(_value_of(name, option) for option in wanted))
+    return _value_of(name, wanted)
 
 
 def _value_of(name: str, value: object) -> Value:

@@ -6,7 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import SupportsFloat
 
     from search_spaces import Value
@@ -33,7 +33,7 @@ class SearchKeywords(TypedDict, total=False):
     strategy: str | None
     sampler: str | None
     pruner: str | None
-    fixed: Mapping[str, Value] | None
+    fixed: Mapping[str, Value | Sequence[Value]] | None
     skip_unreadable: bool
     trust_split: bool
     download_weights: bool

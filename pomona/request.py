@@ -25,7 +25,7 @@ _KEYWORDS: dict[Kind, Callable[[str, object], object]] = {
     "seed": lambda _name, value: to.seed(value),
     "seconds": to.seconds,
     "number": to.number,
-    "values": to.values,
+    "values": to.narrowing,
 }
 
 
@@ -59,7 +59,7 @@ def request_of_options(task: str, options: Mapping[str, Any]) -> SearchRequest:
     given = dict(options)
     for name, option in declared(SearchRequest).items():
         if option.kind == "values":
-            given[name] = task_named(task).space.parse(given[name] or [])
+            given[name] = task_named(task).space.parse_narrowing(given[name] or [])
         elif option.kind == "seconds":
             given[name] = to.seconds_of(given[name])
     command = shlex.join(["pomona", *(without_password(argument) for argument in sys.argv[1:])])

@@ -12,10 +12,11 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, Never, Self, TypeVar
 
-from search_spaces import Config, InputError, Task
+from search_spaces import InputError, Narrowing, Task
 
 Kind = Literal["text", "path", "folder", "device", "count", "seed", "seconds", "number", "values", "flag"]
-"""What an option's value means: `path` may be a URL too, `count` is 1 or more, `values` are those of dimensions."""
+"""What an option's value means: `path` may be a URL too, `count` is 1 or more, `values` say what is to
+be tried of dimensions."""
 
 PRUNERS = ("hyperband", "median", "none")
 STRATEGIES = ("rungs", "plain")
@@ -171,8 +172,12 @@ class Options(Generic[NotSaid]):
         identifies=True,
         choices=PRUNERS,
     )
-    fixed: Config = option(
-        "values", "Hold a dimension at a value. May be repeated.", flag="--set", metavar="DIM=VALUE", identifies=True
+    fixed: Narrowing = option(
+        "values",
+        "Narrow a dimension to a value, a range or some values: DIM=V, DIM=LOW..HIGH, DIM=A,B. May be repeated.",
+        flag="--set",
+        metavar="DIM=...",
+        identifies=True,
     )
     skip_unreadable: bool = option("flag", "Leave out files that are not images.")
     download_weights: bool = option("flag", "Fetch weights that are not available locally.", stored="download")

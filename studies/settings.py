@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Never, TypeVar, Union, get_args, get_type_hints
 
-from search_spaces import InputError
+from search_spaces import InputError, Part, Value
 from training.machine.decode import DecodeError, MissingField, decoded
 from training.machine.files import json_text
 from training.machine.precision import Numerics
@@ -56,6 +56,7 @@ class Settings(Options[Never]):
     def to_json(self) -> str:
         stored = {part.stored: getattr(self, name) for name, part in _parts().items()}
         stored["numerics"] = vars(self.numerics)
+        stored["fixed"] = {name: _plain(wanted) for name, wanted in self.fixed.items()}
         return json_text(stored, indent=None, sort_keys=True)
 
     @staticmethod
@@ -97,6 +98,12 @@ def _parts() -> Mapping[str, _Part]:
         else:
             parts[one.name] = _Part(option.stored, wanted, option.before, option.least)
     return parts
+
+
+def _plain(wanted: Value | Part) -> object:
+    if not isinstance(wanted, Part):
+        return wanted
+    return {"options": wanted.options} if wanted.range is None else {"range": wanted.range}
 
 
 def _value(part: _Part, raw: Mapping[str, Any]) -> Any:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import pomona
 from pomona.keywords import SearchKeywords
 from pomona.request import request_of_keywords, request_of_options
-from search_spaces import InputError
+from search_spaces import InputError, Part
 from studies import SearchRequest
 from studies.request import Kind, declared
 
@@ -31,7 +31,7 @@ KEYWORD_TYPES: dict[Kind, str] = {
     "seed": "Whole | None",
     "seconds": "Duration | None",
     "number": "SupportsFloat | None",
-    "values": "Mapping[str, Value] | None",
+    "values": "Mapping[str, Value | Sequence[Value]] | None",
     "flag": "bool",
 }
 # As typed on the command line, as given in Python, and what becomes of both.
@@ -44,7 +44,11 @@ GIVEN: dict[Kind, tuple[Any, Any, Any]] = {
     "seed": (0, 0, 0),
     "seconds": ("10m", 600, 600.0),
     "number": (0.5, 0.5, 0.5),
-    "values": (["learning_rate=0.5"], {"learning_rate": 0.5}, {"learning_rate": 0.5}),
+    "values": (
+        ["learning_rate=0.25..0.5", "batch_size=8,16", "momentum=0.5"],
+        {"learning_rate": (0.25, 0.5), "batch_size": [8, 16], "momentum": 0.5},
+        {"learning_rate": Part(range=(0.25, 0.5)), "batch_size": Part(options=(8, 16)), "momentum": 0.5},
+    ),
     "flag": (True, True, True),
 }
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from search_spaces import InputError
+from search_spaces import InputError, Part
 from studies import SearchRequest
 from studies.plan import Budget, default_budget
 from studies.search import _budget, _same_or_error
@@ -24,6 +24,7 @@ SETTINGS = settings_for(TOY)
         ({"fingerprint": "other"}, "data"),
         ({"space": "other"}, "search space"),
         ({"fixed": {"dropout": 0.1}}, "--set"),
+        ({"fixed": {"dropout": Part(range=(0.1, 0.2))}}, "--set"),
         ({"seed": 7}, "--seed"),
         ({"epochs": 9}, "--epochs"),
         ({"pruner": "median"}, "--pruner"),
