@@ -106,7 +106,8 @@ def search(task: PathLike | Task, **keywords: Unpack[SearchKeywords]) -> Study:
 
         fixed={"optimizer": "adamw", "learning_rate": (1e-4, 1e-2), "batch_size": [16, 32]}
 
-    Ctrl-C ends the call cleanly and returns what there is; `resume` goes on.
+    `enqueue` takes configs themselves too, as dicts. Ctrl-C ends the call cleanly and returns what there is; `resume`
+    goes on.
 
     Raises:
         InputError: the request, the data or the storage is wrong.

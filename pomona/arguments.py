@@ -161,6 +161,27 @@ def narrowing(name: str, values: object) -> dict[str, Value | Part]:
     return {text(f"a dimension in {name}", key): _part_of(f"{name}[{key!r}]", wanted) for key, wanted in values.items()}
 
 
+def configs(name: str, given: object) -> str | tuple[Config, ...]:
+    """A file of configs, or one or several configs themselves."""
+    if isinstance(given, str | os.PathLike):
+        return path(name, given)
+    listed = [given] if isinstance(given, Mapping) else given
+    if not isinstance(listed, Iterable) or isinstance(listed, bytes):
+        raise InputError(f"{name} must be a file, a config or a list of configs, not {_shown(given)}")
+    found = tuple(values(f"each of {name}", config) for config in listed)
+    if not found:
+        raise InputError(f"{name} is empty: give at least one config")
+    return found
+
+
+def study_names(name: str, given: object) -> tuple[str, ...]:
+    """The names of studies; of one, or several, each a name or a study."""
+    listed = [given] if isinstance(given, str) or hasattr(given, "settings") else given
+    if not isinstance(listed, Iterable) or isinstance(listed, Mapping | bytes):
+        raise InputError(f"{name} must be a study or a list of studies, not {_shown(given)}")
+    return tuple(study(one, None)[0] for one in listed)
+
+
 def _part_of(name: str, wanted: object) -> Value | Part:
     if isinstance(wanted, tuple):
         bounds = [_value_of(name, bound) for bound in wanted]

@@ -20,7 +20,7 @@ def _literal(value: object) -> str:
         # As a variable would be called that holds it.
         return value.name.replace("-", "_")
     if isinstance(value, Part):
-        return _literal(list(value.options)) if value.range is None else repr(value.range)
+        return _literal(list(value.options)) if value.range is None else "({}, {})".format(*map(_literal, value.range))
     if isinstance(value, PurePath):
         return repr(str(value))
     if isinstance(value, Mapping):

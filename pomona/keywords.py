@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import SupportsFloat
 
     from search_spaces import Value
+    from studies import Study
 
     from .arguments import Duration, PathLike, Whole
 
@@ -35,6 +36,8 @@ class SearchKeywords(TypedDict, total=False):
     pruner: str | None
     fixed: Mapping[str, Value | Sequence[Value]] | None
     skip_unreadable: bool
+    enqueue: PathLike | Mapping[str, Value] | Sequence[Mapping[str, Value]] | None
+    warm_start: str | Study | Sequence[str | Study] | None
     trust_split: bool
     download_weights: bool
 

@@ -26,6 +26,8 @@ _KEYWORDS: dict[Kind, Callable[[str, object], object]] = {
     "seconds": to.seconds,
     "number": to.number,
     "values": to.narrowing,
+    "names": to.study_names,
+    "configs": to.configs,
 }
 
 
@@ -60,6 +62,8 @@ def request_of_options(task: str, options: Mapping[str, Any]) -> SearchRequest:
     for name, option in declared(SearchRequest).items():
         if option.kind == "values":
             given[name] = task_named(task).space.parse_narrowing(given[name] or [])
+        elif option.kind == "names":
+            given[name] = tuple(given[name] or ())
         elif option.kind == "seconds":
             given[name] = to.seconds_of(given[name])
     command = shlex.join(["pomona", *(without_password(argument) for argument in sys.argv[1:])])

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
-from .dimensions import Choice, Config, Dimension, Value
+from .dimensions import Choice, Config, Dimension, Value, When
 from .errors import InputError
 from .narrowing import Narrowing, Part, narrowed, parsed
 
@@ -68,12 +68,25 @@ class SearchSpace:
             if name not in checked:
                 condition = self.dimensions[name].condition
                 assert condition is not None
-                values = ", ".join(str(value) for value in condition.is_in)
-                raise InputError(f"{name} has no meaning here: it counts only where {condition.other} is {values}")
+                raise _without_meaning(name, condition)
         for name, value in checked.items():
             if (problem := self.dimensions[name].problem(value)) is not None:
                 raise InputError(f"{name} {problem}")
         return checked
+
+    def check_part(self, values: Config) -> None:
+        """Whether `values` can be a part of a config.
+
+        Raises:
+            InputError: a name is unknown, a value lies outside its dimension, or one has no meaning beside another.
+        """
+        for name, value in values.items():
+            dimension = self._named(name)
+            if (problem := dimension.problem(value)) is not None:
+                raise InputError(f"{name} {problem}")
+            condition = dimension.condition
+            if condition is not None and condition.other in values and not condition.holds(values):
+                raise _without_meaning(name, condition)
 
     def activate(self, values: Mapping[str, Value]) -> Config:
         """The part of `values` that takes part; values are not checked. For flat forms such as Ray's."""
@@ -164,6 +177,11 @@ class SearchSpace:
         """16 hexadecimal digits that change with any dimension, its order or its bounds."""
         described = [[name, type(d).__name__, asdict(d)] for name, d in self.dimensions.items()]
         return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
+
+
+def _without_meaning(name: str, condition: When) -> InputError:
+    values = ", ".join(str(value) for value in condition.is_in)
+    return InputError(f"{name} has no meaning here: it counts only where {condition.other} is {values}")
 
 
 def _assigned(assignment: str) -> tuple[str, str]:

@@ -28,6 +28,7 @@ from .records import (
     SEPARATE,
     START,
     attributes_of,
+    config_key,
     final_state,
     is_done,
     run_key,
@@ -138,6 +139,20 @@ class Proposer:
             if stored is None or (stored.state.is_finished() and not is_done(stored)):
                 note = f"confirms trial {run.number}, fresh seed {run.nth}"
                 self._study.enqueue_trial(run.config, {CONFIRMS: run.number, SEED: run.seed, "note": note})
+
+    def enqueue_configs(self, configs: Iterable[tuple[Config, str]]) -> int:
+        """Lets configs, or parts of some, wait with their notes; those that the search has had are left out.
+
+        Returns how many wait now that did not.
+        """
+        known = {config_key(trial.system_attrs.get(FIXED, trial.params)) for trial in self._history.searched()}
+        added = 0
+        for config, note in configs:
+            if (key := config_key(config)) not in known:
+                known.add(key)
+                self._study.enqueue_trial(config, {"note": note})
+                added += 1
+        return added
 
     def _opened(self, trial_id: int, space: SearchSpace, trials: int | None) -> optuna.Trial:
         """The trial with a sampler of its own."""

@@ -7,16 +7,18 @@ To add one, give it a line in `Options` (or in `SearchRequest`, if a study does 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, Never, Self, TypeVar
 
-from search_spaces import InputError, Narrowing, Task
+from search_spaces import Config, InputError, Narrowing, Task
 
-Kind = Literal["text", "path", "folder", "device", "count", "seed", "seconds", "number", "values", "flag"]
-"""What an option's value means: `path` may be a URL too, `count` is 1 or more, `values` say what is to
-be tried of dimensions."""
+Kind = Literal[
+    "text", "path", "folder", "device", "count", "seed", "seconds", "number", "values", "names", "configs", "flag"
+]
+"""What an option's value means: `path` may be a URL too, `count` is 1 or more, `values` say what is to be tried of
+dimensions, `names` are several, and `configs` are a file of them or themselves."""
 
 PRUNERS = ("hyperband", "median", "none")
 STRATEGIES = ("rungs", "plain")
@@ -74,6 +76,8 @@ def option(kind: Kind, help: str, **more: Any) -> Any:
     metadata = {"option": Option(kind, help, **more)}
     if kind == "values":
         return field(default_factory=dict, metadata=metadata)
+    if kind == "names":
+        return field(default=(), metadata=metadata)
     return field(default=False if kind == "flag" else None, metadata=metadata)
 
 
@@ -200,6 +204,16 @@ class SearchRequest(Options[None]):
         default="results/studies/journal.log",
         metavar="URL",
         environment="POMONA_STORAGE",
+    )
+    enqueue: str | Sequence[Config] | None = option(
+        "configs",
+        "Configs to try after the recipe: JSON, JSON lines or TOML. What one leaves out the sampler chooses.",
+        metavar="FILE",
+    )
+    warm_start: tuple[str, ...] = option(
+        "names",
+        "A study of the storage whose best configs are tried after the recipe. May be repeated.",
+        metavar="STUDY",
     )
     trust_split: bool = option("flag", "Keep a folder's split though it has copies of photos on both sides.")
     command: str = ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,10 +26,12 @@ from .creation import is_whole
 from .done import check_target, goal_reached
 from .driver import run_study
 from .engines import default_workers, engine_for, engine_named
+from .enqueued import Enqueued, count_text, enqueued_from, warm_start
+from .going_on import enough_or_error, going_on, same_or_error
 from .location import location_of, shown_storage
 from .names import check_new_name
 from .plan import Budget, Outcome, Plan, StoredData, Watch, default_budget
-from .request import Options, ResumeRequest, SearchRequest, check_values, declared
+from .request import ResumeRequest, SearchRequest, check_values
 from .samplers import check_sampler
 from .settings import Settings
 from .storage import is_in_memory, open_storage, refuse_unusable, storage_exists, study_names
@@ -39,12 +40,6 @@ from .study import Study
 _MOST_LANES = 32
 # A time does not say how many trials there will be: lanes are those of so many.
 _TRIALS_BY_TIME = 64
-# Settings that follow from the task, from what is fixed and from the weights there are.
-_CONSEQUENCES = {
-    "space": "search space; weights may have come or gone since",
-    "metric": "metric",
-    "direction": "direction",
-}
 Notify = Callable[[str], None]
 CountProgress = Callable[[int, int], None]
 
@@ -59,6 +54,7 @@ class Search:
     command: str = ""
     workers: int = 1
     stop_at: float | None = None
+    enqueued: tuple[Enqueued, ...] = ()
 
     @property
     def wanted(self) -> int | None:
@@ -80,6 +76,8 @@ class Search:
         """Runs until the plan is fulfilled or a goal reached; see `Driver.run` for what may be raised."""
         with self.study.running():
             self.study.extend(self.plan.trials, self.plan.timeout, self.command, stop_at=self.stop_at)
+            if self.enqueued:
+                self.study.enqueue((one.config, one.note) for one in self.enqueued)
             yield from run_study(
                 self.study,
                 self.plan,
@@ -107,8 +105,9 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
     engine, workers = _engine(request.engine, request.workers, device)
     budget = _budget(request, device)
     if study is not None:
-        _enough_or_error(study, budget, request.storage)
+        enough_or_error(study, budget, request.storage)
     ready = runnable(task, request.fixed, weights_dir=request.weights_dir, download=request.download_weights)
+    enqueued = _enqueued(request, ready, notify)
     data = open_data(
         request.data,
         task,
@@ -127,7 +126,21 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
     _say(notify, ready, data, device, measured, budget, settings.lanes)
     _say_workers(notify, engine, workers)
     plan = _plan(ready, data, device, study, budget, request.weights_dir)
-    return Search(study, plan, engine, request.command, workers, settings.stop_at)
+    return Search(study, plan, engine, request.command, workers, settings.stop_at, enqueued)
+
+
+def _enqueued(request: SearchRequest, ready: Runnable, notify: Notify) -> tuple[Enqueued, ...]:
+    """The configs that the request brings, checked."""
+    found: list[Enqueued] = []
+    if request.enqueue is not None:
+        found += enqueued_from(request.enqueue, ready.task.space)
+        file = f" of {request.enqueue}" if isinstance(request.enqueue, str) else ""
+        notify(f"enqueue: {count_text(len(found))}{file}")
+    if request.warm_start:
+        more, words = warm_start(request.warm_start, request.storage, ready.task.space, study=request.study)
+        found += more
+        notify(words)
+    return tuple(found)
 
 
 def _engine(engine: str | None, workers: int | None, device: torch.device) -> tuple[str, int]:
@@ -184,9 +197,9 @@ def _made_or_followed(
 ) -> Study:
     """The study that is there, if it can go on with these settings, or else a new one."""
     if study is not None:
-        _same_or_error(study.settings, settings, study.name)
+        same_or_error(study.settings, settings, study.name)
         budget = Budget(settings.trials, settings.epochs, settings.timeout)
-        notify(_going_on(study, budget, request.storage, settings.stop_at))
+        notify(going_on(study, budget, request.storage, settings.stop_at))
         return study
     name = _free_name(settings.task, open_storage(request.storage)) if request.study is None else request.study
     study = Study.create(name, request.storage, settings, ready.task.recipe)
@@ -223,11 +236,11 @@ def prepare_resume(request: ResumeRequest, notify: Notify, progress: CountProgre
         epochs=settings.epochs,
         timeout=settings.timeout if request.timeout is None else request.timeout,
     )
-    _enough_or_error(study, budget, request.storage)
+    enough_or_error(study, budget, request.storage)
     plan = plan_to_go_on(
         study, request.storage, notify, progress, task=request.task, trust_task_file=request.trust_task_file
     )
-    notify(_going_on(study, budget, request.storage, settings.stop_at))
+    notify(going_on(study, budget, request.storage, settings.stop_at))
     notify(f"budget: {budget}, {settings.lanes} side by side (--trials and --timeout change it)")
     _say_workers(notify, engine, workers)
     plan = replace(plan, trials=budget.trials, timeout=budget.timeout)
@@ -262,7 +275,7 @@ def plan_to_go_on(
         direction=task.direction,
         fingerprint=data.fingerprint,
     )
-    _same_or_error(settings, now, study.name)
+    same_or_error(settings, now, study.name)
     return _plan(ready, data, device, study, study.budget, settings.weights_dir)
 
 
@@ -316,49 +329,6 @@ def _lanes(budget: Budget) -> int:
     """Few trials in many structures tell more than many in few: the number of structures grows with that of trials."""
     trials = _TRIALS_BY_TIME if budget.trials is None else budget.trials
     return min(max(round(math.sqrt(trials) / 2), 1), _MOST_LANES)
-
-
-def _enough_or_error(study: Study, budget: Budget, storage: str | None) -> None:
-    """Raises where a study has more trials than are asked for: perhaps so many more were meant."""
-    if budget.trials is not None and (ended := study.ended) > budget.trials:
-        more = _resume_command(study, ended + budget.trials, storage)
-        raise InputError(
-            f"study {study.name!r} has {ended} trials already, and --trials counts all of them: "
-            f"for {budget.trials} more, {more}"
-        )
-
-
-def _going_on(study: Study, budget: Budget, storage: str | None, stop_at: float | None) -> str:
-    if reached := goal_reached(replace(study.settings, stop_at=stop_at), study.best()):
-        return f"study {study.name}: done, {reached}"
-    ended = study.ended
-    if budget.trials is None:
-        return f"study {study.name}: going on, {ended} trials are done"
-    if ended < budget.trials:
-        return f"study {study.name}: going on, {ended} of {budget.trials} trials are done"
-    more = _resume_command(study, 2 * budget.trials, storage)
-    return f"study {study.name}: done, all of its {budget.trials} trials have ended; go on with: {more}"
-
-
-def _resume_command(study: Study, trials: int, storage: str | None) -> str:
-    where = "" if storage is None else f" --storage {shlex.quote(storage)}"
-    return f"pomona resume {shlex.quote(study.name)}{where} --trials {trials}"
-
-
-def _same_or_error(old: Settings, new: Settings, name: str) -> None:
-    """A study is one task, one space, one data set, one seed and one length of training.
-
-    Raises:
-        InputError: the settings differ in what identifies a study; it names a cause before its consequences.
-    """
-    options = {part: one.flag for part, one in declared(Options).items() if one.identifies}
-    for part, what in ({"task": "task", "fingerprint": "data (fingerprint)"} | options | _CONSEQUENCES).items():
-        before, after = getattr(old, part), getattr(new, part)
-        if before != after:
-            leave = f"leave {what} out, or " if what.startswith("--") else ""
-            raise InputError(
-                f"study {name!r} was made with another {what} ({before}, not {after}): {leave}choose another --study"
-            )
 
 
 def _say(

@@ -18,17 +18,16 @@ from training.machine.precision import Numerics
 from .attempts import Attempts, Verdicts
 from .confirmed import Confirmed, ToConfirm, confirmed_trials
 from .creation import create_study, keep_settings, stored_study
-from .database import database_of
 from .history import History
 from .names import check_name, check_new_name
 from .patience import Patience
 from .plan import Budget
 from .proposals import Proposal, Proposer
 from .records import CONFIRMS, FIXED, PART, STATE_ORDER, TrialRecord, is_done, record_of
-from .run_lock import FileRunLock, ServerRunLock, refuse_links
+from .run_lock import FileRunLock, ServerRunLock, held_to_run, refuse_links, server_lock
 from .sampling import make_pruner
 from .settings import Settings
-from .storage import is_on_server, open_storage, output_folder, storage_exists, study_names, together
+from .storage import is_on_server, open_storage, output_folder, storage_exists, together
 
 
 class Study:
@@ -112,22 +111,18 @@ class Study:
                 program deletes the study meanwhile, or ends a trial that is under way.
         """
         refuse_links(self.folder)
-        lock = self._run_lock()
-        with lock.held():
-            if isinstance(lock, ServerRunLock):
-                self._patience.keep_alive = lock.renew
-            try:
-                yield
-            except optuna.exceptions.UpdateFinishedTrialError:
-                raise InputError(
-                    f"another program ended a trial of study {self.name!r} that was under way: resume the study"
-                ) from None
-            except KeyError:
-                if self.name in study_names(self._study._storage):
-                    raise
-                raise InputError(f"study {self.name!r} was deleted while it ran") from None
-            finally:
-                self._patience.reset()
+        with held_to_run(self._run_lock(), self._study, self._patience):
+            yield
+
+    def enqueue(self, configs: Iterable[tuple[Config, str]]) -> int:
+        """Lets configs wait for their turn, in order, each with the note of its trial.
+
+        One may lack dimensions, which the sampler chooses; whether they lie in the space is for the caller to check.
+        Those that the search has had, or that wait already, are left out. Returns how many are new.
+        """
+        with self.together():
+            self._history.refresh()
+            return self._proposer.enqueue_configs(configs)
 
     @contextlib.contextmanager
     def confirming(self, runs: Sequence[ToConfirm]) -> Iterator[None]:
@@ -151,10 +146,7 @@ class Study:
     def _run_lock(self) -> FileRunLock | ServerRunLock:
         if not is_on_server(self.storage_url):
             return FileRunLock(self.folder, self.name)
-        database = database_of(self._study._storage)
-        return ServerRunLock(
-            database.engine, self.id, self.name, dialect=database.engine.dialect.name, patience=self._patience
-        )
+        return server_lock(self._study, self._patience)
 
     def wait_with(self, check: Callable[[], None]) -> None:
         """From now on the storage waits without a limit for a lost connection or a lock, calling `check` meanwhile.

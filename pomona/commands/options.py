@@ -23,6 +23,8 @@ _TYPES: dict[Kind, Any] = {
     "seconds": str | None,
     "number": float | None,
     "values": list[str] | None,
+    "names": list[str] | None,
+    "configs": str | None,
     "flag": bool,
 }
 _OPTIONS = declared(SearchRequest)

@@ -32,6 +32,8 @@ KEYWORD_TYPES: dict[Kind, str] = {
     "seconds": "Duration | None",
     "number": "SupportsFloat | None",
     "values": "Mapping[str, Value | Sequence[Value]] | None",
+    "names": "str | Study | Sequence[str | Study] | None",
+    "configs": "PathLike | Mapping[str, Value] | Sequence[Mapping[str, Value]] | None",
     "flag": "bool",
 }
 # As typed on the command line, as given in Python, and what becomes of both.
@@ -49,6 +51,8 @@ GIVEN: dict[Kind, tuple[Any, Any, Any]] = {
         {"learning_rate": (0.25, 0.5), "batch_size": [8, 16], "momentum": 0.5},
         {"learning_rate": Part(range=(0.25, 0.5)), "batch_size": Part(options=(8, 16)), "momentum": 0.5},
     ),
+    "names": (["a", "b"], ["a", "b"], ("a", "b")),
+    "configs": ("a/b", Path("a/b"), "a/b"),
     "flag": (True, True, True),
 }
 
@@ -72,7 +76,7 @@ def test_the_command_has_each_option() -> None:
         assert one.opts == [option.flag]
         assert one.help.startswith(option.help)
         assert option.default in one.help
-        assert (one.is_flag, one.multiple) == (option.kind == "flag", option.kind == "values")
+        assert (one.is_flag, one.multiple) == (option.kind == "flag", option.kind in ("values", "names"))
         assert not one.required
 
 

@@ -35,6 +35,8 @@ VALUES: dict[str, Any] = {
     "seconds": 5.0,
     "number": 0.5,
     "values": {"views": 2},
+    "names": ("other",),
+    "configs": "elsewhere",
     "flag": True,
 }
 

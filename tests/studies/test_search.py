@@ -8,8 +8,9 @@ import torch
 
 from search_spaces import InputError, Part
 from studies import SearchRequest
+from studies.going_on import same_or_error
 from studies.plan import Budget, default_budget
-from studies.search import _budget, _same_or_error
+from studies.search import _budget
 
 from ..toys import TOY
 from .settings import settings_for
@@ -34,11 +35,11 @@ SETTINGS = settings_for(TOY)
 )
 def test_a_study_made_for_something_else_is_refused(change: dict[str, object], named: str) -> None:
     with pytest.raises(InputError, match=f"another {named}"):
-        _same_or_error(SETTINGS, replace(SETTINGS, **change), "s")  # type: ignore[arg-type]
+        same_or_error(SETTINGS, replace(SETTINGS, **change), "s")  # type: ignore[arg-type]
 
 
 def test_a_study_goes_on_with_more_trials_and_time() -> None:
-    _same_or_error(SETTINGS, replace(SETTINGS, trials=99, timeout=5.0, command="other"), "s")
+    same_or_error(SETTINGS, replace(SETTINGS, trials=99, timeout=5.0, command="other"), "s")
 
 
 def test_the_default_budget_is_a_time() -> None:
