@@ -7,7 +7,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,11 +31,14 @@ _log = logging.getLogger("pomona")
 class Driver:
     """One run of a study with an engine."""
 
-    def __init__(self, study: Study, plan: Plan, engine: AbstractEngine, watch: Watch) -> None:
+    def __init__(
+        self, study: Study, plan: Plan, engine: AbstractEngine, watch: Watch, enough: Callable[[], bool]
+    ) -> None:
         self._study = study
         self._plan = plan
         self._engine = engine
         self._watch = watch
+        self._enough = enough
         self._folder: Path = study.trial_folder(0).parent
         self._accounts, strategy = strategy_of(study, plan)
         self._scheduler = Scheduler(epochs=plan.epochs, lanes=plan.lanes, folder=self._folder, strategy=strategy)
@@ -43,7 +46,7 @@ class Driver:
         self._working: dict[int, Working] = {}
 
     def run(self) -> Iterator[Outcome]:
-        """Yields each trial that ended, recorded in the study, until the plan is fulfilled.
+        """Yields each trial that ended, recorded in the study, until the plan is fulfilled or there is enough.
 
         Nothing is raised for a trial: one that breaks is `failed` with its reason. The plan's timeout, and
         `Interrupted` raised by `watch`, end the run with the trials under way kept at their last whole epochs; a later
@@ -58,22 +61,25 @@ class Driver:
         self._study.ran_by(self._engine.name)
         try:
             yield from self._restore()
+            if self._enough():
+                return
             self._engine.start(self._plan, self._heard)
             while True:
                 self._give_out()
                 if not self._scheduler.out:
                     break
                 said = self._engine.receive()
-                if said is not None:
-                    yield from self._said(*said)
+                ended = [] if said is None else list(self._said(*said))
+                yield from ended
+                if ended and self._enough():
+                    self._leave_the_rest()
+                    return
                 if self._engine.workers > 1 or said is None:
                     self._check()
             self._engine.stop()
         except BaseException as leaving:
             try:
-                for _, event in self._engine.stop():
-                    if isinstance(event, Ended):
-                        self._end(event.results)
+                self._stop_engine()
             except InputError:
                 # No room, perhaps. Who asked for the stop is told; after another problem, that one is.
                 if isinstance(leaving, Interrupted | KeyboardInterrupt):
@@ -83,6 +89,20 @@ class Driver:
                 with contextlib.suppress(Exception):
                     self._study.release()
             raise
+
+    def _stop_engine(self) -> None:
+        """Ends the run though trials are under way; they are kept at their last whole epochs."""
+        for _, event in self._engine.stop():
+            if isinstance(event, Ended):
+                self._end(event.results)
+
+    def _leave_the_rest(self) -> None:
+        """There is enough: trials under way stay as they are."""
+        self._stop_engine()
+        for worker in list(self._scheduler.out):
+            if not self._scheduler.training(worker) and (group := self._scheduler.done(worker)) is not None:
+                remove_ours(self._study.trial_folder(group))
+        self._study.release()
 
     # --- what an earlier process left
 
@@ -308,9 +328,11 @@ class Driver:
         self._watch(Progress(sum(each.lanes for each in working), done))
 
 
-def run_study(study: Study, plan: Plan, engine: AbstractEngine, watch: Watch) -> Iterator[Outcome]:
-    """See `Driver.run`."""
-    return Driver(study, plan, engine, watch).run()
+def run_study(
+    study: Study, plan: Plan, engine: AbstractEngine, watch: Watch, *, enough: Callable[[], bool] = lambda: False
+) -> Iterator[Outcome]:
+    """See `Driver.run`. `enough` is asked when trials have ended: whether the run ends before its plan is fulfilled."""
+    return Driver(study, plan, engine, watch, enough).run()
 
 
 def _is_lost(running: Iterable[Proposal]) -> bool:

@@ -33,7 +33,10 @@ VALUES: dict[str, Any] = {
     "count": 9,
     "seed": 0,
     "seconds": 5.0,
+    "number": 0.5,
     "values": {"views": 2},
+    "names": ("other",),
+    "configs": "elsewhere",
     "flag": True,
 }
 
@@ -45,6 +48,8 @@ def test_what_is_said_stands_and_the_rest_follows(said: set[str]) -> None:
     for name in declared(Options):
         if name == "timeout" and name not in said and "trials" in said:
             assert followed.timeout is None
+        elif name == "trials" and name not in said and "timeout" in said:
+            assert followed.trials is None
         elif name == "engine" and name not in said and "workers" in said:
             assert followed.engine is None  # it follows from their number
         else:
