@@ -49,8 +49,10 @@ class FitResult:
     """One config trained once. `value` is that of the last epoch, `seconds` all of it with evaluation.
 
     `estimate` is the value with its interval on the validation split, `grouped` the same with groups as independent
-    samples, and `secondary` what other metrics say. `predictions` has an entry for each
-    validation example, in the split's order: the number of a class, or a number.
+    samples, and `secondary` what other metrics say. `predictions` has an entry for each validation example, in the
+    split's order: the number of a class, or a number. `robust` is the mean of the metric over the forms in which others
+    might have brought the validation examples (`Modality.shifted`); None where that was not asked for, or there are
+    none.
     """
 
     state: State
@@ -66,6 +68,7 @@ class FitResult:
     parameters: int = 0
     checkpoint: Path | None = None
     environment: dict[str, Any] = field(default_factory=dict)
+    robust: float | None = None
 
     @property
     def n(self) -> int:

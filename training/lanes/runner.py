@@ -19,6 +19,7 @@ from search_spaces import InputError, Task, is_numeric
 
 from ..data.splits import Splits
 from ..frozen.prefixes import Prefixes
+from ..machine.digest import note
 from ..machine.errors import Interrupted
 from ..machine.interrupts import SaveClock, uninterrupted
 from ..models.spec import resolve
@@ -27,6 +28,7 @@ from .group_folder import Saves
 from .jobs import Divided, Ended, Epoch, Event, Job, Member, Ready, Saved, Verdict, Working
 from .lane_state import LaneState
 from .results import EpochResult, FitResult, State
+from .robustness import score_shifted
 
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -193,6 +195,7 @@ class GroupRunner:
     ) -> Generator[Event, Verdict | None, None]:
         """Tells of an epoch and lets go of the lanes that end with it."""
         reported = {key: result for key, result in results.items() if members[key].left is None}
+        self._score_shifted(group, reported)
         ends = {key: self._natural_end(group, key, result) for key, result in reported.items()}
         ended = {key: end for key, end in ends.items() if end is not None}
         verdict = (yield Epoch(group.epoch, reported, ended)) or Verdict()
@@ -201,6 +204,25 @@ class GroupRunner:
             yield Ended(stopped)
         left = [key for key in results if members[key].left == group.epoch]
         group.drop([*(ended | stopped), *left])
+
+    def _score_shifted(self, group: LaneGroup, results: Mapping[int, EpochResult]) -> None:
+        """Of the lanes that complete, what else is asked for; a lane without it is still a result."""
+        complete = [
+            key
+            for key, result in results.items()
+            if math.isfinite(result.loss) and math.isfinite(result.value) and result.epoch == self.job.epochs
+        ]
+        if not self.job.robust or not complete:
+            return
+        try:
+            score_shifted(group, complete)
+        except Exception as failure:
+            if isinstance(failure, InputError | Interrupted) or not self._is_result(failure):
+                raise
+            problem = _Problem.of(failure)
+            if problem.memory:
+                free_memory(self.prefixes.device)
+            note(f"no robustness of {len(complete)} runs: {problem.reason}")
 
     def _natural_end(self, group: LaneGroup, key: int, result: EpochResult) -> FitResult | None:
         if not math.isfinite(result.loss):
