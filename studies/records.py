@@ -28,6 +28,8 @@ GROUP, ORIGIN, PART = "group", "origin", "part"
 START, SEPARATE = "start", "separate"
 # Names of a trial's seed, and of the number of the searched trial that it trains again on that seed.
 SEED, CONFIRMS = "seed", "confirms"
+# The name of the value on the validation examples as others might have brought them.
+ROBUST = "robust"
 # A trial that somebody added to the study, ended, with Optuna itself.
 FOREIGN = "foreign"
 # Before the names of other metrics than the study's.
@@ -47,7 +49,8 @@ class TrialRecord:
     `confirms` is the number of the searched trial whose config this one trains again; None for a searched trial.
     `secondary` holds what other metrics say. Of the two speeds at most one is there, see `FitResult`.
     `ci95` counts every example as an independent sample, `groups_ci95` every group of examples (None where the data
-    has none).
+    has none). `robust` is the metric on the validation examples as others might have brought them, None where that was
+    not measured.
     """
 
     study: str
@@ -75,6 +78,7 @@ class TrialRecord:
     curve: tuple[tuple[int, float], ...] = ()
     features_per_second: float | None = None
     confirms: int | None = None
+    robust: float | None = None
 
 
 def attributes_of(result: FitResult, engine: str) -> dict[str, Any]:
@@ -94,6 +98,8 @@ def attributes_of(result: FitResult, engine: str) -> dict[str, Any]:
     for name in ("images_per_second", "features_per_second"):
         if (speed := getattr(result, name)) is not None:
             attributes[name] = round(speed, 1)
+    if result.robust is not None and math.isfinite(result.robust):
+        attributes[ROBUST] = result.robust
     if (estimate := result.estimate) is not None:
         attributes["n"] = estimate.n
         # A metric may be defined where its interval, or another metric, is not: JSON has no words for these.
@@ -154,6 +160,7 @@ def record_of(trial: FrozenTrial, study: str, data: str) -> TrialRecord:
         group=int(kept.get(GROUP, trial.number)),
         curve=tuple(sorted(trial.intermediate_values.items())),
         confirms=confirms_of(trial),
+        robust=None if kept.get(ROBUST) is None else float(kept[ROBUST]),
     )
 
 

@@ -363,7 +363,7 @@ class Study:
         return {state: counts[state] for state in STATE_ORDER if counts[state]}
 
     def best(self) -> TrialRecord | None:
-        """The trial of the search with the best value, if any ran to its end."""
+        """The best trial of the search, if any ran to its end; see `ranked`. The leaderboard has it first."""
         self._refresh()
         trial = self._history.best()
         return None if trial is None else record_of(trial, self.name, self.settings.source)

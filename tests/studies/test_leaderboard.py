@@ -124,6 +124,14 @@ def test_reasons_are_shown() -> None:
     assert [row[-1] for row in cells] == ["", "it was infeasible", "it was failed"]
 
 
+def test_robustness_is_a_column_for_people_where_it_was_measured() -> None:
+    headings, cells = to_cells(leaderboard_rows([replace(a_record(0), robust=0.875), a_record(1)]), "accuracy")
+    assert [dict(zip(headings, line, strict=True))["robust %"] for line in cells] == ["87.50", ""]
+    headings, _ = to_cells(leaderboard_rows([a_record(0)]), "accuracy")
+    assert "robust %" not in headings
+    assert leaderboard([a_record(0)])["robust"].tolist() == [None]
+
+
 def test_curves_have_a_row_an_epoch() -> None:
     assert curves([a_record(3)]).to_dict("list") == {"number": [3, 3], "epoch": [1, 2], "value": [0.5, 0.6]}
 
