@@ -10,6 +10,8 @@ from .task import Task
 from .transfer import frozen_recipe
 
 BACKBONE = "mobilenet_v2"
+UNFROZEN = (BACKBONE, "timm:tf_efficientnet_lite0")
+"""The backbones whose robustness is measured with unfrozen stages too."""
 DEPTHS = (0, 1, 2, 3)
 """How many stages the configs of a search train."""
 ONLY_HEADS = ("unfrozen_stages=0",)
@@ -28,9 +30,12 @@ def fixed_values(task: Task, resolution: int, assignments: Sequence[str] = ()) -
     return fixed
 
 
-def robustness_configs(backbones: Sequence[str], resolutions: Sequence[int]) -> list[Config]:
+def robustness_configs(
+    backbones: Sequence[str], resolutions: Sequence[int], unfrozen: Sequence[str] = UNFROZEN
+) -> list[Config]:
     """What may decide how a model fares on other people's photos: heads on frozen features by augmentation, width,
-    dropout and rate, and after them, at the lowest resolution, backbones with their last stages unfrozen."""
+    dropout and rate, and after them, at the lowest resolution, those backbones that are in `unfrozen` with their last
+    stages unfrozen."""
     plain: Config = {"learning_rate": 3e-3, "views": 2}
     heads: list[Config] = [
         {"head_width": width, "dropout": dropout, "learning_rate": rate}
@@ -49,13 +54,14 @@ def robustness_configs(backbones: Sequence[str], resolutions: Sequence[int]) -> 
         for strength in (0, 2, 4)
         for head in heads
     ]
-    unfrozen = [
+    deeper = [
         frozen_recipe(backbone, min(resolutions)) | plain | {"augmentation": strength} | depth
         for backbone in backbones
+        if backbone in unfrozen
         for strength in (0, 2)
         for depth in depths
     ]
-    return [*frozen, *unfrozen]
+    return [*frozen, *deeper]
 
 
 def narrowed(space: SearchSpace) -> SearchSpace:
