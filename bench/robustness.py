@@ -165,7 +165,7 @@ def trained(
     for _ in range(epochs):
         group.train_epoch()
     keys = range(len(configs))
-    score_shifted(group, keys)
+    robust = score_shifted(group, keys)
     said = group.predict(keys, elsewhere)
     rows = []
     for key, config in enumerate(configs):
@@ -180,7 +180,7 @@ def trained(
                 "valid": result.value,
                 "groups_ci95": result.grouped and list(result.grouped.ci95),
                 "group_value": result.grouped and result.grouped.value,
-                "robust": result.robust,
+                "robust": robust[key].value,
                 "elsewhere": by_source,
             }
         )

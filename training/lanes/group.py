@@ -52,7 +52,6 @@ class Lane:
     curve: list[EpochResult] = field(default_factory=list)
     predictions: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
     seconds: float = 0.0
-    robust: float | None = None
 
     def phase_of(self, epoch: int) -> Phase:
         return next(phase for phase in self.phases if phase.first <= epoch < phase.first + phase.epochs)
@@ -253,7 +252,6 @@ class LaneGroup:
             grouped=metric.grouped(lane.predictions, valid.labels, valid.groups) if scored else None,
             secondary=metric.secondary(lane.predictions, valid.labels) if scored else {},
             predictions=tuple(lane.predictions.tolist()),
-            robust=lane.robust,
             parameters=lane.parameters,
             environment=environment(self.prefixes.device)
             | {

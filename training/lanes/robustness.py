@@ -5,19 +5,27 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ..data import shifted
 from .group import LaneGroup
 
 
-def score_shifted(group: LaneGroup, keys: Sequence[int]) -> None:
-    """Gives each lane its `robust`: the mean of the metric over the forms of the validation examples.
+@dataclass(frozen=True)
+class Robustness:
+    """`value` is the mean of the metric over the forms of the validation examples; `seconds` are this lane's share."""
 
-    What frozen stages gave for these is kept as for any others, so another head costs next to nothing. A lane's seconds
-    grow by its share of the time.
+    value: float
+    seconds: float
+
+
+def score_shifted(group: LaneGroup, keys: Sequence[int]) -> dict[int, Robustness]:
+    """How each of the lanes does on the forms of the validation examples; empty where there are none.
+
+    What frozen stages gave for these is kept as for any others, so another head costs next to nothing.
 
     Raises:
-        Exception: what `LaneGroup.predict` raises; the lanes are as they were then.
+        Exception: what `LaneGroup.predict` raises.
     """
     started = time.perf_counter()
     metric = group.objective.metric
@@ -26,7 +34,4 @@ def score_shifted(group: LaneGroup, keys: Sequence[int]) -> None:
         for key, predictions in group.predict(values, split).items():
             values[key].append(metric.value(predictions, split.labels))
     share = (time.perf_counter() - started) / max(len(keys), 1)
-    for lane in group.lanes:
-        if found := values.get(lane.key):
-            lane.robust = statistics.fmean(found)
-            lane.seconds += share
+    return {key: Robustness(statistics.fmean(found), share) for key, found in values.items() if found}

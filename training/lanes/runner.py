@@ -195,9 +195,10 @@ class GroupRunner:
     ) -> Generator[Event, Verdict | None, None]:
         """Tells of an epoch and lets go of the lanes that end with it."""
         reported = {key: result for key, result in results.items() if members[key].left is None}
-        self._score_shifted(group, reported)
         ends = {key: self._natural_end(group, key, result) for key, result in reported.items()}
         ended = {key: end for key, end in ends.items() if end is not None}
+        if self.job.robust:
+            ended = self._with_robustness(group, ended)
         verdict = (yield Epoch(group.epoch, reported, ended)) or Verdict()
         stopped = {key: group.result(key, *why) for key, why in verdict.stop.items() if key in reported}
         if stopped:
@@ -205,24 +206,30 @@ class GroupRunner:
         left = [key for key in results if members[key].left == group.epoch]
         group.drop([*(ended | stopped), *left])
 
-    def _score_shifted(self, group: LaneGroup, results: Mapping[int, EpochResult]) -> None:
-        """Of the lanes that complete, what else is asked for; a lane without it is still a result."""
-        complete = [
-            key
-            for key, result in results.items()
-            if math.isfinite(result.loss) and math.isfinite(result.value) and result.epoch == self.job.epochs
-        ]
-        if not self.job.robust or not complete:
-            return
+    def _with_robustness(self, group: LaneGroup, ended: dict[int, FitResult]) -> dict[int, FitResult]:
+        """The same results with the robustness of those that are complete.
+
+        It may be broken off and done again. What goes wrong in it takes nothing from what the runs came to.
+        """
+        complete = [key for key, end in ended.items() if end.state == State.COMPLETE]
+        if not complete:
+            return ended
         try:
-            score_shifted(group, complete)
+            found = score_shifted(group, complete)
         except Exception as failure:
             if isinstance(failure, InputError | Interrupted) or not self._is_result(failure):
                 raise
             problem = _Problem.of(failure)
+            note(f"trials are not scored on changed {self.task.modality} examples: {problem.reason}")
             if problem.memory:
                 free_memory(self.prefixes.device)
-            note(f"no robustness of {len(complete)} runs: {problem.reason}")
+            return ended
+        return {
+            key: replace(end, robust=found[key].value, seconds=end.seconds + found[key].seconds)
+            if key in found
+            else end
+            for key, end in ended.items()
+        }
 
     def _natural_end(self, group: LaneGroup, key: int, result: EpochResult) -> FitResult | None:
         if not math.isfinite(result.loss):
