@@ -65,4 +65,4 @@ def saved_state(record: TrialRecord, settings: Settings, folder: Path) -> LaneSt
         "config": record.config,
     }
     states = (load_lane(path, about) for _, path in saved_lanes(folder, record.number))
-    return next((state for state in states if state is not None), None)
+    return next((state for state in states if state is not None and math.isfinite(state.curve[-1].loss)), None)

@@ -139,7 +139,8 @@ def save_checkpoint(folder: Path, record: CheckpointRecord, tensors: dict[str, t
     """
     earlier = _check_ours(folder)
     write_state(folder / STATE, _HOLDS, asdict(record), tensors)
-    atomic_write_json(folder / RECORD, sealed({"format": FORMAT, "tensors": STATE, **asdict(record)}))
+    shown = asdict(record) | ({"interrupted": record.interrupted} if record.interrupted else {})
+    atomic_write_json(folder / RECORD, sealed({"format": FORMAT, "tensors": STATE, **shown}))
     if earlier is not None:
         (folder / earlier).unlink(missing_ok=True)
 

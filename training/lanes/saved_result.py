@@ -22,8 +22,8 @@ _SCORES = "scores"
 class _Scores:
     """Of a `FitResult`, what does not follow from the lane's curve."""
 
-    estimate: dict[str, float | None] | None
-    grouped: dict[str, float | None] | None
+    estimate: dict[str, Any] | None
+    grouped: dict[str, Any] | None
     secondary: dict[str, float | None]
     parameters: int
     environment: dict[str, Any] = field(default_factory=dict)
@@ -70,7 +70,7 @@ def read_saved_result(path: Path) -> FitResult | None:
         return None
 
 
-def _estimate(raw: dict[str, float | None] | None) -> Estimate | None:
+def _estimate(raw: dict[str, Any] | None) -> Estimate | None:
     """With NaN again where JSON, which lacks it, held null. Raises DecodeError."""
     if raw is None:
         return None
