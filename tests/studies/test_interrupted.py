@@ -217,8 +217,7 @@ def test_the_state_goes_on_to_the_last_digit(tmp_path: Path) -> None:
 @given(st.lists(st.tuples(st.integers(0, 20), st.booleans()), max_size=8), st.sampled_from([-1.0, 1.0]))
 def test_the_best_of_those_that_were_interrupted(found: list[tuple[int, bool]], sign: float) -> None:
     records = [
-        a_record(number, "interrupted", right if has_value else None)
-        for number, (right, has_value) in enumerate(found)
+        a_record(number, "interrupted", right if has_value else None) for number, (right, has_value) in enumerate(found)
     ]
     values = [sign * record.value for record in records if record.value is not None]
     best = best_interrupted(records[::-1], sign)
