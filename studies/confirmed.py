@@ -65,7 +65,8 @@ def runs_to_confirm(
             confirmed.setdefault(config_key(record.config), record.confirms)
     chosen: dict[str, TrialRecord] = {}
     for record in ranked(records, direction):
-        chosen.setdefault(config_key(record.config), record)
+        if record.state == "complete":
+            chosen.setdefault(config_key(record.config), record)
     best = list(chosen.items())[:top]
     return [
         ToConfirm(confirmed.get(key, record.number), record.config, fresh_seed(seed, nth), nth)

@@ -121,6 +121,10 @@ class History:
         """The best of the searched trials that ran to their end; see `ranked`."""
         return None if (best := self._leader.record) is None else self._trials[best.number]
 
+    def best_by_value(self) -> FrozenTrial | None:
+        """The one of them with the best value, the first among equals."""
+        return None if (best := self._leader.by_value) is None else self._trials[best.number]
+
     def numbered(self, number: int) -> FrozenTrial | None:
         return self._trials[number] if 0 <= number < len(self._trials) else None
 

@@ -9,7 +9,7 @@ from search_spaces import interval_text, is_numeric, value_text
 from training.machine.files import answer_text
 
 from .confirmed import Confirmed, confirmed_trials
-from .ranking import ranked, sign_of
+from .ranking import has_rank, ranked, sign_of
 from .records import STATE_ORDER, TrialRecord
 
 if TYPE_CHECKING:
@@ -26,21 +26,24 @@ def leaderboard_rows(
     metric: str | None = None,
     confirmations: bool = False,
 ) -> list[dict[str, Any]]:
-    """One row a trial of the search as plain data, best first; only trials that ran to their end have a rank.
+    """One row a trial of the search as plain data, best first.
 
-    First come the trials that were confirmed on fresh seeds, in the order of `confirmed_trials`, then the others in
-    that of `ranked`, and those that did not run to their end by their values. `metric` limits intervals to values that
-    it can have. With `confirmations` the trials that confirm others follow as rows without a rank. `params` and
-    `secondary` (other metrics) are dicts, `ci95`, `groups_ci95` and `confirmed_ci95` are [low, high] or None.
+    A trial has a rank if it ran to its end, or was interrupted after an epoch: its value is that of a model that
+    exists, and is ranked as it is. First come the trials that were confirmed on fresh seeds, in the order of
+    `confirmed_trials`, then the others in that of `ranked`, and those without a rank by their values. `metric` limits
+    intervals to values that it can have. With `confirmations` the trials that confirm others follow as rows without a
+    rank. `params` and `secondary` (other metrics) are dicts, `ci95`, `groups_ci95` and `confirmed_ci95` are [low, high]
+    or None.
     """
     confirmed = confirmed_trials(records, direction=direction, metric=metric)
     places = {one.number: place for place, one in enumerate(confirmed)}
     ranks = {record.number: place for place, record in enumerate(ranked(records, direction))}
 
     def order(record: TrialRecord) -> tuple[int, int, int, float, int]:
+        state = -1 if has_rank(record) else STATE_ORDER.index(record.state)
         place, rank = places.get(record.number, len(places)), ranks.get(record.number, len(ranks))
         value = sign_of(direction) * record.value if record.value is not None else float("inf")
-        return STATE_ORDER.index(record.state), place, rank, value, record.number
+        return state, place, rank, value, record.number
 
     searched = sorted((record for record in records if record.confirms is None), key=order)
     by_number = {one.number: one for one in confirmed}
@@ -53,7 +56,7 @@ def leaderboard_rows(
 
 def _row(record: TrialRecord, position: int | None, confirmed: Confirmed | None) -> dict[str, Any]:
     return {
-        "rank": position if record.state == "complete" else None,
+        "rank": position if has_rank(record) else None,
         "number": record.number,
         "state": record.state,
         "confirmed_mean": confirmed and confirmed.mean,

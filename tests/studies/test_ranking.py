@@ -20,14 +20,15 @@ DIRECTIONS = st.sampled_from(["maximize", "minimize"])
 
 
 @st.composite
-def complete_trials(draw: st.DrawFn, *, measured: bool = True) -> list[TrialRecord]:
+def trials(draw: st.DrawFn, *, measured: bool = True) -> list[TrialRecord]:
     """With values close enough to be tied, with and without groups and `robust`, some confirming others."""
     found = []
     for number in range(draw(st.integers(0, 10))):
-        record = a_record(number, right=draw(st.integers(20, 50)))
+        state = draw(st.sampled_from(["complete", "complete", "complete", "interrupted", "pruned"]))
+        record = a_record(number, state, draw(st.integers(20, 50)))
         if draw(st.booleans()):
             record = replace(record, group_value=None, groups_ci95=None, n_groups=0)
-        if measured and draw(st.booleans()):
+        if measured and state == "complete" and draw(st.booleans()):
             record = replace(record, robust=draw(st.integers(0, 5)) / 5)
         if draw(st.integers(0, 5)) == 0:
             record = replace(record, confirms=0)
@@ -39,6 +40,10 @@ def numbers(records: list[TrialRecord]) -> list[int]:
     return [record.number for record in records]
 
 
+def counts(record: TrialRecord) -> bool:
+    return record.confirms is None and record.state in ("complete", "interrupted")
+
+
 def of_value(right: int, robust: float | None, number: int, of: int = 100) -> TrialRecord:
     """Without groups."""
     value = right / of
@@ -48,27 +53,24 @@ def of_value(right: int, robust: float | None, number: int, of: int = 100) -> Tr
     )
 
 
-@given(complete_trials(measured=False), DIRECTIONS)
+@given(trials(measured=False), DIRECTIONS)
 def test_where_nothing_is_measured_trials_stand_by_value(records: list[TrialRecord], direction: str) -> None:
     sign = -1 if direction == "maximize" else 1
-    searched = [record for record in records if record.confirms is None]
-    assert numbers(ranked(records, direction)) == numbers(
-        sorted(searched, key=lambda record: (sign * (record.value or 0), record.number))
-    )
+    values = [(sign * (r.value or 0), r.state == "interrupted", r.number) for r in records if counts(r)]
+    assert numbers(ranked(records, direction)) == [number for _, _, number in sorted(values)]
 
 
-@given(complete_trials(), DIRECTIONS, st.randoms(use_true_random=False))
+@given(trials(), DIRECTIONS, st.randoms(use_true_random=False))
 def test_the_order_is_one_whatever_that_of_the_records(
     records: list[TrialRecord], direction: str, shuffled: random.Random
 ) -> None:
     other = list(records)
     shuffled.shuffle(other)
     assert numbers(ranked(other, direction)) == numbers(ranked(records, direction))
-    searched = {record.number for record in records if record.confirms is None}
-    assert set(numbers(ranked(records, direction))) == searched
+    assert set(numbers(ranked(records, direction))) == {record.number for record in records if counts(record)}
 
 
-@given(complete_trials(), DIRECTIONS)
+@given(trials(), DIRECTIONS)
 def test_only_tied_trials_that_are_measured_change_places(records: list[TrialRecord], direction: str) -> None:
     plain = ranked([replace(record, robust=None) for record in records], direction)
     found = ranked(records, direction)
@@ -85,11 +87,11 @@ def test_only_tied_trials_that_are_measured_change_places(records: list[TrialRec
     assert robust == sorted(robust, key=lambda value: value or 0, reverse=direction == "maximize")
 
 
-@given(complete_trials(), DIRECTIONS, st.randoms(use_true_random=False))
+@given(trials(), DIRECTIONS, st.randoms(use_true_random=False))
 def test_the_best_is_kept_up_to_date_as_trials_end(
     records: list[TrialRecord], direction: str, shuffled: random.Random
 ) -> None:
-    searched = [record for record in records if record.confirms is None]
+    searched = [record for record in records if counts(record)]
     shuffled.shuffle(searched)
     best = Best(direction)
     assert best.record is None
@@ -110,8 +112,8 @@ def test_one_that_was_not_measured_is_put_behind_none() -> None:
 
 
 def test_less_is_better_where_the_metric_says_so() -> None:
-    trials = [replace(of_value(10, 0.5, 0), ci95=(0.05, 0.2)), of_value(15, 0.4, 1), of_value(30, 0.1, 2)]
-    assert numbers(ranked(trials, "minimize")) == [1, 0, 2]
+    found = [replace(of_value(10, 0.5, 0), ci95=(0.05, 0.2)), of_value(15, 0.4, 1), of_value(30, 0.1, 2)]
+    assert numbers(ranked(found, "minimize")) == [1, 0, 2]
 
 
 @pytest.mark.parametrize(("grouped", "order"), [((0.90, 0.99), [1, 0]), ((0.985, 0.99), [0, 1])])
