@@ -114,12 +114,13 @@ def measured(options: argparse.Namespace, arguments: str) -> dict[str, Any]:
         "elsewhere": _counts(elsewhere),
         "web": options.web,
         "environment": environment(device),
-        "rows": _kept(options.out / "robustness.json", settings),
     }
     configs = [
         task.space.validate(task.space.activate(config))
         for config in robustness_configs(options.backbones, options.resolutions)
     ]
+    kept = _kept(options.out / "robustness.json", settings)
+    figures["rows"] = [row for row in kept if row["config"] in configs]
     missing = [config for config in configs if config not in [row["config"] for row in figures["rows"]]]
     numerics = measure_numerics(device).numerics
     store = PrefixStore()
