@@ -127,7 +127,7 @@ def _equal(left: Sequence[Point], right: Sequence[Point], place: int) -> Array:
     a, b = (
         np.array([codes.setdefault(point.categories[place], len(codes)) for point in side]) for side in (left, right)
     )
-    return np.equal(a[:, None], b[None]).astype(np.float64)
+    return np.array(a[:, None] == b[None], dtype=np.float64)
 
 
 def _solve(factor: Array, values: Array) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +33,8 @@ START, SEPARATE = "start", "separate"
 SEED, CONFIRMS = "seed", "confirms"
 # Names of what a strategy keeps: the rung, the trial that was promoted to it, and whether it is the task's recipe.
 RUNG, PROMOTED_FROM, RECIPE = "rung", "promoted_from", "recipe"
+# The name of the value on the validation examples as others might have brought them.
+ROBUST = "robust"
 # A trial that somebody added to the study, ended, with Optuna itself.
 FOREIGN = "foreign"
 # Before the names of other metrics than the study's.
@@ -39,19 +42,23 @@ SECONDARY = "beside_"
 ENDED = tuple(str(state) for state in State)
 # Names of what is kept about a value begin so.
 _OF_VALUE = ("n_groups", "ci95_", "group_", "groups_", SECONDARY)
-STATE_ORDER = ("complete", "running", "pruned", "infeasible", "failed", FOREIGN)
+# Of a trial that has not ended while nobody runs its study; only shown, in the storage it is running.
+INTERRUPTED = "interrupted"
+STATE_ORDER = ("complete", INTERRUPTED, "running", "pruned", "infeasible", "failed", FOREIGN)
 
 
 @dataclass(frozen=True)
 class TrialRecord:
     """One trial of a study. Intervals are 95 %; `seconds` are of this trial alone.
 
+    `state` is one of `STATE_ORDER`; `record_of` never gives `interrupted`, which `Study` says where nobody runs it.
     `value`, `n` and the intervals are of the last of the `epochs`. `curve` holds (epoch, value) pairs; `group` is the
     number of the first of the trials that it trained with.
     `confirms` is the number of the searched trial whose config this one trains again; None for a searched trial.
     `secondary` holds what other metrics say. Of the two speeds at most one is there, see `FitResult`.
     `ci95` counts every example as an independent sample, `groups_ci95` every group of examples (None where the data
-    has none).
+    has none). `robust` is the metric on the validation examples as others might have brought them, None where that was
+    not measured.
     """
 
     study: str
@@ -82,6 +89,7 @@ class TrialRecord:
     rung: int | None = None
     promoted_from: int | None = None
     predicted_seconds: float | None = None
+    robust: float | None = None
 
 
 def attributes_of(result: FitResult, engine: str) -> dict[str, Any]:
@@ -101,6 +109,8 @@ def attributes_of(result: FitResult, engine: str) -> dict[str, Any]:
     for name in ("images_per_second", "features_per_second"):
         if (speed := getattr(result, name)) is not None:
             attributes[name] = round(speed, 1)
+    if result.robust is not None and math.isfinite(result.robust):
+        attributes[ROBUST] = result.robust
     if (estimate := result.estimate) is not None:
         attributes["n"] = estimate.n
         # A metric may be defined where its interval, or another metric, is not: JSON has no words for these.
@@ -117,11 +127,13 @@ def attributes_of(result: FitResult, engine: str) -> dict[str, Any]:
     return attributes
 
 
-def record_of(trial: FrozenTrial, study: str, data: str) -> TrialRecord:
-    """The row of a trial in any state."""
+def record_of(
+    trial: FrozenTrial, study: str, data: str, kept_elsewhere: Mapping[str, Any] | None = None
+) -> TrialRecord:
+    """The row of a trial in any state; `kept_elsewhere` are attributes that go before those that the trial has."""
     state = state_of(trial)
     # What others keep under such names is theirs.
-    kept: dict[str, Any] = trial.user_attrs
+    kept: dict[str, Any] = trial.user_attrs | dict(kept_elsewhere or {})
     if state == FOREIGN:
         kept = {"note": "added with Optuna, not trained by pomona: not ranked"}
     last = trial.intermediate_values[max(trial.intermediate_values)] if trial.intermediate_values else None
@@ -132,7 +144,7 @@ def record_of(trial: FrozenTrial, study: str, data: str) -> TrialRecord:
         epochs = len(trial.intermediate_values)
     reason = str(kept.get("reason", ""))
     if state == "running":
-        reason = f"under way or interrupted, {len(trial.intermediate_values)} epochs done"
+        reason = f"under way, {len(trial.intermediate_values)} epochs done"
     return TrialRecord(
         study=study,
         data=data,
@@ -164,6 +176,7 @@ def record_of(trial: FrozenTrial, study: str, data: str) -> TrialRecord:
         rung=_whole(kept, RUNG),
         promoted_from=_whole(kept, PROMOTED_FROM),
         predicted_seconds=_number(kept, PREDICTED),
+        robust=None if kept.get(ROBUST) is None else float(kept[ROBUST]),
     )
 
 

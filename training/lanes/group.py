@@ -18,7 +18,7 @@ import torch
 from search_spaces import Config, InputError, Task
 
 from ..data.batches import batch_count
-from ..data.splits import Splits
+from ..data.splits import Split, Splits
 from ..frozen.prefixes import Prefixes
 from ..frozen.source import Pass, scoring_pass, training_pass
 from ..machine.environment import environment
@@ -146,7 +146,7 @@ class LaneGroup:
             self._place(lane, lane.phase_of(min(done + 1, self.epochs)), resume)
             if done and len(lane.predictions) == 0:
                 runner = next(runner for runner in self._runners() if key in runner.keys)
-                lane.predictions = self._score([runner])[key][1]
+                lane.predictions = self._score([runner], self.splits.valid)[key][1]
         except BaseException:
             # Half a lane would break the others' next epoch.
             self.drop([key])
@@ -194,7 +194,7 @@ class LaneGroup:
                     losses |= dict(zip(runner.keys, runner.end(len(self.splits.train)), strict=True))
                 share = (time.perf_counter() - began) / sum(len(runner.keys) for runner in together)
                 seconds |= {key: share for runner in together for key in runner.keys}
-            scores = self._score(runners)
+            scores = self._score(runners, self.splits.valid)
         # Prefixes that had to be computed, and the scoring, are for all.
         common = (time.perf_counter() - started - sum(seconds.values())) / max(len(self._lanes), 1)
         with uninterrupted():
@@ -207,6 +207,14 @@ class LaneGroup:
         for restore in self._restores:
             restore()
         self._restores = []
+
+    def predict(self, keys: Container[int], split: Split) -> dict[int, torch.Tensor]:
+        """What lanes say of each example of `split` (n,), not augmented, by their keys; lanes stay as they are.
+
+        What the prefixes' `check_stop` raises passes through, as does running out of memory.
+        """
+        runners = [runner for runner in self._runners() if any(key in keys for key in runner.keys)]
+        return {key: said for key, (_, said) in self._score(runners, split).items() if key in keys}
 
     def state(self, key: int) -> LaneState:
         """What a lane needs to go on later, in another group at the same epoch."""
@@ -273,8 +281,8 @@ class LaneGroup:
         """The cut whose output a runner trains on."""
         return self.structure.cut if isinstance(runner, SuffixTrainer) else self._stages
 
-    def _score(self, runners: list[HeadStack | SuffixTrainer]) -> dict[int, tuple[float, torch.Tensor]]:
-        split = self.splits.valid
+    def _score(self, runners: list[HeadStack | SuffixTrainer], split: Split) -> dict[int, tuple[float, torch.Tensor]]:
+        """The loss and the predictions (n,) of each lane, by its key."""
         parts: list[list[torch.Tensor]] = [[] for _ in runners]
         for batch in scoring_pass(self.prefixes, self.structure, split).batches():
             self.prefixes.check_stop()

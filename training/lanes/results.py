@@ -49,8 +49,10 @@ class FitResult:
     """One config trained once. `value` is that of the last epoch, `seconds` all of it with evaluation.
 
     `estimate` is the value with its interval on the validation split, `grouped` the same with groups as independent
-    samples, and `secondary` what other metrics say. `predictions` has an entry for each
-    validation example, in the split's order: the number of a class, or a number.
+    samples, and `secondary` what other metrics say. `predictions` has an entry for each validation example, in the
+    split's order: the number of a class, or a number. `robust` is the mean of the metric over the forms in which others
+    might have brought the validation examples (`Modality.shifted`); None where that was not asked for, or there are
+    none.
     """
 
     state: State
@@ -66,6 +68,7 @@ class FitResult:
     parameters: int = 0
     checkpoint: Path | None = None
     environment: dict[str, Any] = field(default_factory=dict)
+    robust: float | None = None
 
     @property
     def n(self) -> int:
@@ -98,6 +101,11 @@ class FitResult:
         chosen = [epoch for epoch in last if epoch.from_kept == from_kept]
         seconds = sum(epoch.seconds for epoch in chosen)
         return sum(epoch.images for epoch in chosen) / seconds if seconds else None
+
+
+def interrupted_after(epoch: int, epochs: int) -> str:
+    """What is said of a run that ended after `epoch` of its `epochs` for no reason of its own."""
+    return f"interrupted after {epoch} of {epochs} epochs"
 
 
 def curve_to_json(curve: tuple[EpochResult, ...]) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from search_spaces import InputError, Task, is_numeric
 
 from ..data.splits import Splits
 from ..frozen.prefixes import Prefixes
+from ..machine.digest import note
 from ..machine.errors import Interrupted
 from ..machine.interrupts import SaveClock, uninterrupted
 from ..models.spec import resolve
@@ -27,6 +28,7 @@ from .group_folder import Saves
 from .jobs import Divided, Ended, Epoch, Event, Job, Member, Ready, Saved, Verdict, Working
 from .lane_state import LaneState
 from .results import EpochResult, FitResult, State
+from .robustness import score_shifted
 
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -195,12 +197,39 @@ class GroupRunner:
         reported = {key: result for key, result in results.items() if members[key].left is None}
         ends = {key: self._natural_end(group, key, result) for key, result in reported.items()}
         ended = {key: end for key, end in ends.items() if end is not None}
+        if self.job.robust:
+            ended = self._with_robustness(group, ended)
         verdict = (yield Epoch(group.epoch, reported, ended)) or Verdict()
         stopped = {key: group.result(key, *why) for key, why in verdict.stop.items() if key in reported}
         if stopped:
             yield Ended(stopped)
         left = [key for key in results if members[key].left == group.epoch]
         group.drop([*(ended | stopped), *left])
+
+    def _with_robustness(self, group: LaneGroup, ended: dict[int, FitResult]) -> dict[int, FitResult]:
+        """The same results with the robustness of those that are complete.
+
+        It may be broken off and done again. What goes wrong in it takes nothing from what the runs came to.
+        """
+        complete = [key for key, end in ended.items() if end.state == State.COMPLETE]
+        if not complete:
+            return ended
+        try:
+            found = score_shifted(group, complete)
+        except Exception as failure:
+            if isinstance(failure, InputError | Interrupted) or not self._is_result(failure):
+                raise
+            problem = _Problem.of(failure)
+            note(f"trials are not scored on changed {self.task.modality} examples: {problem.reason}")
+            if problem.memory:
+                free_memory(self.prefixes.device)
+            return ended
+        return {
+            key: replace(end, robust=found[key].value, seconds=end.seconds + found[key].seconds)
+            if key in found
+            else end
+            for key, end in ended.items()
+        }
 
     def _natural_end(self, group: LaneGroup, key: int, result: EpochResult) -> FitResult | None:
         if not math.isfinite(result.loss):
@@ -262,17 +291,17 @@ class GroupRunner:
             return False
         return self._save(group, saves)
 
-    def _save(self, group: LaneGroup, saves: Saves | None) -> bool:
+    def _save(self, group: LaneGroup, saves: Saves | None, *, leaving: bool = False) -> bool:
         if saves is None or not len(group):
             return False
         with self._clock.saving():
-            return saves.save(group)
+            return saves.save(group, leaving=leaving)
 
     def _save_leaving(self, group: LaneGroup, saves: Saves | None, leaving: BaseException) -> None:
         try:
             with uninterrupted():
                 group.rewind()
-                self._save(group, saves)
+                self._save(group, saves, leaving=True)
         except InputError:
             # No room, perhaps. Who asked for the stop is told; after another problem, that one is.
             if not isinstance(leaving, Exception) or isinstance(leaving, Interrupted):
