@@ -25,10 +25,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tabulate import tabulate
 
 from search_spaces import InputError, task_named
+from studies.outputs import KeptOutputs
 from training import (
     PrefixStore,
     atomic_write_bytes,
@@ -47,7 +49,7 @@ from training.data.decode import decoded
 from training.frozen.store import BlockKey
 from training.lanes.checkpoint import RECORD, STATE, save_checkpoint
 from training.lanes.lane_state import LaneState
-from training.lanes.results import curve_from_json
+from training.lanes.results import Outputs, curve_from_json
 from training.machine.digest import Digest, file_digest, note
 from training.machine.process import configure
 from training.models.numerics import known_numerics
@@ -80,6 +82,7 @@ def kinds(folder: Path) -> list[Kind]:
     return [
         *_checkpoint(folder),
         _lane(folder),
+        _outputs(folder),
         *_activations(folder),
         *_drawn(pictures),
         _decoded(pictures),
@@ -120,6 +123,22 @@ def _lane(folder: Path) -> Kind:
         return lane.curve, lane.seconds, lane.predictions.tolist(), _plain(lane.tensors)
 
     return Kind("saved lane", path, read)
+
+
+def _outputs(folder: Path) -> Kind:
+    kept = KeptOutputs(folder / "outputs", "maximize")
+    values = np.random.default_rng(0).random((40, 3), np.float32)
+    kept.keep(7, 0.5, Outputs(values, np.arange(40) % 3, np.arange(40) // 2, ("a", "b", "c"), "which"))
+
+    def read() -> object:
+        found = kept.read(7)
+        if found is None:
+            return None
+        value, outputs = found
+        arrays = {name: getattr(outputs, name) for name in ("values", "labels", "groups")}
+        return value, outputs.classes, outputs.split, {n: (str(a.dtype), a.tolist()) for n, a in arrays.items()}
+
+    return Kind("kept outputs of a trial", kept.folder / "00007.safetensors", read)
 
 
 def _plain(tensors: dict[str, torch.Tensor]) -> dict[str, object]:
