@@ -30,6 +30,7 @@ import torch
 from tabulate import tabulate
 
 from search_spaces import InputError, task_named
+from studies.ensemble_row import Remembered
 from studies.outputs import KeptOutputs
 from training import (
     PrefixStore,
@@ -42,6 +43,7 @@ from training import (
     measure_numerics,
     open_data,
     save_lane,
+    wilson,
     write_versioned_json,
 )
 from training.data import contents, rendered_folder
@@ -83,6 +85,7 @@ def kinds(folder: Path) -> list[Kind]:
         *_checkpoint(folder),
         _lane(folder),
         _outputs(folder),
+        _chosen(folder),
         *_activations(folder),
         *_drawn(pictures),
         _decoded(pictures),
@@ -139,6 +142,18 @@ def _outputs(folder: Path) -> Kind:
         return value, outputs.classes, outputs.split, {n: (str(a.dtype), a.tolist()) for n, a in arrays.items()}
 
     return Kind("kept outputs of a trial", kept.folder / "00007.safetensors", read)
+
+
+def _chosen(folder: Path) -> Kind:
+    path = folder / "ensemble.json"
+    Remembered(candidates=((3, 0.5), (7, 0.75)), weights=((3, 0.25), (7, 0.75)), estimate=wilson(0.8, 40)).write(path)
+
+    def read() -> object:
+        remembered = Remembered.read(path)
+        # It is chosen again then.
+        return None if remembered == Remembered() else remembered
+
+    return Kind("chosen ensemble", path, read, none=RECOVERED)
 
 
 def _plain(tensors: dict[str, torch.Tensor]) -> dict[str, object]:
