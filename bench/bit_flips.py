@@ -49,7 +49,8 @@ from training import (
 from training.data import contents, rendered_folder
 from training.data.decode import decoded
 from training.frozen.store import BlockKey
-from training.lanes.checkpoint import RECORD, STATE, save_checkpoint
+from training.lanes.checkpoint import ENSEMBLE, RECORD, STATE, save_checkpoint
+from training.lanes.ensemble_checkpoint import Member, load_ensemble, save_ensemble
 from training.lanes.lane_state import LaneState
 from training.lanes.results import Outputs, curve_from_json
 from training.machine.digest import Digest, file_digest, note
@@ -107,6 +108,13 @@ def _checkpoint(folder: Path) -> Iterator[Kind]:
 
     yield Kind("checkpoint", place / STATE, read)
     yield Kind("checkpoint, record for people", place / RECORD, read)
+    save_ensemble(folder, [Member(place.name, 1.0, 3)], wilson(0.8, 40), wilson(0.75, 8), 0.001)
+
+    def read_ensemble() -> object:
+        ensemble = load_ensemble(folder)
+        return ensemble.record, ensemble.weights, ensemble.trials, _plain(ensemble.tensors)
+
+    yield Kind("checkpoint of an ensemble", folder / ENSEMBLE, read_ensemble)
 
 
 def _weights() -> dict[str, torch.Tensor]:
@@ -145,7 +153,7 @@ def _outputs(folder: Path) -> Kind:
 
 
 def _chosen(folder: Path) -> Kind:
-    path = folder / "ensemble.json"
+    path = folder / "chosen" / "ensemble.json"
     Remembered(candidates=((3, 0.5), (7, 0.75)), weights=((3, 0.25), (7, 0.75)), estimate=wilson(0.8, 40)).write(path)
 
     def read() -> object:

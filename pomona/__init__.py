@@ -306,11 +306,11 @@ def train(
 @_public
 def load(checkpoint: PathLike) -> Checkpoint:
     """A checkpoint: its record, and with `.classifier()` the model."""
-    from training import load_checkpoint
+    from training import load_model
 
     from . import arguments as to
 
-    return load_checkpoint(to.folder("checkpoint", checkpoint))
+    return load_model(to.folder("checkpoint", checkpoint))
 
 
 @_public

@@ -11,11 +11,13 @@ from typing import Any
 import torch
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from ..data import unlabelled
+from ..data import Kind, unlabelled
 from ..data.batches import evaluation_batches
+from ..data.packed import pack
 from ..data.splits import Split
 from ..lanes.checkpoint import Checkpoint
 from ..models.classifier import Classifier
+from ..models.ensemble import Ensemble
 from ..models.numerics import Numerics
 from ..scoring.intervals import Estimate, accuracy
 
@@ -130,12 +132,12 @@ def predict(checkpoint: Checkpoint, paths: Sequence[Path], device: torch.device)
         InputError: a file is not there, or not what the checkpoint was trained on.
     """
     record = checkpoint.record
-    inputs, names = unlabelled(record.kind, paths, record.resolution)
-    split = Split(inputs, torch.arange(len(inputs)), torch.zeros(len(inputs), dtype=torch.int64), (), names)
+    split = pack({side: _unlabelled_split(record.kind, paths, side) for side in checkpoint.resolutions})
     outputs = predict_outputs(checkpoint.classifier(device), split, device, record.numerics)
     if not record.classes:
-        return [Prediction(name, value=value) for name, value in zip(names, outputs[:, 0].tolist(), strict=True)]
-    predictions = []
+        values = outputs[:, 0].tolist()
+        return [Prediction(name, value=value) for name, value in zip(split.names, values, strict=True)]
+    names, predictions = split.names, []
     for name, row in zip(names, outputs.softmax(1).tolist(), strict=True):
         best = max(range(len(row)), key=row.__getitem__)
         named = dict(zip(record.classes, row, strict=True))
@@ -143,8 +145,15 @@ def predict(checkpoint: Checkpoint, paths: Sequence[Path], device: torch.device)
     return predictions
 
 
+def _unlabelled_split(kind: Kind, paths: Sequence[Path], resolution: int) -> Split:
+    inputs, names = unlabelled(kind, paths, resolution)
+    return Split(inputs, torch.arange(len(inputs)), torch.zeros(len(inputs), dtype=torch.int64), (), names)
+
+
 @torch.inference_mode()
-def predict_outputs(model: Classifier, split: Split, device: torch.device, numerics: Numerics) -> torch.Tensor:
+def predict_outputs(
+    model: Classifier | Ensemble, split: Split, device: torch.device, numerics: Numerics
+) -> torch.Tensor:
     """Logits (n, classes), or numbers (n, 1), of a split in its order, on the CPU.
 
     The model is left in evaluation mode.
@@ -152,8 +161,5 @@ def predict_outputs(model: Classifier, split: Split, device: torch.device, numer
     model.eval()
     parts = []
     for stored in evaluation_batches(split, device):
-        inputs = model.prepared(stored, numerics.memory_format)
-        with numerics.autocast(device):
-            features = model.suffix(inputs, 0)
-        parts.append(model.predictions(features).cpu())
+        parts.append(model.answers(stored, numerics).cpu())
     return torch.cat(parts)
