@@ -96,7 +96,7 @@ def with_ensemble(rows: Sequence[dict[str, Any]], study: Study, records: Sequenc
     sign = -1.0 if study.settings.direction == "maximize" else 1.0
 
     def is_behind(other: Mapping[str, Any]) -> bool:
-        if other["state"] != "complete" or other["rank"] is None:
+        if other["rank"] is None:
             return True
         return not other["confirmed_seeds"] and sign * other["value"] > sign * selection.value
 
