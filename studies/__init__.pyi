@@ -8,7 +8,7 @@ from .confirmation import prepare_confirmation as prepare_confirmation
 from .confirmed import Confirmed as Confirmed
 from .ensemble import Selection as Selection
 from .ensemble_row import chosen_of as chosen_of
-from .ensemble_row import keep_speeds as keep_speeds
+from .ensemble_row import keep_speed as keep_speed
 from .ensemble_row import with_ensemble as with_ensemble
 from .leaderboard import curves as curves
 from .leaderboard import leaderboard as leaderboard

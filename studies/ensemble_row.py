@@ -25,15 +25,16 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Remembered:
-    """`candidates` are the trials that it was chosen from, with their values; of each number of `seconds_per_image`
-    a model was trained and timed."""
+    """`candidates` are the trials that it was chosen from, with their values. An ensemble with the weights `timed` was
+    trained, and takes `seconds_per_image` for an answer."""
 
     format: int = _FORMAT
     candidates: tuple[tuple[int, float], ...] = ()
     weights: tuple[tuple[int, float], ...] = ()
     estimate: Estimate | None = None
     grouped: Estimate | None = None
-    seconds_per_image: tuple[tuple[int, float], ...] = ()
+    timed: tuple[tuple[int, float], ...] = ()
+    seconds_per_image: float | None = None
 
     @staticmethod
     def read(path: Path) -> Remembered:
@@ -66,22 +67,21 @@ def chosen_of(study: Study, records: Iterable[TrialRecord]) -> Selection | None:
     # A file of another trial that had the number, in a storage that was put back, is none of this one's.
     outputs = {number: one[1] for number, one in found.items() if one is not None and one[0] == values[number]}
     selection = select(outputs, study.settings.metric, study.settings.direction)
-    chosen = Remembered(candidates=candidates, seconds_per_image=remembered.seconds_per_image)
-    if selection is not None:
-        weights = tuple(selection.weights.items())
-        chosen = replace(chosen, weights=weights, estimate=selection.estimate, grouped=selection.grouped)
+    weights = () if selection is None else tuple(selection.weights.items())
+    estimate, grouped = (None, None) if selection is None else (selection.estimate, selection.grouped)
+    chosen = replace(remembered, candidates=candidates, weights=weights, estimate=estimate, grouped=grouped)
     # Where the study may only be read it is chosen again each time.
     with contextlib.suppress(InputError):
         chosen.write(_path(study))
     return selection
 
 
-def keep_speeds(study: Study, seconds_per_image: Mapping[int, float]) -> None:
-    """Remembers how long models of these trials take for an example, for the row's cost."""
+def keep_speed(study: Study, selection: Selection, seconds_per_image: float) -> None:
+    """Remembers how long an ensemble takes for an answer, once it was trained: the row's cost."""
     remembered = Remembered.read(_path(study))
-    known = dict(remembered.seconds_per_image) | dict(seconds_per_image)
     with contextlib.suppress(InputError):
-        replace(remembered, seconds_per_image=tuple(sorted(known.items()))).write(_path(study))
+        timed = tuple(selection.weights.items())
+        replace(remembered, timed=timed, seconds_per_image=seconds_per_image).write(_path(study))
 
 
 def with_ensemble(rows: Sequence[dict[str, Any]], study: Study, records: Sequence[TrialRecord]) -> list[dict[str, Any]]:
@@ -107,8 +107,8 @@ def with_ensemble(rows: Sequence[dict[str, Any]], study: Study, records: Sequenc
 def _row(selection: Selection, study: Study, records: Mapping[int, TrialRecord]) -> dict[str, Any]:
     members = [records[number] for number in selection.weights]
     shares = ", ".join(f"{number} ({100 * weight:.0f} %)" for number, weight in selection.weights.items())
-    grouped, speeds = selection.grouped, dict(Remembered.read(_path(study)).seconds_per_image)
-    timed = [speeds[number] for number in selection.weights if number in speeds]
+    grouped, remembered = selection.grouped, Remembered.read(_path(study))
+    timed = dict(remembered.timed) == dict(selection.weights)
     return {
         "rank": None,
         "number": None,
@@ -137,7 +137,7 @@ def _row(selection: Selection, study: Study, records: Mapping[int, TrialRecord])
         "note": f"mean of trials {shares}; chosen on valid: optimistically biased",
         "reason": "",
         "data": members[0].data,
-        "seconds_per_image": sum(timed) if len(timed) == len(members) else None,
+        "seconds_per_image": remembered.seconds_per_image if timed else None,
     }
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from studies import Study, chosen_of, ensemble_row, keep_speeds, leaderboard_rows, to_cells, to_csv, with_ensemble
-from studies.ensemble_row import Remembered
+from studies import Study, chosen_of, ensemble_row, keep_speed, leaderboard_rows, to_cells, to_csv, with_ensemble
 from training import FitResult, State, wilson
 from training.lanes.results import Outputs
 
@@ -112,19 +111,22 @@ def test_outputs_of_a_trial_with_another_value_are_none_of_its(study: Study) -> 
     assert 1 not in selection.weights
 
 
-def test_its_cost_is_known_once_its_members_were_timed(study: Study) -> None:
+def test_its_cost_is_known_once_it_was_trained(study: Study) -> None:
     assert rows_of(study)[0]["seconds_per_image"] is None
-    keep_speeds(study, {0: 0.002})
-    assert rows_of(study)[0]["seconds_per_image"] is None
-    keep_speeds(study, {1: 0.003})
-    assert rows_of(study)[0]["seconds_per_image"] == pytest.approx(0.005)
+    selection = chosen_of(study, study.records())
+    assert selection is not None
+    keep_speed(study, selection, 0.005)
+    assert rows_of(study)[0]["seconds_per_image"] == 0.005
     finished(study, told(3))
-    rows_of(study)
-    assert dict(Remembered.read(study.outputs.folder / "ensemble.json").seconds_per_image) == {0: 0.002, 1: 0.003}
+    assert rows_of(study)[0]["seconds_per_image"] == 0.005
+    keep_speed(study, replace(selection, weights={0: 0.75, 1: 0.25}), 0.004)
+    assert rows_of(study)[0]["seconds_per_image"] is None
 
 
 def test_for_people_and_as_csv_its_weights_are_no_dimensions(study: Study) -> None:
-    keep_speeds(study, {0: 0.002, 1: 0.003})
+    selection = chosen_of(study, study.records())
+    assert selection is not None
+    keep_speed(study, selection, 0.005)
     rows = rows_of(study)
     headings, cells = to_cells(rows, "accuracy")
     assert dict(zip(headings, cells[0], strict=True)) | {"note": ""} == {

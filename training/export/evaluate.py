@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +22,8 @@ from ..models.classifier import Classifier
 from ..models.ensemble import Ensemble
 from ..models.numerics import Numerics
 from ..scoring.intervals import Estimate, accuracy
+
+_TIMED_EXAMPLES, _TIMED_ROUNDS = 32, 5
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,18 @@ def predict(checkpoint: Checkpoint, paths: Sequence[Path], device: torch.device)
         named = dict(zip(record.classes, row, strict=True))
         predictions.append(Prediction(name, record.classes[best], row[best], named))
     return predictions
+
+
+def seconds_per_example(checkpoint: Checkpoint, split: Split, device: torch.device) -> float:
+    """What an answer takes, by the median of a few batches of `split`, after one that warms up."""
+    model, numerics = checkpoint.classifier(device), checkpoint.record.numerics
+    batch = split.subset(torch.arange(len(split)) < _TIMED_EXAMPLES)
+    taken = []
+    for _ in range(1 + _TIMED_ROUNDS):
+        started = time.perf_counter()
+        predict_outputs(model, batch, device, numerics)
+        taken.append((time.perf_counter() - started) / len(batch))
+    return statistics.median(taken[1:])
 
 
 def _unlabelled_split(kind: Kind, paths: Sequence[Path], resolution: int) -> Split:

@@ -23,7 +23,7 @@ from ..machine.files import atomic_write_json
 from ..machine.precision import Numerics
 from ..models.ensemble import Ensemble
 from ..scoring.intervals import Estimate
-from .checkpoint import ENSEMBLE, RECORD, STATE, Checkpoint, CheckpointRecord, classifier_of, load_checkpoint
+from .checkpoint import ENSEMBLE, RECORD, STATE, Checkpoint, classifier_of, load_checkpoint
 
 _FORMAT = 1
 _WAYS_OUT = "train it again with another --out, or restore a copy of the folder"
@@ -56,11 +56,13 @@ class EnsembleCheckpoint(Checkpoint):
 
     `record` is that of the member with the largest inputs, but for the value of the whole and its intervals. Its curve
     is that of the member with the largest weight. `tensors` are all members', their names behind the members' folders.
+    `seconds_per_image` is what an answer took when it was made.
     """
 
     members: tuple[Checkpoint, ...] = ()
     weights: tuple[float, ...] = ()
     trials: tuple[int, ...] = ()
+    seconds_per_image: float | None = None
 
     @property
     def trained_on(self) -> torch.Tensor | None:
@@ -111,15 +113,41 @@ def load_ensemble(folder: Path) -> EnsembleCheckpoint:
     for member in written.members:
         if _digest(folder / member.folder) != member.digest:
             raise InputError(f"{folder / member.folder} is not the member that it was: {_WAYS_OUT}")
-    members = tuple(load_checkpoint(folder / member.folder) for member in written.members)
-    weights = tuple(member.weight for member in written.members)
+    ensemble = assembled(folder, written.members)
+    estimate, grouped = written.estimate, written.grouped
+    record = replace(
+        ensemble.record,
+        value=estimate.value,
+        ci95=estimate.ci95,
+        n=estimate.n,
+        groups_ci95=grouped.ci95 if grouped else None,
+        n_groups=grouped.n if grouped else 0,
+    )
+    return replace(ensemble, record=record, seconds_per_image=written.seconds_per_image)
+
+
+def assembled(folder: Path, parts: Sequence[Member]) -> EnsembleCheckpoint:
+    """An ensemble of checkpoints in `folder`, before it is written; its record has no value of its own yet.
+
+    Raises:
+        InputError: one of them is not there, or it is damaged.
+    """
+    members = tuple(load_checkpoint(folder / part.folder) for part in parts)
+    weights = tuple(part.weight for part in parts)
     tensors = {
-        f"{member.folder}/{name}": tensor
-        for member, one in zip(written.members, members, strict=True)
-        for name, tensor in one.tensors.items()
+        f"{part.folder}/{n}": t for part, one in zip(parts, members, strict=True) for n, t in one.tensors.items()
     }
-    trials = tuple(member.trial for member in written.members)
-    return EnsembleCheckpoint(folder, _record(written, members, weights), tensors, members, weights, trials)
+    largest = max((member.record for member in members), key=lambda record: record.resolution)
+    record = replace(
+        largest,
+        curve=members[_heaviest(weights)].record.curve,
+        value=None,
+        ci95=None,
+        n=0,
+        groups_ci95=None,
+        n_groups=0,
+    )
+    return EnsembleCheckpoint(folder, record, tensors, members, weights, tuple(part.trial for part in parts))
 
 
 def _written_in(path: Path) -> _Written:
@@ -134,20 +162,6 @@ def _written_in(path: Path) -> _Written:
     if not is_whole(raw) or written.format != _FORMAT or not written.members:
         raise InputError(f"{path} is damaged, its digest is not that of its contents: {_WAYS_OUT}")
     return written
-
-
-def _record(written: _Written, members: Sequence[Checkpoint], weights: Sequence[float]) -> CheckpointRecord:
-    largest = max((member.record for member in members), key=lambda record: record.resolution)
-    estimate, grouped = written.estimate, written.grouped
-    return replace(
-        largest,
-        curve=members[_heaviest(weights)].record.curve,
-        value=estimate.value,
-        ci95=estimate.ci95,
-        n=estimate.n,
-        groups_ci95=grouped.ci95 if grouped else None,
-        n_groups=grouped.n if grouped else 0,
-    )
 
 
 def _with_nan(estimate: Any) -> Any:
