@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex, TypeVar, cast
 
 from search_spaces import Config, InputError, Task, Value
-from studies.records import ENSEMBLE
+from studies.names import ENSEMBLE
 
 if TYPE_CHECKING:
     from studies import Study

@@ -9,7 +9,7 @@ from typing import Any
 
 from search_spaces import InputError, Task, task_named
 from studies import Selection, Study, chosen_of, keep_speed, open_study
-from studies.records import ENSEMBLE
+from studies.names import ENSEMBLE
 from training import (
     CheckStop,
     Estimate,

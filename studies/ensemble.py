@@ -83,53 +83,60 @@ def _comparable(outputs: Mapping[int, Outputs]) -> dict[int, Outputs]:
 
 
 class _Search:
-    """Draws trials one after another, each the one that helps the mean most."""
+    """Draws trials one after another, each the one that leaves the best mean; what counts is the best on the way.
+
+    A draw may leave a worse mean, or the same trial once more: then the next one can get a smaller weight.
+    """
 
     def __init__(self, values: Mapping[int, _Values], known: Outputs, metric: str, direction: str) -> None:
         self.score = Score.of(metric, known.classes, known.labels)
         self._values = values
         self._sign = 1.0 if direction == "maximize" else -1.0
         self._drawn: Counter[int] = Counter()
-        self._total: _Values = np.zeros(0)
 
     def run(self) -> Counter[int]:
+        """How often each trial is drawn; empty where no trial has a value."""
         alone = {number: self._rating(values) for number, values in self._values.items()}
         usable = [number for number in alone if math.isfinite(alone[number][0])]
-        self._start(sorted(usable, key=lambda number: (-alone[number][0], -alone[number][1], number)))
-        while self._drawn and self._drawn.total() < MOST_DRAWS and self._draw(usable):
-            pass
+        ranked = sorted(usable, key=lambda number: (-alone[number][0], -alone[number][1], number))
+        if ranked:
+            self._start(ranked)
+            self._draw_on(usable)
         return self._drawn
 
     def _start(self, ranked: list[int]) -> None:
         """The best few, as many as have the best mean."""
         best = None
         for count in range(1, min(len(ranked), MOST_MEMBERS) + 1):
-            total = np.sum([self._values[number] for number in ranked[:count]], axis=0)
-            rating = self._rating(total / count)
+            drawn = Counter(ranked[:count])
+            rating = self._rating(self._mean_of(drawn))
             if best is None or _helps(rating, best):
-                best = rating
-                self._drawn, self._total = Counter(ranked[:count]), total
+                best, self._drawn = rating, drawn
 
-    def _draw(self, usable: list[int]) -> bool:
-        """Adds the trial that helps most, the first of those that help equally; whether there was one."""
-        count, before = self._drawn.total(), self._rating(self.mean)
-        full = len(self._drawn) == MOST_MEMBERS
-        ratings = {
-            number: self._rating((self._total + self._values[number]) / (count + 1))
-            for number in usable
-            if number in self._drawn or not full
-        }
-        chosen = max(ratings, key=lambda number: (ratings[number], -number))
-        if not _helps(ratings[chosen], before):
-            return False
-        self._drawn[chosen] += 1
-        self._total = self._total + self._values[chosen]
-        return True
+    def _draw_on(self, usable: list[int]) -> None:
+        drawn, best = Counter(self._drawn), self._rating(self.mean)
+        while drawn.total() < MOST_DRAWS:
+            full, count, total = len(drawn) == MOST_MEMBERS, drawn.total() + 1, drawn.total() * self._mean_of(drawn)
+            ratings = {
+                number: self._rating((total + self._values[number]) / count)
+                for number in usable
+                if number in drawn or not full
+            }
+            chosen = max(ratings, key=lambda number: (ratings[number], -number))
+            drawn[chosen] += 1
+            if _helps(ratings[chosen], best):
+                best, self._drawn = ratings[chosen], Counter(drawn)
+
+    def _mean_of(self, drawn: Counter[int]) -> _Values:
+        total = np.zeros(next(iter(self._values.values())).shape)
+        for number in sorted(drawn):
+            total += drawn[number] * self._values[number]
+        return total / drawn.total()
 
     @property
     def mean(self) -> _Values:
         """Of what was drawn, in 64 bits."""
-        return self._total / self._drawn.total()
+        return self._mean_of(self._drawn)
 
     def _rating(self, values: _Values) -> _Rating:
         value, loss = self._sign * self.score.value(values), self.score.loss(values)

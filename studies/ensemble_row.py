@@ -16,7 +16,8 @@ from training.machine.files import atomic_write_json
 from training.scoring.intervals import Estimate
 
 from .ensemble import Selection, select
-from .records import ENSEMBLE, TrialRecord
+from .names import ENSEMBLE
+from .records import TrialRecord
 from .study import Study
 
 _FILE = "ensemble.json"

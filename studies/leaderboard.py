@@ -9,7 +9,8 @@ from search_spaces import interval_text, is_numeric, value_text
 from training.machine.files import answer_text
 
 from .confirmed import Confirmed, confirmed_trials
-from .records import ENSEMBLE, INTERRUPTED, STATE_ORDER, TrialRecord
+from .names import ENSEMBLE
+from .records import INTERRUPTED, STATE_ORDER, TrialRecord
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -36,8 +36,6 @@ SECONDARY = "beside_"
 ENDED = tuple(str(state) for state in State)
 # Names of what is kept about a value begin so.
 _OF_VALUE = ("n_groups", "ci95_", "group_", "groups_", SECONDARY)
-ENSEMBLE = "ensemble"
-"""The state of the row of an ensemble, which is no trial; and what `pomona train --trial` calls it."""
 # Of a trial that has not ended while nobody runs its study; only shown, in the storage it is running.
 INTERRUPTED = "interrupted"
 STATE_ORDER = ("complete", INTERRUPTED, "running", "pruned", "infeasible", "failed", FOREIGN)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from search_spaces import Config, InputError, interval_text, task_named, value_text
-from studies.records import ENSEMBLE
+from studies.names import ENSEMBLE
 from training.machine.decode import DecodeError, decoded
 
 from ..console import bar, counting, note, print_json, print_lines

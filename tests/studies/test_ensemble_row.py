@@ -117,7 +117,7 @@ def test_its_cost_is_known_once_it_was_trained(study: Study) -> None:
     assert selection is not None
     keep_speed(study, selection, 0.005)
     assert rows_of(study)[0]["seconds_per_image"] == 0.005
-    finished(study, told(3))
+    finished(study, replace(told(0), values=-told(0).values))
     assert rows_of(study)[0]["seconds_per_image"] == 0.005
     keep_speed(study, replace(selection, weights={0: 0.75, 1: 0.25}), 0.004)
     assert rows_of(study)[0]["seconds_per_image"] is None
