@@ -255,6 +255,7 @@ def train(
     *,
     config: Mapping[str, Value] | None = None,
     from_study: str | Study | None = None,
+    trial: Whole | str | None = None,
     fixed: Mapping[str, Value] | None = None,
     data: PathLike | None = None,
     weights_dir: PathLike | None = None,
@@ -272,15 +273,17 @@ def train(
 
     The best of a study is the best of its confirmed trials where there are some. One that was interrupted goes on from
     the state that the search saved, with its own seed; with `as_saved` that state is kept as it is, and the result says
-    after which epoch it is. The study can be resumed all the same.
+    after which epoch it is. The study can be resumed all the same. `trial` is the number of another one, or "ensemble"
+    for all that the leaderboard's row of that name averages, in one checkpoint.
 
     Raises:
         InputError: the config lies outside the task's space, or the data, weights or folder are wrong.
     """
     from . import arguments as to
     from .console import note
+    from .ensemble_run import prepare_run
     from .stopping import stop_requests
-    from .training_run import TrainRequest, prepare_training
+    from .training_run import TrainRequest
 
     name, url = None, to.optional(to.path, "storage", storage)
     if from_study is not None:
@@ -289,6 +292,7 @@ def train(
         task=to.task(task),
         config=to.optional(to.values, "config", config),
         from_study=name,
+        trial=to.optional(to.trial, "trial", trial),
         storage=url,
         fixed=to.optional(to.values, "fixed", fixed) or {},
         data=to.optional(to.path, "data", data),
@@ -302,7 +306,7 @@ def train(
         trust_split=to.flag("trust_split", trust_split),
         download=to.flag("download_weights", download_weights),
     )
-    run = prepare_training(request, note)
+    run = prepare_run(request, note)
     with stop_requests() as asked_to_stop:
 
         def check_stop() -> None:
@@ -315,11 +319,11 @@ def train(
 @_public
 def load(checkpoint: PathLike) -> Checkpoint:
     """A checkpoint: its record, and with `.classifier()` the model."""
-    from training import load_checkpoint
+    from training import load_model
 
     from . import arguments as to
 
-    return load_checkpoint(to.folder("checkpoint", checkpoint))
+    return load_model(to.folder("checkpoint", checkpoint))
 
 
 @_public

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex, TypeVar, cast
 
 from search_spaces import Config, InputError, Part, Task, Value
+from studies.names import ENSEMBLE
 
 if TYPE_CHECKING:
     from studies import Study
@@ -101,6 +102,11 @@ def _whole(name: str, value: object, *, least: int) -> int:
 
 def count(name: str, value: object) -> int:
     return _whole(name, value, least=1)
+
+
+def trial(name: str, value: object) -> int | str:
+    """The number of a trial, or the word for an ensemble of several."""
+    return ENSEMBLE if isinstance(value, str) and value == ENSEMBLE else _whole(name, value, least=0)
 
 
 def seed(value: object) -> int:

@@ -46,14 +46,14 @@ OnBatch = Callable[[int, int], None]
 class TrainRequest:
     """What `pomona train` takes. Of `config` and `from_study` at most one; neither is the recipe.
 
-    `seed` None is 0, or that of the trial that is gone on with. `as_saved` keeps the state of a trial of `from_study`
-    that was interrupted as it is.
+    `trial` is a number, or "ensemble" where `prepare_run` takes it. `seed` None is 0, or that of the trial that is gone
+    on with. `as_saved` keeps the state of a trial of `from_study` that was interrupted as it is.
     """
 
     task: str | Task
     config: Config | None = None
     from_study: str | None = None
-    trial: int | None = None
+    trial: int | str | None = None
     storage: str | None = None
     fixed: Config = field(default_factory=dict)
     data: str | None = None
@@ -184,6 +184,7 @@ def _from_study(request: TrainRequest, chosen: _Chosen, task: Task, notify: Call
     settings = study.settings
     if settings.task != task.name:
         raise InputError(f"study {study.name!r} is one of task {settings.task}, not of {task.name}")
+    assert not isinstance(request.trial, str)
     trial, why = trial_to_train(study, request.trial)
     notify(f"config of trial {trial.number} of {study.name}{why}")
     return _Chosen(

@@ -9,6 +9,7 @@ from search_spaces import interval_text, is_numeric, value_text
 from training.machine.files import answer_text
 
 from .confirmed import Confirmed, confirmed_trials
+from .names import ENSEMBLE
 from .ranking import has_rank, ranked, sign_of
 from .records import STATE_ORDER, TrialRecord
 
@@ -114,6 +115,7 @@ def to_csv(rows: Sequence[dict[str, Any]]) -> str:
 def to_cells(rows: Sequence[dict[str, Any]], metric: str) -> tuple[list[str], list[list[str]]]:
     """Headings and cells for people: the dimensions that differ, values of `metric` with their intervals."""
     differing = differing_params(rows)
+    timed = any(row.get("seconds_per_image") is not None for row in rows)
     grouped = any(row["groups_ci95"] for row in rows)
     robust = any(row["robust"] is not None for row in rows)
     others = list(dict.fromkeys(name for row in rows for name in row["beside"]))
@@ -126,10 +128,10 @@ def to_cells(rows: Sequence[dict[str, Any]], metric: str) -> tuple[list[str], li
     headings += [f"robust{percent}"] if robust else []
     headings += [name if is_numeric(name) else f"{name} %" for name in others]
     speeds = {heading: name for heading, name in _SPEEDS.items() if any(row[name] is not None for row in rows)}
-    headings += [*differing, "epochs", "s", *speeds, "M params", "seed", "note"]
+    headings += [*differing, "epochs", "s", *speeds, *(["ms/image"] if timed else []), "M params", "seed", "note"]
     cells = []
     for row in rows:
-        line = [_text(row["rank"]), str(row["number"]), row["state"]]
+        line = [_text(row["rank"]), _text(row["number"]), row["state"]]
         if confirmed:
             line += [_value(metric, row["confirmed_mean"]), _interval(metric, row["confirmed_ci95"])]
             line += [_text(row["confirmed_seeds"] or None), _luck(metric, row["luck"])]
@@ -139,9 +141,12 @@ def to_cells(rows: Sequence[dict[str, Any]], metric: str) -> tuple[list[str], li
             line += [_interval(metric, row["groups_ci95"])]
         line += [_value(metric, row["robust"])] if robust else []
         line += [_value(name, row["beside"].get(name)) for name in others]
-        line += [_number(row["params"].get(name)) for name in differing]
+        line += [_number(_params(row).get(name)) for name in differing]
         line += [str(row["epochs"]), f"{row['seconds']:.1f}"]
         line += ["" if row[name] is None else f"{row[name]:.0f}" for name in speeds.values()]
+        if timed:
+            seconds = row.get("seconds_per_image")
+            line += ["" if seconds is None else f"{1000 * seconds:.3g}"]
         line += [f"{row['parameters'] / 1e6:.2f}" if row["parameters"] else "", str(row["seed"])]
         line += ["; ".join(text for text in (row["note"], row["reason"]) if text)]
         cells.append(line)
@@ -150,14 +155,20 @@ def to_cells(rows: Sequence[dict[str, Any]], metric: str) -> tuple[list[str], li
 
 def differing_params(rows: Sequence[dict[str, Any]]) -> list[str]:
     """The dimensions that do not have one value in all rows, in the space's order."""
-    names = list(dict.fromkeys(name for row in rows for name in row["params"]))
-    return [name for name in names if len({repr(row["params"].get(name)) for row in rows}) > 1]
+    configs = [_params(row) for row in rows if row["state"] != ENSEMBLE]
+    names = list(dict.fromkeys(name for config in configs for name in config))
+    return [name for name in names if len({repr(config.get(name)) for config in configs}) > 1]
 
 
 def same_params(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The dimensions that have one value in all rows."""
     differing = set(differing_params(rows))
-    return {name: value for row in rows for name, value in row["params"].items() if name not in differing}
+    return {name: value for row in rows for name, value in _params(row).items() if name not in differing}
+
+
+def _params(row: dict[str, Any]) -> dict[str, Any]:
+    """The config of a trial. An ensemble has none: what its row has in that place are weights of trials."""
+    return {} if row["state"] == ENSEMBLE else dict(row["params"])
 
 
 def _bounds(interval: tuple[float, float] | None) -> list[float] | None:
@@ -170,6 +181,7 @@ def _frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
     if not rows:
         return pd.DataFrame(columns=["rank", "number", "state", "value"])
+    rows = [row | {"params": _params(row)} for row in rows]
     names = {key: list(dict.fromkeys(name for row in rows for name in row[key])) for key in ("beside", "params")}
     return pd.DataFrame([_flat(row, names) for row in rows], dtype=object)
 

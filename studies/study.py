@@ -12,7 +12,7 @@ import optuna
 from optuna.trial import TrialState
 
 from search_spaces import Config, InputError, SearchSpace
-from training.lanes.results import FitResult
+from training.lanes.results import FitResult, State
 from training.machine.files import atomic_write_bytes
 from training.machine.precision import Numerics
 
@@ -22,6 +22,7 @@ from .creation import create_study, keep_settings, stored_study
 from .history import History
 from .interrupted import interrupted_record, saved_state
 from .names import check_name, check_new_name
+from .outputs import FOLDER, KeptOutputs
 from .patience import Patience
 from .plan import Budget
 from .proposals import Proposal, Proposer
@@ -55,6 +56,7 @@ class Study:
         self.settings = settings
         self.storage_url = storage_url
         self.folder = output_folder(storage_url) / study.study_name
+        self.outputs = KeptOutputs(self.folder / FOLDER, settings.direction)
 
     @property
     def name(self) -> str:
@@ -375,8 +377,16 @@ class Study:
         return number in self._open
 
     def finish(self, number: int, result: FitResult, further: Mapping[str, float] | None = None) -> None:
-        """Records how a trial ended, and what is `further` kept with it."""
+        """Records how a trial ended and what is `further` kept with it, and keeps the outputs of the best ones of the
+        search."""
         trial = self._open.pop(number)
+        if (
+            result.state == State.COMPLETE
+            and result.value is not None
+            and result.outputs is not None
+            and self._confirming is None
+        ):
+            self.outputs.keep(number, result.value, result.outputs)
         with self.together():
             for name, value in (further or {}).items():
                 trial.set_user_attr(name, value)

@@ -24,11 +24,11 @@ _EXPENDABLE = ("seed", "M params", "n", "img/s", "features/s", "groups", "groups
 _ROWS_ON_TERMINAL = 100
 
 
-def print_leaderboard(study: Study, top: int | None, *, confirmations: bool = False) -> None:
+def print_leaderboard(study: Study, top: int | None, *, confirmations: bool = False, ensemble: bool = False) -> None:
     """Title, table, and what the first row is worth."""
     from studies import to_cells
 
-    every = rows_of(study, confirmations)
+    every = rows_of(study, confirmations, ensemble=ensemble)
     print_lines([*_title(study, every), ""])
     rows = every[:top]
     trials = len(rows)
@@ -44,11 +44,11 @@ def print_leaderboard(study: Study, top: int | None, *, confirmations: bool = Fa
         note(f"the first {len(rows)} of {trials} trials (--top {trials} and --format csv show all)")
 
 
-def markdown_leaderboard(study: Study, top: int | None, *, confirmations: bool = False) -> str:
+def markdown_leaderboard(study: Study, top: int | None, *, confirmations: bool = False, ensemble: bool = False) -> str:
     """The table with its provenance: command, versions, commit, machine, data fingerprint."""
     from studies import to_cells
 
-    rows = rows_of(study, confirmations)
+    rows = rows_of(study, confirmations, ensemble=ensemble)
     headings, cells = to_cells(rows[:top], study.settings.metric)
     title, *lines = map(one_line, _title(study, rows))
     cells = [[one_line(cell).replace("|", r"\|") for cell in row] for row in cells]
@@ -140,9 +140,10 @@ def _provenance(study: Study, top: int | None, confirmations: bool) -> list[tupl
     ]
 
 
-def rows_of(study: Study, confirmations: bool = False) -> list[dict[str, Any]]:
-    """The rows of the leaderboard, also those of the trials that confirm others if they are wanted."""
-    from studies import leaderboard_rows
+def rows_of(study: Study, confirmations: bool = False, *, ensemble: bool = False) -> list[dict[str, Any]]:
+    """The rows of the leaderboard, also those of the trials that confirm others, and of the ensemble, if wanted."""
+    from studies import leaderboard_rows, with_ensemble
 
-    direction, metric = study.settings.direction, study.settings.metric
-    return leaderboard_rows(study.records(), direction=direction, metric=metric, confirmations=confirmations)
+    direction, metric, records = study.settings.direction, study.settings.metric, study.records()
+    rows = leaderboard_rows(records, direction=direction, metric=metric, confirmations=confirmations)
+    return with_ensemble(rows, study, records) if ensemble else rows

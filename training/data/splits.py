@@ -27,6 +27,12 @@ def identities_of(digests: Iterable[str]) -> Tensor:
     return torch.from_numpy(np.frombuffer(raw, ">i8").astype(np.int64))
 
 
+def identity_digest(split: Split) -> str:
+    """A digest of which examples a split holds, in their order: equal at all resolutions of one data set."""
+    known = split.identities
+    return short_digest([len(split), list(split.names) if known is None else known.tolist(), split.labels.tolist()])
+
+
 def counts_of(
     labels: NDArray[np.integer[Any]], rows: Mapping[str, NDArray[np.int64]], classes: Sequence[str]
 ) -> dict[str, dict[str, int]]:

@@ -65,13 +65,14 @@ class ModelInput:
     """What a model does with its inputs.
 
     Of images `resolution`, and `mean` and `std` of each channel; `fitted` are the tensors of the first stage, some of
-    which may have been fitted on training data.
+    which may have been fitted on training data. `resolutions` are there where it takes pictures in several, ascending.
     """
 
     resolution: int = 0
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     fitted: Mapping[str, Tensor] = field(default_factory=dict)
+    resolutions: tuple[int, ...] = ()
 
 
 class Modality(ABC):
