@@ -45,12 +45,34 @@ class EpochResult:
 
 
 @dataclass(frozen=True)
+class CrossValidated:
+    """What repeated grouped K-fold on training and validation examples says of a config.
+
+    `estimate` is the mean of the folds' values, each of which counts for as many examples as it holds, with the 95 %
+    interval by groups of held-out examples, `n` of them. The examples were held out in `folds` folds, of `of` that hold
+    each example once. `stopped` is why that is less than a whole number of times, empty otherwise. `seconds` are this
+    config's share of the time.
+    """
+
+    estimate: Estimate
+    folds: int
+    of: int
+    stopped: str
+    seconds: float
+
+    @property
+    def value(self) -> float:
+        return self.estimate.value
+
+
+@dataclass(frozen=True)
 class FitResult:
     """One config trained once. `value` is that of the last epoch, `seconds` all of it with evaluation.
 
     `estimate` is the value with its interval on the validation split, `grouped` the same with groups as independent
     samples, and `secondary` what other metrics say. `predictions` has an entry for each
-    validation example, in the split's order: the number of a class, or a number.
+    validation example, in the split's order: the number of a class, or a number. `cross_validated` is there where the
+    job asked for it and the config was worth it; its seconds are among `seconds`, and nothing else depends on it.
     """
 
     state: State
@@ -66,6 +88,7 @@ class FitResult:
     parameters: int = 0
     checkpoint: Path | None = None
     environment: dict[str, Any] = field(default_factory=dict)
+    cross_validated: CrossValidated | None = None
 
     @property
     def n(self) -> int:

@@ -19,9 +19,11 @@ from search_spaces import InputError, Task, is_numeric
 
 from ..data.splits import Splits
 from ..frozen.prefixes import Prefixes
+from ..machine.digest import note
 from ..machine.errors import Interrupted
 from ..machine.interrupts import SaveClock, uninterrupted
 from ..models.spec import resolve
+from .cross_validation import cross_validate
 from .group import LaneGroup
 from .group_folder import Saves
 from .jobs import Divided, Ended, Epoch, Event, Job, Member, Ready, Saved, Verdict, Working
@@ -195,12 +197,36 @@ class GroupRunner:
         reported = {key: result for key, result in results.items() if members[key].left is None}
         ends = {key: self._natural_end(group, key, result) for key, result in reported.items()}
         ended = {key: end for key, end in ends.items() if end is not None}
+        if self.job.cross_validate:
+            ended = self._cross_validated(group, ended)
         verdict = (yield Epoch(group.epoch, reported, ended)) or Verdict()
         stopped = {key: group.result(key, *why) for key, why in verdict.stop.items() if key in reported}
         if stopped:
             yield Ended(stopped)
         left = [key for key in results if members[key].left == group.epoch]
         group.drop([*(ended | stopped), *left])
+
+    def _cross_validated(self, group: LaneGroup, ended: dict[int, FitResult]) -> dict[int, FitResult]:
+        """The same results with what cross-validation says of those that are complete.
+
+        It may be broken off and done again. What goes wrong in it takes nothing from what the runs came to.
+        """
+        try:
+            found = cross_validate(group, [key for key, end in ended.items() if end.state == State.COMPLETE])
+        except Exception as failure:
+            if isinstance(failure, InputError | Interrupted) or not self._is_result(failure):
+                raise
+            problem = _Problem.of(failure)
+            note(f"trials are not cross-validated: {problem.reason}")
+            if problem.memory:
+                free_memory(self.prefixes.device)
+            return ended
+        return {
+            key: replace(end, cross_validated=found[key], seconds=end.seconds + found[key].seconds)
+            if key in found
+            else end
+            for key, end in ended.items()
+        }
 
     def _natural_end(self, group: LaneGroup, key: int, result: EpochResult) -> FitResult | None:
         if not math.isfinite(result.loss):
