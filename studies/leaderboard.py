@@ -29,8 +29,8 @@ def leaderboard_rows(
 
     First come the trials that were confirmed on fresh seeds, in the order of `confirmed_trials`, then the others by
     their values. `metric` limits intervals to values that it can have. With `confirmations` the trials that confirm
-    others follow as rows without a rank. `params` and `secondary` (other metrics) are dicts, `ci95`, `groups_ci95` and
-    `confirmed_ci95` are [low, high] or None.
+    others follow as rows without a rank. `params` and `secondary` (other metrics) are dicts, `ci95`, `groups_ci95`,
+    `cv_ci95` and `confirmed_ci95` are [low, high] or None.
     """
     sign = -1.0 if direction == "maximize" else 1.0
     confirmed = confirmed_trials(records, direction=direction, metric=metric)
@@ -64,6 +64,9 @@ def _row(record: TrialRecord, position: int | None, confirmed: Confirmed | None)
         "group_value": record.group_value,
         "n_groups": record.n_groups,
         "groups_ci95": _bounds(record.groups_ci95),
+        "cv_value": record.cv_value,
+        "cv_ci95": _bounds(record.cv_ci95),
+        "cv_folds": record.cv_folds,
         "beside": record.secondary,
         "params": record.config,
         "epochs": record.epochs,
@@ -109,6 +112,7 @@ def to_cells(rows: Sequence[dict[str, Any]], metric: str) -> tuple[list[str], li
     """Headings and cells for people: the dimensions that differ, values of `metric` with their intervals."""
     differing = differing_params(rows)
     grouped = any(row["groups_ci95"] for row in rows)
+    crossed = any(row["cv_value"] is not None for row in rows)
     others = list(dict.fromkeys(name for row in rows for name in row["beside"]))
     percent = "" if is_numeric(metric) else " %"
     confirmed = any(row["confirmed_seeds"] for row in rows)
@@ -116,6 +120,7 @@ def to_cells(rows: Sequence[dict[str, Any]], metric: str) -> tuple[list[str], li
     headings += [f"confirmed{percent}", "95 % of seeds", "seeds", f"luck{percent}"] if confirmed else []
     headings += [f"value{percent}", "n", "95 %"]
     headings += ["groups %", "groups", "groups 95 %"] if grouped else []
+    headings += [f"cv{percent}", "cv 95 %", "folds"] if crossed else []
     headings += [name if is_numeric(name) else f"{name} %" for name in others]
     speeds = {heading: name for heading, name in _SPEEDS.items() if any(row[name] is not None for row in rows)}
     headings += [*differing, "epochs", "s", *speeds, "M params", "seed", "note"]
@@ -129,6 +134,9 @@ def to_cells(rows: Sequence[dict[str, Any]], metric: str) -> tuple[list[str], li
         if grouped:
             line += [_value(metric, row["group_value"]), _text(row["n_groups"] or None)]
             line += [_interval(metric, row["groups_ci95"])]
+        if crossed:
+            line += [_value(metric, row["cv_value"]), _interval(metric, row["cv_ci95"])]
+            line += [_text(row["cv_folds"] or None)]
         line += [_value(name, row["beside"].get(name)) for name in others]
         line += [_number(row["params"].get(name)) for name in differing]
         line += [str(row["epochs"]), f"{row['seconds']:.1f}"]
@@ -171,7 +179,7 @@ def _flat(row: dict[str, Any], names: Mapping[str, Sequence[str]]) -> dict[str, 
     for key, value in row.items():
         if key in names:
             flat |= {f"{key}.{name}": value.get(name) for name in names[key]}
-        elif key in ("ci95", "groups_ci95", "confirmed_ci95"):
+        elif key in ("ci95", "groups_ci95", "confirmed_ci95", "cv_ci95"):
             flat[f"{key}_low"], flat[f"{key}_high"] = value or (None, None)
         else:
             flat[key] = value

@@ -22,13 +22,12 @@ from ..data.folds import grouped_folds
 from ..data.splits import Split
 from ..machine.seeds import number_of
 from ..scoring.intervals import Estimate, wilson
-from ..scoring.racing import Race, entrants, t_quantile
+from ..scoring.racing import FOLDS, Race, entrants, t_quantile
 from .group import Lane, LaneGroup
 from .heads import HeadShape, HeadStack, stacked
 from .optimisation import make_optimizer
 from .results import CrossValidated
 
-FOLDS = 5
 MOST_REPEATS = 3
 SHARE = 3.0
 """A race may update at most this many times as many weights as the training of the lanes on the fixed split did."""
@@ -220,7 +219,7 @@ class _Racing:
     def _result(self, place: int, stopped: str) -> CrossValidated:
         mean, error, groups = self._race.standing(place)
         estimate = _estimate(self._sign * mean, error, groups, self._group.task.metric)
-        return CrossValidated(estimate, self._folds_done[place], FOLDS, stopped, self._seconds[place])
+        return CrossValidated(estimate, self._folds_done[place], stopped, self._seconds[place])
 
 
 def _estimate(value: float, error: float, groups: int, metric: str) -> Estimate:

@@ -49,20 +49,23 @@ class CrossValidated:
     """What repeated grouped K-fold on training and validation examples says of a config.
 
     `estimate` is the mean of the folds' values, each of which counts for as many examples as it holds, with the 95 %
-    interval by groups of held-out examples, `n` of them. The examples were held out in `folds` folds, of `of` that hold
-    each example once. `stopped` is why that is less than a whole number of times, empty otherwise. `seconds` are this
-    config's share of the time.
+    interval by groups of held-out examples, `n` of them. `folds` were done; `FOLDS` of them hold each example out once.
+    `stopped` says why there are no more, empty for those that stayed to the end. `seconds` are this config's share of
+    the time.
     """
 
     estimate: Estimate
     folds: int
-    of: int
     stopped: str
     seconds: float
 
     @property
     def value(self) -> float:
         return self.estimate.value
+
+    @property
+    def ci95(self) -> tuple[float, float]:
+        return self.estimate.ci95
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+FOLDS = 5
+"""Of the examples: as many hold each of them out once."""
 MOST_ENTRANTS = 8
 _LEVEL = 0.05
 
