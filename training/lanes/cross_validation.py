@@ -177,7 +177,8 @@ class _Racing:
         scores: dict[int, NDArray[np.float64]] = {}
         for shape, places in by_shape.items():
             started = time.perf_counter()
-            stack = self._trained(shape, [self._lanes[place] for place in places], features, rows, seed)
+            lanes = [self._lanes[place] for place in places]
+            stack = _trained(self._group, shape, lanes, features, self._examples.labels, rows, seed)
             outputs = [
                 stack.predictions(features[index.to(features.device)].to(self._group.prefixes.device))
                 for index in torch.split(torch.from_numpy(held), EVALUATION_BATCH)
@@ -192,34 +193,40 @@ class _Racing:
                 self._seconds[place] += seconds
         self._race.add(held, np.stack([scores[place] for place in self._race.running]))
 
-    def _trained(
-        self, shape: HeadShape, lanes: Sequence[Lane], features: torch.Tensor, rows: torch.Tensor, seed: int
-    ) -> HeadStack:
-        """New heads, trained on `rows` (m,) of the features as the lanes were on theirs."""
-        group = self._group
-        device, check_stop = group.prefixes.device, group.prefixes.check_stop
-        batch_size, labels = group.structure.batch_size, self._examples.labels
-        stack = HeadStack(shape, device, group.stages, group.prefixes.numerics, loss=group.objective.loss)
-        batches = batch_count(len(rows), batch_size)
-        for lane in lanes:
-            head = group.new_head(lane.spec, seed)
-            (phase,) = lane.phases
-            place = stacked(lane.key, lane.spec, phase, batches, seed=seed, done=0)
-            stack.add(place, head, make_optimizer(lane.spec.optimizer, head.parameters()))
-        for epoch in range(1, group.epochs + 1):
-            order = [rows[index] for index in order_of(len(rows), batch_size, seed=seed, epoch=epoch)]
-            stack.begin(epoch, order)
-            for number, index in enumerate(order):
-                check_stop()
-                batch = features[index.to(features.device)].to(device)
-                stack.train(number, batch, labels[index].to(device, non_blocking=True))
-            stack.end(len(rows))
-        return stack
-
     def _result(self, place: int, stopped: str) -> CrossValidated:
         mean, error, groups = self._race.standing(place)
         estimate = _estimate(self._sign * mean, error, groups, self._group.task.metric)
         return CrossValidated(estimate, self._folds_done[place], stopped, self._seconds[place])
+
+
+def _trained(
+    group: LaneGroup,
+    shape: HeadShape,
+    lanes: Sequence[Lane],
+    features: torch.Tensor,
+    labels: torch.Tensor,
+    rows: torch.Tensor,
+    seed: int,
+) -> HeadStack:
+    """New heads, trained on `rows` (m,) of features (n, width) and labels (n,) as lanes are on theirs."""
+    device, check_stop = group.prefixes.device, group.prefixes.check_stop
+    batch_size = group.structure.batch_size
+    stack = HeadStack(shape, device, group.stages, group.prefixes.numerics, loss=group.objective.loss)
+    batches = batch_count(len(rows), batch_size)
+    for lane in lanes:
+        head = group.new_head(lane.spec, seed)
+        (phase,) = lane.phases
+        place = stacked(lane.key, lane.spec, phase, batches, seed=seed, done=0)
+        stack.add(place, head, make_optimizer(lane.spec.optimizer, head.parameters()))
+    for epoch in range(1, group.epochs + 1):
+        order = [rows[index] for index in order_of(len(rows), batch_size, seed=seed, epoch=epoch)]
+        stack.begin(epoch, order)
+        for number, index in enumerate(order):
+            check_stop()
+            batch = features[index.to(features.device)].to(device)
+            stack.train(number, batch, labels[index].to(device, non_blocking=True))
+        stack.end(len(rows))
+    return stack
 
 
 def _estimate(value: float, error: float, groups: int, metric: str) -> Estimate:

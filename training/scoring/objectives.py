@@ -253,7 +253,10 @@ class R2(_OfNumbers):
         said, true = predictions.double(), labels.double()
         if math.isnan(self._of(said, true)):
             return torch.full_like(said, math.nan)
-        return 1 - (said - true).square() / (true - true.mean()).square().mean()
+        # A ratio of two means.
+        above, below = (said - true).square(), (true - true.mean()).square()
+        share = above.mean() / below.mean()
+        return 1 - above / below.mean() + share * (below / below.mean() - 1)
 
     def secondary(self, predictions: Tensor, labels: Tensor) -> dict[str, float]:
         return {"rmse": RootMeanSquaredError().value(predictions, labels)}
