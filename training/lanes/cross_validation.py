@@ -30,7 +30,8 @@ from .results import CrossValidated
 
 MOST_REPEATS = 3
 SHARE = 3.0
-"""A race may update at most this many times as many weights as the training of the lanes on the fixed split did."""
+"""Of the work of the lanes' training on the fixed split, in weights times examples: so many times as much is a race's
+room. The best lane alone may take more."""
 
 BEHIND = "clearly behind"
 # What the folds and what trains on them is seeded by, beside the purposes of a training's own numbers.
@@ -40,10 +41,10 @@ _FOLDS, _TRAINING = 101, 102
 def cross_validate(group: LaneGroup, keys: Sequence[int]) -> dict[int, CrossValidated]:
     """Cross-validates lanes that have all their epochs behind them; of the worse ones there may be no result.
 
-    The best by their values on the fixed split enter a race (`racing.py`), as many as there is room for. After each
-    fold those leave that are clearly behind; the others are scored on every example, as often as `MOST_REPEATS` and
-    `SHARE` allow. The folds depend on the examples, their groups and the seed alone, so lanes of other structures are
-    scored on the same ones.
+    The best by their values on the fixed split enter a race (`racing.py`), as many as `SHARE` has room for. After each
+    fold those leave that are clearly behind; the others are scored on every example, again and again while several are
+    left and there is room, at most `MOST_REPEATS` times. The folds depend on the examples, their groups and the seed
+    alone, so lanes of other structures are scored on the same ones.
 
     Returns:
         By key; empty where the lanes do not read kept plain features of pretrained stages, or the examples are too few.
@@ -127,9 +128,8 @@ class _Racing:
         before = Race(len(chosen), self._examples.valid_groups)
         labels = self._group.splits.valid.labels
         scores = [self._scores(lanes[key].predictions, labels) for key in chosen]
-        if chosen:
-            before.add(np.arange(len(labels)), np.stack(scores))
-            before.drop_behind()
+        before.add(np.arange(len(labels)), np.stack(scores))
+        before.drop_behind()
         return [lanes[chosen[place]] for place in before.running]
 
     def _scores(self, predictions: torch.Tensor, labels: torch.Tensor) -> NDArray[np.float64]:
@@ -143,7 +143,7 @@ class _Racing:
         for repeat in range(MOST_REPEATS):
             running = self._race.running
             work = sum(self._work_of_repeat[self._lanes[place].key] for place in running)
-            if not running or work > self._room or (repeat and len(running) == 1):
+            if repeat and (len(running) == 1 or work > self._room):
                 break
             folds = self._examples.folds(repeat)
             if folds is None:

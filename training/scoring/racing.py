@@ -23,13 +23,15 @@ _LEVEL = 0.05
 def entrants(values: Sequence[float], works: Sequence[float], room: float) -> list[int]:
     """The places of those that enter a race, best first: at most `MOST_ENTRANTS`, of no more work than there is room.
 
+    The best enters in any case: it is what this race's models are compared with others by.
+
     Args:
         values: the more the better.
         works: what each one's race would cost, in the unit of `room`. Who has no room is passed over.
     """
     chosen: list[int] = []
     for place in sorted(range(len(values)), key=lambda place: (-values[place], place)):
-        if len(chosen) < MOST_ENTRANTS and works[place] <= room:
+        if not chosen or (len(chosen) < MOST_ENTRANTS and works[place] <= room):
             chosen.append(place)
             room -= works[place]
     return chosen

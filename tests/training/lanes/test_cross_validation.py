@@ -205,6 +205,11 @@ def test_the_race_is_bounded_and_whoever_stays_is_scored_on_everything(shared: P
     assert any(not each.stopped for each in said.values())
 
 
+def test_a_lane_alone_is_scored_on_everything_once(shared: Prefixes) -> None:
+    (said,) = crossed(trained(shared, CONFIGS[:1])).values()
+    assert (said.folds, said.stopped) == (FOLDS, "")
+
+
 @pytest.mark.parametrize(
     "config",
     [
