@@ -12,6 +12,7 @@ import math
 import traceback
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import torch
 
@@ -23,6 +24,7 @@ from ..machine.digest import note
 from ..machine.errors import Interrupted
 from ..machine.interrupts import SaveClock, uninterrupted
 from ..models.spec import resolve
+from .cross_validation import cross_validate
 from .group import LaneGroup
 from .group_folder import Saves
 from .jobs import Divided, Ended, Epoch, Event, Job, Member, Ready, Saved, Verdict, Working
@@ -32,6 +34,7 @@ from .robustness import score_shifted
 
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
+Found = TypeVar("Found")
 Events = Generator[Event, Verdict | None, None]
 
 
@@ -197,8 +200,21 @@ class GroupRunner:
         reported = {key: result for key, result in results.items() if members[key].left is None}
         ends = {key: self._natural_end(group, key, result) for key, result in reported.items()}
         ended = {key: end for key, end in ends.items() if end is not None}
-        if self.job.robust:
-            ended = self._with_robustness(group, ended)
+        complete = [key for key, end in ended.items() if end.state == State.COMPLETE]
+        if complete and self.job.cross_validate:
+            found = self._further("cross-validated", lambda: cross_validate(group, complete))
+            ended |= {
+                key: replace(ended[key], cross_validated=each, seconds=ended[key].seconds + each.seconds)
+                for key, each in found.items()
+            }
+        if complete and self.job.robust:
+            shifted = self._further(
+                f"scored on changed {self.task.modality} examples", lambda: score_shifted(group, complete)
+            )
+            ended |= {
+                key: replace(ended[key], robust=each.value, seconds=ended[key].seconds + each.seconds)
+                for key, each in shifted.items()
+            }
         verdict = (yield Epoch(group.epoch, reported, ended)) or Verdict()
         stopped = {key: group.result(key, *why) for key, why in verdict.stop.items() if key in reported}
         if stopped:
@@ -206,30 +222,21 @@ class GroupRunner:
         left = [key for key in results if members[key].left == group.epoch]
         group.drop([*(ended | stopped), *left])
 
-    def _with_robustness(self, group: LaneGroup, ended: dict[int, FitResult]) -> dict[int, FitResult]:
-        """The same results with the robustness of those that are complete.
+    def _further(self, what: str, score: Callable[[], dict[int, Found]]) -> dict[int, Found]:
+        """What else is found of runs that are complete.
 
         It may be broken off and done again. What goes wrong in it takes nothing from what the runs came to.
         """
-        complete = [key for key, end in ended.items() if end.state == State.COMPLETE]
-        if not complete:
-            return ended
         try:
-            found = score_shifted(group, complete)
+            return score()
         except Exception as failure:
             if isinstance(failure, InputError | Interrupted) or not self._is_result(failure):
                 raise
             problem = _Problem.of(failure)
-            note(f"trials are not scored on changed {self.task.modality} examples: {problem.reason}")
-            if problem.memory:
-                free_memory(self.prefixes.device)
-            return ended
-        return {
-            key: replace(end, robust=found[key].value, seconds=end.seconds + found[key].seconds)
-            if key in found
-            else end
-            for key, end in ended.items()
-        }
+        note(f"trials are not {what}: {problem.reason}")
+        if problem.memory:
+            free_memory(self.prefixes.device)
+        return {}
 
     def _natural_end(self, group: LaneGroup, key: int, result: EpochResult) -> FitResult | None:
         if not math.isfinite(result.loss):
