@@ -28,6 +28,7 @@ class SearchKeywords(TypedDict, total=False):
     engine: str | None
     lanes: Whole | None
     device: str | None
+    strategy: str | None
     pruner: str | None
     fixed: Mapping[str, Value] | None
     skip_unreadable: bool

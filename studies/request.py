@@ -18,6 +18,7 @@ Kind = Literal["text", "path", "folder", "device", "count", "seed", "seconds", "
 """What an option's value means: `path` may be a URL too, `count` is 1 or more, `values` are those of dimensions."""
 
 PRUNERS = ("hyperband", "median", "none")
+STRATEGIES = ("rungs", "plain")
 _LEAST: dict[Kind, int] = {"count": 1, "seed": 0}
 
 
@@ -35,6 +36,7 @@ class Option:
         identifies: whether a study that goes on must have the same.
         stored: its name among the stored settings; by default the field's.
         before: the value of studies that were made before the option existed; MISSING where it always did.
+        choices: all values that a text can have; empty where it can be any.
     """
 
     kind: Kind
@@ -47,15 +49,18 @@ class Option:
     identifies: bool = False
     stored: str = ""
     before: Any = field(default_factory=lambda: MISSING)
+    choices: tuple[str, ...] = ()
 
     @property
     def least(self) -> int | None:
         return _LEAST.get(self.kind)
 
     def check(self, value: object) -> None:
-        """Raises InputError where a number that was given is out of range; None was not given."""
+        """Raises InputError where a value that was given is out of range or none of the choices; None was not given."""
         if value is None:
             return
+        if self.choices and value not in self.choices:
+            raise InputError(f"unknown {self.flag.removeprefix('--')} {value!r}: {', '.join(self.choices)}")
         if self.least is not None and isinstance(value, int) and value < self.least:
             raise InputError(f"{self.flag} must be at least {self.least}, not {value}")
         if self.kind == "seconds" and isinstance(value, int | float) and value <= 0:
@@ -126,12 +131,22 @@ class Options(Generic[NotSaid]):
         default="auto, or the study's",
         metavar="auto|cpu|cuda",
     )
+    strategy: str | NotSaid = option(
+        "text",
+        "How trials are chosen: what is cheap first and what is promising further, or all of the space at once.",
+        initial=STRATEGIES[0],
+        metavar="|".join(STRATEGIES),
+        identifies=True,
+        before="plain",
+        choices=STRATEGIES,
+    )
     pruner: str | NotSaid = option(
         "text",
         "How trials that lead nowhere are given up.",
         initial=PRUNERS[0],
         metavar="|".join(PRUNERS),
         identifies=True,
+        choices=PRUNERS,
     )
     fixed: Config = option(
         "values", "Hold a dimension at a value. May be repeated.", flag="--set", metavar="DIM=VALUE", identifies=True

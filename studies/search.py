@@ -29,7 +29,7 @@ from .engines import default_workers, engine_for, engine_named
 from .location import location_of, shown_storage
 from .names import check_new_name
 from .plan import Budget, Outcome, Plan, StoredData, Watch, default_budget
-from .request import PRUNERS, Options, ResumeRequest, SearchRequest, check_values, declared
+from .request import Options, ResumeRequest, SearchRequest, check_values, declared
 from .settings import Settings
 from .storage import is_in_memory, open_storage, refuse_unusable, storage_exists, study_names
 from .study import Study
@@ -84,8 +84,6 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
     if (study := _existing(request)) is not None:
         request = request.following(study.settings)
     values = request.values()
-    if values["pruner"] not in PRUNERS:
-        raise InputError(f"unknown pruner {values['pruner']!r}: {', '.join(PRUNERS)}")
     device = resolve_device(values["device"])
     engine, workers = _engine(request.engine, request.workers, device)
     budget = _budget(request, device)

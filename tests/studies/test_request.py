@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import MISSING, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,17 @@ def test_numbers_out_of_range(name: str, value: Any, saying: str) -> None:
         with pytest.raises(InputError, match=f"^{saying}$"):
             check()
     check_values({name: None})
+
+
+@pytest.mark.parametrize("name", [name for name, option in declared(Options).items() if option.choices])
+def test_a_text_that_is_none_of_the_choices_is_refused(name: str) -> None:
+    option = declared(Options)[name]
+    with pytest.raises(InputError, match=f"^unknown {name} 'guess': {', '.join(option.choices)}$"):
+        SearchRequest("toy", **{name: "guess"}).values()
+    assert option.initial in option.choices
+    assert option.before in (MISSING, *option.choices)
+    for choice in option.choices:
+        check_values({name: choice})
 
 
 def test_what_is_not_said_has_its_initial_value() -> None:

@@ -25,6 +25,7 @@ SETTINGS = settings_for(TOY)
         ({"seed": 7}, "--seed"),
         ({"epochs": 9}, "--epochs"),
         ({"pruner": "median"}, "--pruner"),
+        ({"strategy": "plain"}, "--strategy"),
     ],
 )
 def test_a_study_made_for_something_else_is_refused(change: dict[str, object], named: str) -> None:

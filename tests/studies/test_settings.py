@@ -69,6 +69,7 @@ def test_studies_of_earlier_versions_go_on() -> None:
         fixed={"batch_size": 8, "learning_rate": 0.1, "optimizer": "sgd"},
         numerics=Numerics("bf16"),
         timeout=60.0,
+        strategy="plain",
         weights_dir=Path("/weights"),
     )
 
