@@ -87,11 +87,11 @@ def _start(job: Job, tree: Path, arguments: Sequence[str], output: int) -> subpr
 
 
 def _wait(process: subprocess.Popen[bytes], seconds: float) -> int:
-    """The exit code; a search that goes on for longer is asked to stop as by Ctrl-C."""
+    """The exit code; a search that goes on for longer is asked to stop, as by Ctrl-C."""
     try:
         return process.wait(seconds)
     except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         return process.wait(_GRACE)
 
 
