@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -67,11 +66,12 @@ def search(job: Job, tree: Path) -> Answer:
             process.kill()
         ended = time.time() - job.started
     said = (job.folder / "search.txt").read_text(errors="replace").strip().splitlines()
-    failure = f"exit code {code}: {said[-1] if said else ''}" if code != 0 else ""
+    failure = f"exit code {code}: {said[-1] if said else ''}" if code else ""
+    notes = (f"stopped {_GRACE:g} s after its time",) if code is None else ()
     command = f"pomona search {job.task} --data DIR --weights-dir DIR --timeout {job.seconds:g}s --seed {job.seed}"
     points = _points(job, ended)
     revision = commit() if tree == ROOT else _git("-C", str(tree), "rev-parse", "--short=10", "HEAD")
-    return Answer(points, ended, command, revision, pending=bool(points), failure=failure)
+    return Answer(points, ended, command, revision, pending=bool(points), failure=failure, notes=notes)
 
 
 def _start(job: Job, tree: Path, arguments: Sequence[str], output: int) -> subprocess.Popen[bytes]:
@@ -86,13 +86,18 @@ def _start(job: Job, tree: Path, arguments: Sequence[str], output: int) -> subpr
     )
 
 
-def _wait(process: subprocess.Popen[bytes], seconds: float) -> int:
-    """The exit code; a search that goes on for longer is asked to stop, as by Ctrl-C."""
+def _wait(process: subprocess.Popen[bytes], seconds: float) -> int | None:
+    """The exit code; None of a search that went on for longer, and was asked to stop, as by Ctrl-C."""
     try:
         return process.wait(seconds)
     except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGTERM)
-        return process.wait(_GRACE)
+        process.terminate()
+    try:
+        process.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    return None
 
 
 def _storage(job: Job) -> Path:
@@ -105,13 +110,14 @@ def _points(job: Job, ended: float) -> tuple[Point, ...]:
         study = open_study(STUDY, str(_storage(job)))
     except InputError:
         return ()  # it ended before its study was made
-    times = end_times(study)
+    times, records = end_times(study), study.records()
+    scored_on = max((record.n for record in records), default=0)
     points = []
-    for record in study.records():
+    for record in records:
         if record.value is None or record.confirms is not None:
             continue
-        n = record.n or max((other.n for other in study.records()), default=0)
-        name = f"trial {record.number}"
+        # Of a trial that has not ended nobody says how many there are.
+        n, name = record.n or scored_on, f"trial {record.number}"
         if record.state == "complete" and record.number in times:
             points.append(Point(times[record.number] - job.started, record.value, n, name))
         elif record.state in _UNDER_WAY:

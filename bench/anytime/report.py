@@ -28,6 +28,7 @@ from .figures import (
 from .runs import BEFORE, OPTUNA, OURS, PROBE, RAY, SYSTEMS, Run, load_runs
 
 PAGE, FIGURE = "README.md", "anytime.png"
+_NOTHING = "–"
 _SHORT = {OPTUNA: "(a)", RAY: "(b)", PROBE: "(c)", BEFORE: "(d)", OURS: "(e)"}
 
 
@@ -68,7 +69,7 @@ def page(runs: Sequence[Run], command: str) -> str:
         lines = [
             f"- {' '.join(map(str, run.key))}: {'; '.join([run.failure, *run.notes]).strip('; ')}" for run in failures
         ]
-        parts += ["## Runs that failed, or models that were not scored", "\n".join(lines)]
+        parts += ["## Runs that failed, and what was not as planned", "\n".join(lines)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -136,12 +137,13 @@ def answers(runs: Sequence[Run]) -> list[str]:
             f"{len(empty)} the probe had a model before ours had any."
         )
     for task in dict.fromkeys(run.task for run in runs):
-        ends = {s: spread([_end(run) for run in runs if run.task == task and run.system == s]) for s in SYSTEMS}
+        present = [system for system in SYSTEMS if any((run.task, run.system) == (task, system) for run in runs)]
+        ends = {s: spread([_end(run) for run in runs if (run.task, run.system) == (task, s)]) for s in present}
         known = {system: one.median for system, one in ends.items() if one is not None}
         if known:
             best = max(known, key=known.__getitem__)
-            rest = ", ".join(f"{_SHORT[system]} {100 * value:.2f} %" for system, value in known.items())
-            lines.append(f"Who is best on {task} at the end? {_SHORT[best]}; medians over seeds: {rest}.")
+            rest = ", ".join(f"{_SHORT[system]} {_spread_text(ends[system])}" for system in present)
+            lines.append(f"Who is best on {task} at the end? {_SHORT[best]}; in per cent, medians over seeds: {rest}.")
     return lines or ["Nothing yet: there are no two runs to compare."]
 
 
@@ -173,7 +175,7 @@ def _mark_text(mark: float) -> str:
 
 def _spread_text(found: Spread | None) -> str:
     if found is None:
-        return "–"
+        return _NOTHING
     text = f"{100 * found.median:.2f}"
     if found.low < found.high:
         text += f" ({100 * found.low:.2f} to {100 * found.high:.2f})"
