@@ -179,8 +179,9 @@ def test_from_a_study_to_a_portfolio_and_its_check(tmp_path: Path, capsys: pytes
     shipped = tmp_path / "portfolio.json"
     arguments = [str(one) for one in options]
     assert main(["check", *arguments]) == 1
-    assert "not trained yet" in capsys.readouterr().err
+    assert "no candidate is trained on every task yet" in capsys.readouterr().err
     assert main(["make", *arguments, "--seconds", "0", "--shipped", str(shipped)]) == 1
+    assert not shipped.exists()
     assert main(["make", *arguments, "--shipped", str(shipped)]) == 0
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "cells").iterdir()}
     figures = json.loads(shipped.read_text())
