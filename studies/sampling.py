@@ -267,12 +267,26 @@ class _Seeing(BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        return self._sampler.sample_relative(self._view, trial, search_space)
+        with _quiet():
+            return self._sampler.sample_relative(self._view, trial, search_space)
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         return self._sampler.sample_independent(self._view, trial, param_name, param_distribution)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """What a sampler says of its own fits is nothing that a user could do something about."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 @contextlib.contextmanager

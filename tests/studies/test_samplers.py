@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -54,13 +56,27 @@ def proposed(
 
 
 @pytest.fixture(autouse=True)
-def _no_warnings(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
-    """Optuna's come by its logger, to stderr, and as Python's."""
+def _no_warnings() -> Iterator[None]:
+    """Optuna's come by its logger and as Python's."""
+    said: list[str] = []
+
+    class Listening(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(self.format(record))
+
+    handler = Listening()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
-    assert capfd.readouterr() == ("", "")
+    logging.getLogger("optuna").addHandler(handler)
+    # As in a process that has not used it.
+    sys.modules.pop("optuna._gp.batched_lbfgsb", None)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            yield
+    finally:
+        logging.getLogger("optuna").removeHandler(handler)
+    assert said == []
+    assert optuna.logging.get_verbosity() == optuna.logging.WARNING
 
 
 @pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "tpe"])
