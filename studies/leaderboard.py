@@ -32,8 +32,8 @@ def leaderboard_rows(
     exists, and is ranked as it is. First come the trials that were confirmed on fresh seeds, in the order of
     `confirmed_trials`, then the others in that of `ranked`, and those without a rank by their values. `metric` limits
     intervals to values that it can have. With `confirmations` the trials that confirm others follow as rows without a
-    rank. `params` and `secondary` (other metrics) are dicts, `ci95`, `groups_ci95` and `confirmed_ci95` are [low, high]
-    or None.
+    rank. `params` and `secondary` (other metrics) are dicts, `ci95`, `groups_ci95`, `cv_ci95` and `confirmed_ci95` are
+    [low, high] or None.
     """
     confirmed = confirmed_trials(records, direction=direction, metric=metric)
     places = {one.number: place for place, one in enumerate(confirmed)}
@@ -70,6 +70,9 @@ def _row(record: TrialRecord, position: int | None, confirmed: Confirmed | None)
         "n_groups": record.n_groups,
         "groups_ci95": _bounds(record.groups_ci95),
         "robust": record.robust,
+        "cv_value": record.cv_value,
+        "cv_ci95": _bounds(record.cv_ci95),
+        "cv_folds": record.cv_folds,
         "beside": record.secondary,
         "params": record.config,
         "epochs": record.epochs,
@@ -116,6 +119,7 @@ def to_cells(rows: Sequence[dict[str, Any]], metric: str) -> tuple[list[str], li
     differing = differing_params(rows)
     grouped = any(row["groups_ci95"] for row in rows)
     robust = any(row["robust"] is not None for row in rows)
+    crossed = any(row["cv_value"] is not None for row in rows)
     others = list(dict.fromkeys(name for row in rows for name in row["beside"]))
     percent = "" if is_numeric(metric) else " %"
     confirmed = any(row["confirmed_seeds"] for row in rows)
@@ -124,6 +128,7 @@ def to_cells(rows: Sequence[dict[str, Any]], metric: str) -> tuple[list[str], li
     headings += [f"value{percent}", "n", "95 %"]
     headings += ["groups %", "groups", "groups 95 %"] if grouped else []
     headings += [f"robust{percent}"] if robust else []
+    headings += [f"cv{percent}", "cv 95 %", "folds"] if crossed else []
     headings += [name if is_numeric(name) else f"{name} %" for name in others]
     speeds = {heading: name for heading, name in _SPEEDS.items() if any(row[name] is not None for row in rows)}
     headings += [*differing, "epochs", "s", *speeds, "M params", "seed", "note"]
@@ -138,6 +143,9 @@ def to_cells(rows: Sequence[dict[str, Any]], metric: str) -> tuple[list[str], li
             line += [_value(metric, row["group_value"]), _text(row["n_groups"] or None)]
             line += [_interval(metric, row["groups_ci95"])]
         line += [_value(metric, row["robust"])] if robust else []
+        if crossed:
+            line += [_value(metric, row["cv_value"]), _interval(metric, row["cv_ci95"])]
+            line += [_text(row["cv_folds"] or None)]
         line += [_value(name, row["beside"].get(name)) for name in others]
         line += [_number(row["params"].get(name)) for name in differing]
         line += [str(row["epochs"]), f"{row['seconds']:.1f}"]
@@ -180,7 +188,7 @@ def _flat(row: dict[str, Any], names: Mapping[str, Sequence[str]]) -> dict[str, 
     for key, value in row.items():
         if key in names:
             flat |= {f"{key}.{name}": value.get(name) for name in names[key]}
-        elif key in ("ci95", "groups_ci95", "confirmed_ci95"):
+        elif key in ("ci95", "groups_ci95", "confirmed_ci95", "cv_ci95"):
             flat[f"{key}_low"], flat[f"{key}_high"] = value or (None, None)
         else:
             flat[key] = value

@@ -92,7 +92,7 @@ class LaneGroup:
         self.seed = seed
         self._rewindable = rewindable
         self._backbone: Backbone = prefixes.backbone(structure.backbone)
-        self._stages = len(self._backbone.stages)
+        self.stages = len(self._backbone.stages)
         self._batches = batch_count(len(splits.train), structure.batch_size)
         self._lanes: dict[int, Lane] = {}
         self._stacks: dict[HeadShape, HeadStack] = {}
@@ -111,7 +111,7 @@ class LaneGroup:
         """Whether lanes cost less side by side than one after another: as heads, or where the prefix is not kept."""
         cut, augmented = self.structure.cut, self.structure.augmentation > 0
         plan = self.prefixes.plan(self.splits.train, self.structure, augmented=augmented)
-        return cut == self._stages or not plan.kept(cut)
+        return cut == self.stages or not plan.kept(cut)
 
     def add(self, key: int, config: Config, *, resume: LaneState | None = None) -> None:
         """A lane joins; it must be at the group's epoch.
@@ -121,18 +121,16 @@ class LaneGroup:
         """
         config = self.task.space.validate(config)
         spec = spec_of(config)
-        if spec.structure(self._stages) != self.structure:
+        if spec.structure(self.stages) != self.structure:
             raise InputError(f"a lane of {self.structure} can't have the config {config}")
         if (done := 0 if resume is None else len(resume.curve)) != self.epoch:
             raise ValueError(f"a lane after epoch {done} can't join a group after epoch {self.epoch}")
-        with torch.random.fork_rng(self._cuda()):
-            torch.manual_seed(number_of(self.seed, 0, 2))
-            head = Head(self._backbone.widths[-1], self.objective.outputs, spec.head).to(self.prefixes.device)
+        head = self.new_head(spec, self.seed)
         lane = Lane(
             key=key,
             config=config,
             spec=spec,
-            phases=spec.phases(self._stages, self.epochs),
+            phases=spec.phases(self.stages, self.epochs),
             head=head,
             optimizer=make_optimizer(spec.optimizer, head.parameters()),
             parameters=sum(p.numel() for module in (*self._backbone.stages, head) for p in module.parameters()),
@@ -151,6 +149,15 @@ class LaneGroup:
             # Half a lane would break the others' next epoch.
             self.drop([key])
             raise
+
+    def new_head(self, spec: Spec, seed: int) -> Head:
+        """A head as a lane begins with, on the device."""
+        with torch.random.fork_rng(self._cuda()):
+            torch.manual_seed(number_of(seed, 0, 2))
+            return Head(self._backbone.widths[-1], self.objective.outputs, spec.head).to(self.prefixes.device)
+
+    def head_shape(self, spec: Spec) -> HeadShape:
+        return HeadShape.of(spec, self._backbone.widths[-1], self.objective.outputs)
 
     def drop(self, keys: Sequence[int]) -> None:
         """Lanes leave; they cost nothing from then on."""
@@ -279,7 +286,7 @@ class LaneGroup:
 
     def _cut_of(self, runner: HeadStack | SuffixTrainer) -> int:
         """The cut whose output a runner trains on."""
-        return self.structure.cut if isinstance(runner, SuffixTrainer) else self._stages
+        return self.structure.cut if isinstance(runner, SuffixTrainer) else self.stages
 
     def _score(self, runners: list[HeadStack | SuffixTrainer], split: Split) -> dict[int, tuple[float, torch.Tensor]]:
         """The loss and the predictions (n,) of each lane, by its key."""
@@ -320,7 +327,7 @@ class LaneGroup:
             value=self.objective.metric.value(predictions, self.splits.valid.labels),
             seconds=seconds[lane.key],
             images=len(self.splits.train),
-            trained_stages=self._stages - phase.cut,
+            trained_stages=self.stages - phase.cut,
             from_kept=lane.key in from_kept,
         )
         lane.curve.append(result)
@@ -332,11 +339,11 @@ class LaneGroup:
     def _place(self, lane: Lane, phase: Phase, resume: LaneState | None) -> None:
         """Puts a lane where `phase` trains it: into the stack of its head's shape, or beside it with its own stages."""
         done = max(len(lane.curve) + 1 - phase.first, 0)
-        shape = HeadShape.of(lane.spec, self._backbone.widths[-1], self.objective.outputs)
-        if phase.cut == self._stages:
+        shape = self.head_shape(lane.spec)
+        if phase.cut == self.stages:
             if resume is not None:
                 resume.restore(lane.head, lane.optimizer, {})
-            new = HeadStack(shape, self.prefixes.device, self._stages, self.prefixes.numerics, loss=self.objective.loss)
+            new = HeadStack(shape, self.prefixes.device, self.stages, self.prefixes.numerics, loss=self.objective.loss)
             stack = self._stacks.setdefault(shape, new)
             place = stacked(lane.key, lane.spec, phase, self._batches, seed=self.seed, done=done)
             stack.add(place, lane.head, lane.optimizer)

@@ -45,6 +45,30 @@ class EpochResult:
 
 
 @dataclass(frozen=True)
+class CrossValidated:
+    """What repeated grouped K-fold on training and validation examples says of a config.
+
+    `estimate` is the mean of the folds' values, each of which counts for as many examples as it holds, with the 95 %
+    interval by groups of held-out examples, `n` of them. `folds` were done; `FOLDS` of them hold each example out once.
+    `stopped` says why there are no more, empty for those that stayed to the end. `seconds` are this config's share of
+    the time.
+    """
+
+    estimate: Estimate
+    folds: int
+    stopped: str
+    seconds: float
+
+    @property
+    def value(self) -> float:
+        return self.estimate.value
+
+    @property
+    def ci95(self) -> tuple[float, float]:
+        return self.estimate.ci95
+
+
+@dataclass(frozen=True)
 class FitResult:
     """One config trained once. `value` is that of the last epoch, `seconds` all of it with evaluation.
 
@@ -52,7 +76,8 @@ class FitResult:
     samples, and `secondary` what other metrics say. `predictions` has an entry for each validation example, in the
     split's order: the number of a class, or a number. `robust` is the mean of the metric over the forms in which others
     might have brought the validation examples (`Modality.shifted`); None where that was not asked for, or there are
-    none.
+    none. `cross_validated` is there where the job asked for it and the config was worth it. Their seconds are among
+    `seconds`, and nothing else depends on them.
     """
 
     state: State
@@ -69,6 +94,7 @@ class FitResult:
     checkpoint: Path | None = None
     environment: dict[str, Any] = field(default_factory=dict)
     robust: float | None = None
+    cross_validated: CrossValidated | None = None
 
     @property
     def n(self) -> int:
