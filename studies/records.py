@@ -188,7 +188,7 @@ def record_of(
         rung=_whole(kept, RUNG),
         promoted_from=_whole(kept, PROMOTED_FROM),
         predicted_seconds=_number(kept, PREDICTED),
-        robust=None if kept.get(ROBUST) is None else float(kept[ROBUST]),
+        robust=_number(kept, ROBUST, zero=True),
         cv_value=_number(kept, f"{CROSS_VALIDATED}value", zero=True),
         cv_ci95=_interval(kept, f"{CROSS_VALIDATED}ci95"),
         cv_folds=int(kept.get(f"{CROSS_VALIDATED}folds", 0)),

@@ -36,7 +36,7 @@ class Job:
     order, as it was after epoch `latest` or before. Where that is not there, or damaged, it begins again. An `open` one
     has not begun, and others may join it. With `robust`, runs that complete are also scored on the validation examples
     as others might have brought them; see `FitResult`. With `cross_validate`, heads on kept plain features are
-    cross-validated when they have done their epochs; see `cross_validation.py`.
+    cross-validated when they have done their epochs: see `cross_validation.py`.
     """
 
     members: tuple[Member, ...]

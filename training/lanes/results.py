@@ -99,7 +99,7 @@ class FitResult:
     split's order: the number of a class, or a number. `outputs` are what these come from, None where there is no whole
     epoch. `robust` is the mean of the metric over the forms in which others might have brought the validation examples
     (`Modality.shifted`); None where that was not asked for, or there are none. `cross_validated` is there where the job
-    asked for it and the config was worth it; its seconds are among `seconds`, and nothing else depends on it.
+    asked for it and the config was worth it. Their seconds are among `seconds`, and nothing else depends on them.
     """
 
     state: State

@@ -32,9 +32,9 @@ from .lane_state import LaneState
 from .results import EpochResult, FitResult, State
 from .robustness import score_shifted
 
+_Figure = TypeVar("_Figure")
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
-Found = TypeVar("Found")
 Events = Generator[Event, Verdict | None, None]
 
 
@@ -200,21 +200,8 @@ class GroupRunner:
         reported = {key: result for key, result in results.items() if members[key].left is None}
         ends = {key: self._natural_end(group, key, result) for key, result in reported.items()}
         ended = {key: end for key, end in ends.items() if end is not None}
-        complete = [key for key, end in ended.items() if end.state == State.COMPLETE]
-        if complete and self.job.cross_validate:
-            found = self._further("cross-validated", lambda: cross_validate(group, complete))
-            ended |= {
-                key: replace(ended[key], cross_validated=each, seconds=ended[key].seconds + each.seconds)
-                for key, each in found.items()
-            }
-        if complete and self.job.robust:
-            shifted = self._further(
-                f"scored on changed {self.task.modality} examples", lambda: score_shifted(group, complete)
-            )
-            ended |= {
-                key: replace(ended[key], robust=each.value, seconds=ended[key].seconds + each.seconds)
-                for key, each in shifted.items()
-            }
+        if self.job.robust or self.job.cross_validate:
+            ended = self._with_further_figures(group, ended)
         verdict = (yield Epoch(group.epoch, reported, ended)) or Verdict()
         stopped = {key: group.result(key, *why) for key, why in verdict.stop.items() if key in reported}
         if stopped:
@@ -222,21 +209,44 @@ class GroupRunner:
         left = [key for key in results if members[key].left == group.epoch]
         group.drop([*(ended | stopped), *left])
 
-    def _further(self, what: str, score: Callable[[], dict[int, Found]]) -> dict[int, Found]:
-        """What else is found of runs that are complete.
+    def _with_further_figures(self, group: LaneGroup, ended: dict[int, FitResult]) -> dict[int, FitResult]:
+        """The same results with what else the job asks of those that are complete."""
+        complete = [key for key, end in ended.items() if end.state == State.COMPLETE]
+        results = dict(ended)
+        if self.job.robust:
+            shifted = self._measured(score_shifted, group, complete, "scored on changed examples")
+            for key, robustness in shifted.items():
+                seconds = results[key].seconds + robustness.seconds
+                results[key] = replace(results[key], robust=robustness.value, seconds=seconds)
+        if self.job.cross_validate:
+            for key, crossed in self._measured(cross_validate, group, complete, "cross-validated").items():
+                seconds = results[key].seconds + crossed.seconds
+                results[key] = replace(results[key], cross_validated=crossed, seconds=seconds)
+        return results
+
+    def _measured(
+        self,
+        measure: Callable[[LaneGroup, Sequence[int]], dict[int, _Figure]],
+        group: LaneGroup,
+        keys: Sequence[int],
+        wanted: str,
+    ) -> dict[int, _Figure]:
+        """What is measured of lanes that are complete.
 
         It may be broken off and done again. What goes wrong in it takes nothing from what the runs came to.
         """
+        if not keys:
+            return {}
         try:
-            return score()
+            return measure(group, keys)
         except Exception as failure:
             if isinstance(failure, InputError | Interrupted) or not self._is_result(failure):
                 raise
             problem = _Problem.of(failure)
-        note(f"trials are not {what}: {problem.reason}")
-        if problem.memory:
-            free_memory(self.prefixes.device)
-        return {}
+            note(f"trials are not {wanted}: {problem.reason}")
+            if problem.memory:
+                free_memory(self.prefixes.device)
+            return {}
 
     def _natural_end(self, group: LaneGroup, key: int, result: EpochResult) -> FitResult | None:
         if not math.isfinite(result.loss):
@@ -248,14 +258,7 @@ class GroupRunner:
                 reason += ": predictions that overflow, or one value of the target in all validation rows"
             whole = group.result(key, State.INFEASIBLE, reason)
             return replace(
-                whole,
-                value=None,
-                curve=whole.curve[:-1],
-                estimate=None,
-                grouped=None,
-                secondary={},
-                predictions=(),
-                outputs=None,
+                whole, value=None, curve=whole.curve[:-1], estimate=None, grouped=None, secondary={}, predictions=()
             )
         return group.result(key, State.COMPLETE) if result.epoch == self.job.epochs else None
 

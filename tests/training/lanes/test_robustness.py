@@ -126,7 +126,7 @@ def test_a_problem_there_costs_no_result(
     found = results(runner(HEADS))
     assert {result.state for result in found.values()} == {State.COMPLETE}
     assert {result.robust for result in found.values()} == {None}
-    assert "not scored on changed image examples" in caplog.text
+    assert "not scored on changed examples" in caplog.text
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), InputError("the disk is full")])
