@@ -12,6 +12,8 @@ from tabulate import tabulate
 Row = Mapping[str, Any]
 FIGURES = ("valid", "robust")
 _WHERE = ("camera", "web")
+# So many configs are worth a correlation of their own.
+_MANY = 20
 
 
 def markdown(figures: Mapping[str, Any]) -> str:
@@ -24,7 +26,8 @@ def markdown(figures: Mapping[str, Any]) -> str:
         "# How a model fares on other people's photos\n",
         f"{len(rows)} configs trained for {settings['epochs']} epochs, one seed. `valid` is the accuracy on "
         f"{figures['n']} validation photos, `robust` the mean over their changed forms, camera and web that on photos "
-        "by others, which nothing was trained on or chosen by.\n",
+        "by others, which nothing was trained on or chosen by. Configs that share photos and weights are no "
+        "independent samples: the correlations are of these configs, and have no interval.\n",
         f"- command: `{figures['command']}`\n"
         f"- data: {figures['data']}, fingerprint {settings['fingerprint']}; photos by others: {counts} "
         f"(web: {', '.join(figures['web'])}), digest {settings['elsewhere']}\n"
@@ -34,16 +37,17 @@ def markdown(figures: Mapping[str, Any]) -> str:
     if figures.get("missing"):
         parts.append(f"{figures['missing']} configs were not trained for want of time.\n")
     if len(rows) > 2:
-        parts += ["## Rank correlation (Spearman)\n", _correlations(rows), "## What would be chosen\n", _chosen(rows)]
-        parts += ["## By choice\n", _by_choice(rows)]
+        parts += ["## Rank correlation (Spearman)\n", _correlations(rows)]
+        parts += ["## Rank correlation with each source, all configs\n", _by_source(rows, figures["elsewhere"])]
+        parts += ["## What would be chosen\n", _chosen(rows), "## By choice\n", _by_choice(rows)]
     return "\n".join(parts)
 
 
 def shares(row: Row, figures: Mapping[str, Any]) -> dict[str, float]:
-    """The share of right answers on camera photos, on pictures from the web, and on both."""
+    """The share of right answers on camera photos and on pictures from the web."""
     counts, right = figures["elsewhere"], row["elsewhere"]
     web = {source for source in counts if source in figures["web"]}
-    parts = {"camera": counts.keys() - web, "web": web, "elsewhere": counts.keys()}
+    parts = {"camera": counts.keys() - web, "web": web}
     return {
         name: sum(right[source] for source in of) / max(sum(counts[source] for source in of), 1)
         for name, of in parts.items()
@@ -70,13 +74,23 @@ def _correlations(rows: Sequence[Row]) -> str:
 
 
 def _subsets(rows: Sequence[Row]) -> dict[str, Sequence[Row]]:
-    """All, those that `valid` can't tell from the best, and all in one part of what the first dimensions say."""
+    """All, those that `valid` can't tell from the best, and those that agree in one choice, where they are many."""
     found: dict[str, Sequence[Row]] = {"all": rows, "inside the interval of the best `valid`": tied(rows)}
-    first = next(iter(_differing(rows)), None)
-    if first is not None:
-        for value in _values(rows, first):
-            found[f"{first} {value}"] = [row for row in rows if row["config"].get(first) == value]
+    for name in _differing(rows):
+        for value in _values(rows, name):
+            agreeing = [row for row in rows if row["config"].get(name) == value]
+            if value is not None and _MANY <= len(agreeing) < len(rows):
+                found[f"{name} {value}"] = agreeing
     return found
+
+
+def _by_source(rows: Sequence[Row], counts: Mapping[str, int]) -> str:
+    cells = []
+    for source, count in counts.items():
+        of_source = [{**row, source: row["elsewhere"][source] / count} for row in rows]
+        mean = f"{100 * statistics.fmean(row[source] for row in of_source):.1f}"
+        cells.append([source, count, mean, *(_rank_correlation(of_source, figure, source) for figure in FIGURES)])
+    return _table(cells, ["source", "photos", "mean %", *FIGURES])
 
 
 def _rank_correlation(rows: Sequence[Row], figure: str, where: str) -> str:

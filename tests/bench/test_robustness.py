@@ -49,7 +49,7 @@ def row(valid: float, robust: float, elsewhere: dict[str, int], **config: object
 
 def test_shares_are_of_camera_photos_and_of_web_pictures() -> None:
     found = figures()
-    assert shares(found["rows"][0], found) == {"camera": 0.5, "web": 0.5, "elsewhere": 0.5}
+    assert shares(found["rows"][0], found) == {"camera": 0.5, "web": 0.5}
 
 
 def test_tied_are_those_inside_the_interval_of_the_best() -> None:
@@ -63,6 +63,7 @@ def test_the_tables_tell_correlations_choices_and_what_is_missing() -> None:
     }
     assert cells["all"][:1] in (["4"],)
     assert cells["inside the interval of the best `valid`"] == ["3", "-0.50", "+1.00", "-1.00", "+0.50"]
+    assert cells["w"] == ["10", "65.0", "-0.80", "+0.00"]
     assert cells["best `valid` (equal ones: their mean)"] == ["1", "99.0", "80.0", "50.0", "50.0"]
     assert cells["best `robust` inside its interval"] == ["1", "98.0", "90.0", "75.0", "60.0"]
     assert "2 configs were not trained for want of time." in lines
