@@ -21,18 +21,19 @@ class Cost(Protocol):
 class CostModel(Protocol):
     """`training.lanes.costs.CostModel`, which this module does not import."""
 
-    def predict(self, config: Config, lanes: int = 1) -> Any: ...
-    def learn(self, config: Config, predicted: Any, preparing: float, train: float) -> None: ...
+    def predict(self, config: Config, lanes: int = 1, *, robust: bool = False, cross_validate: bool = False) -> Any: ...
+    def learn(
+        self, config: Config, predicted: Any, preparing: float, train: float, *, robust: bool = False
+    ) -> None: ...
 
 
 @dataclass(eq=False)
 class _Account:
     """A group at a worker: what it was predicted to cost, and what it has cost so far."""
 
-    config: Config
+    job: Job
     members: list[int]
     began: float
-    epochs: int
     predicted: Cost | None = None
     trained: float = 0.0
     lane_epochs: int = 0
@@ -50,15 +51,17 @@ class Accounts:
         self._open.pop(worker, None)
         if self.costs is None or not job.open:
             return
-        first = job.members[0]
-        self._open[worker] = _Account(first.config, [first.key], now, job.epochs)
+        self._open[worker] = _Account(job, [job.members[0].key], now)
 
     def joined(self, worker: int, members: Iterable[Member]) -> None:
         """The group is complete: now its cost can be predicted."""
         if (account := self._open.get(worker)) is None or self.costs is None:
             return
         account.members += [member.key for member in members]
-        account.predicted = self.costs.predict(account.config, len(account.members))
+        job, lanes = account.job, len(account.members)
+        account.predicted = self.costs.predict(
+            job.members[0].config, lanes, robust=job.robust, cross_validate=job.cross_validate
+        )
         share = account.predicted.seconds / len(account.members)
         self._shares |= dict.fromkeys(account.members, share)
 
@@ -72,9 +75,11 @@ class Accounts:
         account = self._open.pop(worker, None)
         if account is None or account.predicted is None or self.costs is None or not whole:
             return
-        if account.lane_epochs == account.epochs * len(account.members):
+        job = account.job
+        if account.lane_epochs == job.epochs * len(account.members):
             preparing = now - account.began - account.trained
-            self.costs.learn(account.config, account.predicted, preparing, account.trained)
+            config = job.members[0].config
+            self.costs.learn(config, account.predicted, preparing, account.trained, robust=job.robust)
 
     def of(self, number: int) -> dict[str, float]:
         """What is kept with a trial about its cost."""

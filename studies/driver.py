@@ -21,8 +21,9 @@ from .leftovers import remove_ours
 from .plan import Interrupted, Outcome, Plan, Progress, Watch
 from .proposals import Proposal
 from .records import ENDED, TrialRecord, run_key
+from .rungs import Finished
 from .scheduler import Ask, Group, Order, Scheduler, Trial
-from .strategies import strategy_of
+from .strategies import finished_trial, strategy_of
 from .study import Study
 
 _log = logging.getLogger("pomona")
@@ -294,11 +295,14 @@ class Driver:
         with self._study.together():
             for number, result in ended.items():
                 self._study.finish(number, result, self._accounts.of(number))
-                n = result.estimate.n if result.estimate is not None else 0
-                value = result.value if result.state in (State.COMPLETE, State.PRUNED) else None
-                for follower in self._scheduler.ended(number, value, n):
+                for follower in self._scheduler.ended(number, self._told(number, result)):
                     self._study.answer(follower, number)
         return iter([Outcome(number, result) for number, result in ended.items()])
+
+    def _told(self, number: int, result: FitResult) -> Finished | None:
+        """What a strategy learns from a trial that ended."""
+        record = self._study.trial(number)
+        return finished_trial(record) if result.state in (State.COMPLETE, State.PRUNED) else None
 
     def _lost(self, worker: int, reason: str) -> Iterator[Outcome]:
         numbers, saved = self._scheduler.training(worker), self._scheduler.progress_saved(worker)

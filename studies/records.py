@@ -96,6 +96,7 @@ class TrialRecord:
     cv_value: float | None = None
     cv_ci95: tuple[float, float] | None = None
     cv_folds: int = 0
+    cv_n: int = 0
 
 
 def attributes_of(result: FitResult, engine: str) -> dict[str, Any]:
@@ -119,7 +120,13 @@ def attributes_of(result: FitResult, engine: str) -> dict[str, Any]:
         attributes[ROBUST] = result.robust
     if (crossed := result.cross_validated) is not None and all(map(math.isfinite, (crossed.value, *crossed.ci95))):
         low, high = crossed.ci95
-        said: dict[str, Any] = {"value": crossed.value, "ci95_low": low, "ci95_high": high, "folds": crossed.folds}
+        said: dict[str, Any] = {
+            "value": crossed.value,
+            "ci95_low": low,
+            "ci95_high": high,
+            "folds": crossed.folds,
+            "n": crossed.estimate.n,
+        }
         if crossed.stopped:
             said["stopped"] = crossed.stopped
         attributes |= {f"{CROSS_VALIDATED}{name}": value for name, value in said.items()}
@@ -192,6 +199,7 @@ def record_of(
         cv_value=_number(kept, f"{CROSS_VALIDATED}value", zero=True),
         cv_ci95=_interval(kept, f"{CROSS_VALIDATED}ci95"),
         cv_folds=int(kept.get(f"{CROSS_VALIDATED}folds", 0)),
+        cv_n=int(kept.get(f"{CROSS_VALIDATED}n", 0)),
     )
 
 

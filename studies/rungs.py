@@ -60,7 +60,9 @@ class Cost(Protocol):
 class Costs(Protocol):
     """What predicts costs; `training.lanes.costs.CostModel`."""
 
-    def predict(self, config: Config, lanes: int = 1) -> Cost: ...
+    def predict(
+        self, config: Config, lanes: int = 1, *, robust: bool = False, cross_validate: bool = False
+    ) -> Cost: ...
 
 
 class Ladder(Protocol):
@@ -91,7 +93,7 @@ class Arm:
 
     `structure` is common to its trials. `first` are further values of its first trial, all of its config where it was
     promoted from the trial `parent` or is the recipe; the other `lanes` - 1 are the sampler's. `seconds` are those that
-    are predicted of the group.
+    are predicted of the group. `robust` and `cross_validate` as in `training.Job`.
     """
 
     structure: Config
@@ -101,16 +103,20 @@ class Arm:
     parent: int | None = None
     recipe: bool = False
     seconds: float = 0.0
+    robust: bool = False
+    cross_validate: bool = False
 
 
 @dataclass(frozen=True)
-class Ended:
-    """A trial that ended: its value, of `n` examples, or None where it has none."""
+class Finished:
+    """A trial that ended: its value of `n` examples, and that of cross-validation on `crossed_n`; None for none."""
 
     number: int
     config: Config
     value: float | None
     n: int
+    crossed: float | None = None
+    crossed_n: int = 0
 
 
 class Strategy(Protocol):
@@ -122,7 +128,7 @@ class Strategy(Protocol):
     def done(self, config: Config) -> None:
         """It has ended."""
 
-    def ended(self, trial: Ended) -> None:
+    def ended(self, trial: Finished) -> None:
         """A trial has ended, now or in an earlier process."""
 
     def next(self, left: float, trials: int | None = None) -> Arm | None:
@@ -137,21 +143,12 @@ class Strategy(Protocol):
 
 @dataclass(eq=False)
 class _Tried:
-    """A structure that was tried: its trials with a value, best first, as (log error, noise, trial)."""
+    """A structure that was tried, and its trials that have a value."""
 
     structure: Config
-    trials: list[tuple[float, float, Ended]] = field(default_factory=list)
+    trials: list[Finished] = field(default_factory=list)
     groups: int = 0
     under_way: int = 0
-
-    @property
-    def observed(self) -> tuple[float, float]:
-        """Of the best fifth, so that many heads are not better by luck alone."""
-        best = self.trials[: -(-len(self.trials) // 5)]
-        return (
-            sum(value for value, _, _ in best) / len(best),
-            sum(noise for _, noise, _ in best) / len(best),
-        )
 
 
 @dataclass(frozen=True)
@@ -160,7 +157,7 @@ class _Candidate:
     lanes: int
     gain: float
     seconds: float
-    parent: Ended | None = None
+    parent: Finished | None = None
 
 
 class Rungs:
@@ -189,6 +186,8 @@ class Rungs:
         self._seed = seed
         self._recipe = recipe
         self._recipe_done = False
+        # By how much the logarithm of the error differs between the fixed split and cross-validation.
+        self._apart: list[float] = []
         self._tried: dict[tuple[object, ...], _Tried] = {}
         self._decisions = 0
         self._middle = ladder.free_values()[len(ladder.free_values()) // 2]
@@ -213,15 +212,17 @@ class Rungs:
         tried.under_way = max(tried.under_way - 1, 0)
         self._seconds.pop(_unordered(self._ladder, config), None)
 
-    def ended(self, trial: Ended) -> None:
+    def ended(self, trial: Finished) -> None:
         if trial.config == self._recipe:
             self._recipe_done = True
         tried = self._entry(trial.config)
         tried.groups = max(tried.groups, 1)
         if trial.value is not None and math.isfinite(trial.value):
-            value, noise = log_error(trial.value, self._metric, self._direction, trial.n)
-            tried.trials.append((value, noise, trial))
-            tried.trials.sort(key=lambda each: (each[0], each[2].number))
+            tried.trials.append(trial)
+            if trial.crossed is not None:
+                fixed, _ = log_error(trial.value, self._metric, self._direction, trial.n)
+                crossed, _ = log_error(trial.crossed, self._metric, self._direction, trial.crossed_n)
+                self._apart.append(fixed - crossed)
 
     # --- what comes next
 
@@ -270,12 +271,15 @@ class Rungs:
         """Once stages train, a trial that is clearly worse than the one it was promoted from goes."""
         if arm.parent is None or not self._trains_stages(arm.structure):
             return False
-        for tried in self._tried.values():
-            for before, noise, trial in tried.trials:
-                if trial.number == arm.parent:
-                    now, _ = log_error(value, self._metric, self._direction, trial.n)
-                    return now > before + _HOPELESS * math.sqrt(noise)
-        return False
+        parent = next(
+            (trial for tried in self._tried.values() for trial in tried.trials if trial.number == arm.parent), None
+        )
+        if parent is None or parent.value is None:
+            return False
+        # Both on the fixed split.
+        before, noise = log_error(parent.value, self._metric, self._direction, parent.n)
+        now, _ = log_error(value, self._metric, self._direction, parent.n)
+        return now > before + _HOPELESS * math.sqrt(noise)
 
     def _opening(self, lanes: int) -> Arm:
         """Heads on the features of the first backbone, at the highest resolution that is quick."""
@@ -291,12 +295,23 @@ class Rungs:
     def _recipe_arm(self, left: float) -> Arm | None:
         if self._recipe_done or self._is_under_way(self._recipe):
             return None
-        self.recipe_seconds = self._costs.predict(self._recipe).seconds
+        structure = self._structure_of(self._recipe)
+        self.recipe_seconds = self._costs.predict(self._recipe, **self._further(structure)).seconds
         if self.recipe_seconds > _SHARE * left:
             return None
-        structure = self._structure_of(self._recipe)
         rung = self._ladder.rung(structure)
-        return Arm(structure, self._recipe, rung, 1, recipe=True, seconds=self.recipe_seconds)
+        seconds = self.recipe_seconds
+        return Arm(structure, self._recipe, rung, 1, recipe=True, seconds=seconds, **self._further(structure))
+
+    def _further(self, structure: Config) -> dict[str, bool]:
+        """What else is asked of trials of a structure.
+
+        Heads on plain features are cross-validated, as that is cheap. How robust a trial is gets measured where photos
+        pass through more than that anyway, and where features proved worth a second group.
+        """
+        plain = self._ladder.rung(structure) == 0
+        proven = not plain or self._key(structure) in self._tried
+        return {"robust": proven, "cross_validate": plain}
 
     def _candidates(self, lanes: int) -> list[_Candidate]:
         """What may come next, with what it may gain: structures that were not tried, and more of those that were."""
@@ -304,7 +319,7 @@ class Rungs:
         new = self._never_tried()
         if not tried:
             return [self._costed(structure, lanes) for structure in new]
-        surface = Surface([Observation(self._point(each.structure), *each.observed) for each in tried])
+        surface = Surface([Observation(self._point(each.structure), *self._observed(each)) for each in tried])
         at, _ = surface.predict([self._point(each.structure) for each in tried])
         best = float(at.min())
         found: list[_Candidate] = []
@@ -356,9 +371,9 @@ class Rungs:
             if not each.trials or self._ladder.rung(each.structure):
                 continue
             base = self._base(each.structure)
-            if base not in found or each.observed < found[base].observed:
+            if base not in found or self._observed(each) < self._observed(found[base]):
                 found[base] = each
-        return sorted(found.values(), key=lambda each: each.observed)[:_BEST_BASES]
+        return sorted(found.values(), key=self._observed)[:_BEST_BASES]
 
     def _costed(self, structure: Config, lanes: int, gain: float = 0.0) -> _Candidate:
         parent = self._parent(structure)
@@ -368,17 +383,37 @@ class Rungs:
         costs = self._seconds.setdefault(_unordered(self._ladder, structure), {})
         if key not in costs:
             config = structure if parent is None else self._promoted(parent, structure)
-            costs[key] = self._costs.predict(config, lanes).seconds
+            costs[key] = self._costs.predict(config, lanes, **self._further(structure)).seconds
         return _Candidate(structure, lanes, gain, costs[key], parent)
 
-    def _parent(self, structure: Config) -> Ended | None:
+    def _parent(self, structure: Config) -> Finished | None:
         """The best trial that can be promoted to a structure."""
         if not self._ladder.rung(structure):
             return None
         under = [each for each in self._tried.values() if each.trials and self._ladder.below(each.structure, structure)]
-        return min((each.trials[0] for each in under), key=lambda each: each[0], default=(0.0, 0.0, None))[2]
+        return min((trial for each in under for trial in each.trials), key=self._order, default=None)
 
-    def _promoted(self, parent: Ended, structure: Config) -> Config:
+    def _measured(self, trial: Finished) -> tuple[float, float]:
+        """The logarithm of a trial's error, and its noise.
+
+        Cross-validation is of more examples, so less a matter of luck, but of other ones: what sets the two apart on
+        average is made up for, so that trials with and without it can be compared.
+        """
+        assert trial.value is not None
+        if trial.crossed is None:
+            return log_error(trial.value, self._metric, self._direction, trial.n)
+        value, noise = log_error(trial.crossed, self._metric, self._direction, trial.crossed_n)
+        return value + sum(self._apart) / len(self._apart), noise
+
+    def _order(self, trial: Finished) -> tuple[float, int]:
+        return self._measured(trial)[0], trial.number
+
+    def _observed(self, tried: _Tried) -> tuple[float, float]:
+        """Of the best fifth of a structure's trials, so that many heads are not better by luck alone."""
+        measured = sorted(map(self._measured, tried.trials))[: -(-len(tried.trials) // 5)]
+        return sum(value for value, _ in measured) / len(measured), sum(noise for _, noise in measured) / len(measured)
+
+    def _promoted(self, parent: Finished, structure: Config) -> Config:
         """The parent's config with the structure raised; what is new at this rung begins with sound values."""
         kept = {name: value for name, value in parent.config.items() if name not in self._ladder.names}
         return self._ladder.completed(kept | structure)
@@ -393,7 +428,15 @@ class Rungs:
             # The same stages once more: the head's values stay, how the stages train is the sampler's.
             first = {k: v for k, v in chosen.parent.config.items() if k not in self._ladder.names} | chosen.structure
         parent = None if chosen.parent is None else chosen.parent.number
-        return Arm(chosen.structure, first, rung, chosen.lanes, parent, seconds=chosen.seconds)
+        return Arm(
+            chosen.structure,
+            first,
+            rung,
+            chosen.lanes,
+            parent,
+            seconds=chosen.seconds,
+            **self._further(chosen.structure),
+        )
 
     # ---
 
@@ -453,7 +496,7 @@ class Whole:
     def done(self, config: Config) -> None:
         pass
 
-    def ended(self, trial: Ended) -> None:
+    def ended(self, trial: Finished) -> None:
         self._recipe_done |= trial.config == self._recipe
         self._decisions = max(self._decisions, 1)
 

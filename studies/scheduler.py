@@ -21,7 +21,7 @@ from training.lanes.results import State
 
 from .attempts import MOST_LOSSES, Verdicts
 from .records import run_key
-from .rungs import Arm, Ended, Strategy
+from .rungs import Arm, Finished, Strategy
 
 # Groups that a structure gets where lanes cost less side by side, before the sampler is asked for another one.
 _ROUNDS = 2
@@ -300,13 +300,13 @@ class Scheduler:
         stop = {key: (State.PRUNED, reason) for key in sorted(pruned) if key in group.running}
         return Verdict(stop), self._verdicts(group)
 
-    def ended(self, number: int, value: float | None = None, n: int = 0) -> list[int]:
-        """A trial has ended, perhaps with a value of `n` examples: those that waited for it, and end with it."""
+    def ended(self, number: int, result: Finished | None = None) -> list[int]:
+        """A trial has ended, perhaps with what a strategy learns from: those that waited for it, and end with it."""
         for groups in (*self.out.values(), self._queue):
             for group in groups:
                 if (trial := group.running.pop(number, None)) is not None:
                     if self._strategy is not None:
-                        self._strategy.ended(Ended(number, trial.config, value, n))
+                        self._strategy.ended(result or Finished(number, trial.config, None, 0))
                     group.members[number] = replace(group.members[number], left=group.judged)
         self._leaders = {run: leader for run, leader in self._leaders.items() if leader != number}
         return self._followers.pop(number, [])
@@ -424,4 +424,6 @@ class Scheduler:
             folders,
             latest=group.judged + 1,
             open=group.is_open,
+            robust=group.arm is not None and group.arm.robust,
+            cross_validate=group.arm is not None and group.arm.cross_validate,
         )

@@ -8,11 +8,13 @@ from search_spaces import Config
 from training import PrefixStore, load_backbone, structure_part
 from training.lanes.costs import CostModel
 from training.models.ladder import ladder_of
+from training.scoring.racing import FOLDS
 
 from .accounts import Accounts
 from .plan import Plan
+from .records import TrialRecord
 from .request import RUNGS
-from .rungs import Ended, Rungs, Strategy, Whole
+from .rungs import Finished, Rungs, Strategy, Whole
 from .study import Study
 
 
@@ -55,5 +57,12 @@ def strategy_of(study: Study, plan: Plan) -> tuple[Accounts, Strategy | None]:
         strategy = Whole(structure_of, costs, seed=seed, recipe=plan.task.recipe)
     for record in study.records():
         if record.state in ("complete", "pruned", "infeasible") and record.confirms is None:
-            strategy.ended(Ended(record.number, record.config, record.value, record.n))
+            strategy.ended(finished_trial(record))
     return Accounts(costs), strategy
+
+
+def finished_trial(record: TrialRecord) -> Finished:
+    """What a strategy learns from a trial; of cross-validation, what held every example out at least once."""
+    whole = record.cv_value is not None and record.cv_folds >= FOLDS
+    value = record.value if record.state in ("complete", "pruned") else None
+    return Finished(record.number, record.config, value, record.n, record.cv_value if whole else None, record.cv_n)

@@ -12,6 +12,7 @@ import torch
 from search_spaces import Choice, Config, Task
 
 from ..data import Data
+from ..data.modalities import modality_for
 from ..frozen.plan import SHARE, KeepPlan
 from ..frozen.store import PrefixStore
 from ..frozen.views import view_at
@@ -19,6 +20,7 @@ from ..models.backbones import Backbone, needs_weights
 from ..models.dimensions import dimensions_of
 from ..models.numerics import Numerics
 from ..models.spec import InputSpec, Spec, Structure, most_unfrozen, resolve
+from .cross_validation import SHARE as RACE
 from .speeds import SpeedFile, Speeds, measure_speeds
 
 # Seconds that decoding a photo takes where nothing is known yet, and that a step of heads takes besides its products.
@@ -36,21 +38,18 @@ Output = tuple[str, int, str, int, int, int]
 @dataclass(frozen=True)
 class Cost:
     """Seconds of a group of runs by kind of work: `inputs` are decoded, the `prefix` is what frozen stages compute for
-    what is not kept yet, `train` the heads and the stages that train."""
+    what is not kept yet, `train` the heads and the stages that train, and `further` what else is asked of those that
+    are complete: scores on changed photos, and cross-validation."""
 
     inputs: float
     prefix: float
     train: float
+    further: float = 0.0
     fixed: float = _GROUP
 
     @property
     def seconds(self) -> float:
-        return self.inputs + self.prefix + self.train + self.fixed
-
-    @property
-    def preparing(self) -> float:
-        """What is done once for a group, whatever is trained on it."""
-        return self.inputs + self.prefix + self.fixed
+        return self.inputs + self.prefix + self.train + self.further + self.fixed
 
 
 class CostModel:
@@ -86,9 +85,14 @@ class CostModel:
         self._file = SpeedFile(device, numerics)
         self._outputs = _kept_in(store, str(numerics), device, self._train)
         self._decoded: set[int] = set()
+        # Backbone, resolution and cut of what is kept of changed photos.
+        self._shifted: set[tuple[str, int, int]] = set()
+        self._forms = modality_for(task.modality, data.location).forms
 
-    def predict(self, config: Config, lanes: int = 1) -> Cost:
+    def predict(self, config: Config, lanes: int = 1, *, robust: bool = False, cross_validate: bool = False) -> Cost:
         """Of `lanes` runs like `config` side by side. `config` may lack what does not decide the structure.
+
+        `robust` and `cross_validate` as in `Job`.
 
         Raises:
             InputError: the backbone's weights can't be read.
@@ -99,18 +103,26 @@ class CostModel:
         inputs = self._inputs_seconds(structure)
         prefix = self._prefix_seconds(spec, structure, speeds) * speeds.factors.get("prefix", 1.0)
         train = self._train_seconds(spec, structure, speeds, lanes) * speeds.factors.get(_kind(structure, speeds), 1.0)
-        return Cost(inputs, prefix, train)
+        further = (
+            self._shifted_seconds(spec, structure, speeds) * _own_suffixes(structure, speeds, lanes) if robust else 0.0
+        )
+        further *= speeds.factors.get("prefix", 1.0)
+        further += RACE * train if cross_validate and structure.cut >= len(speeds.forward) else 0.0
+        return Cost(inputs, prefix, train, further)
 
-    def learn(self, config: Config, predicted: Cost, preparing: float, train: float) -> None:
-        """What a group of runs like `config` took: seconds of `preparing` it, and of its `train` steps."""
+    def learn(self, config: Config, predicted: Cost, preparing: float, train: float, *, robust: bool = False) -> None:
+        """What a group of runs like `config` took: seconds of its `train` steps, and of all else."""
         spec = resolve(self._task, self._completed(config))
         speeds = self._speeds(spec)
         structure = spec.structure(len(speeds.forward))
         self._outputs |= set(self._outputs_of(structure))
         self._decoded.add(structure.resolution)
-        if predicted.prefix > predicted.inputs + predicted.fixed:
+        if robust:
+            self._shifted.add((structure.backbone, structure.resolution, min(structure.cut, len(speeds.forward))))
+        # Where little is computed, the rest of the time says nothing about it.
+        if predicted.prefix + predicted.further > predicted.inputs + predicted.fixed:
             left = max(preparing - predicted.inputs - predicted.fixed, preparing / 10)
-            speeds = speeds.corrected("prefix", predicted.prefix, left)
+            speeds = speeds.corrected("prefix", predicted.prefix + predicted.further, left)
         speeds = speeds.corrected(_kind(structure, speeds), predicted.train, train)
         self._file.put(spec.backbone.name, speeds)
         self._file.save()
@@ -205,6 +217,14 @@ class CostModel:
                     output = (structure.backbone, structure.resolution, structure.input.further, strength)
                     seconds += examples * self._missing(plan, speeds, (*output, view or 0), cut, there)
         return seconds
+
+    def _shifted_seconds(self, structure: Structure, speeds: Speeds) -> float:
+        """Of one lane's scores on the changed forms of the validation photos."""
+        stages = len(speeds.forward)
+        cut = min(structure.cut, stages)
+        kept = (structure.backbone, structure.resolution, cut) in self._shifted
+        prefix = 0.0 if kept else _DECODING + sum(speeds.forward[:cut])
+        return self._forms * self._valid * (prefix + sum(speeds.forward[cut:]))
 
     def _missing(
         self, plan: KeepPlan, speeds: Speeds, output: tuple[str, int, str, int, int], cut: int, there: set[Output]
