@@ -195,6 +195,7 @@ class Rungs:
         self._above: dict[tuple[object, ...], tuple[Config, ...]] = {}
         # What structures cost, by backbone: known until a group of that backbone teaches better.
         self._seconds: dict[tuple[object, ...], dict[tuple[object, ...], float]] = {}
+        self._leaders: dict[tuple[object, ...], list[Finished]] = {}
         self._points: dict[tuple[object, ...], Point] = {}
         self.recipe_seconds: float | None = None
         """What the recipe was last expected to take."""
@@ -230,6 +231,7 @@ class Rungs:
         lanes = self._lanes if trials is None else max(min(self._lanes, trials), 1)
         if not any(tried.groups for tried in self._tried.values()):
             return self._opening(lanes)
+        self._lead()
         if (arm := self._recipe_arm(left)) is not None:
             return arm
         if (candidate := self._next_backbone(left, lanes)) is not None:
@@ -246,16 +248,15 @@ class Rungs:
 
     def _next_backbone(self, left: float, lanes: int) -> _Candidate | None:
         """Heads on a backbone that was not tried yet, at the highest resolution that is affordable."""
-        seen = {_unordered(self._ladder, self._base_of(each.structure)) for each in self._tried.values()}
-        found: _Candidate | None = None
+        seen = {_unordered(self._ladder, each.structure) for each in self._tried.values()}
+        found: dict[tuple[object, ...], _Candidate] = {}
         for base in self._ladder.bases():
             backbone = _unordered(self._ladder, base)
-            if backbone in seen or (found is not None and backbone != _unordered(self._ladder, found.structure)):
-                continue
-            candidate = self._costed(self._ladder.lowest(base | self._middle), lanes)
-            if candidate.seconds <= _SHARE * left:
-                found = candidate  # resolutions rise
-        return found
+            if backbone not in seen:
+                candidate = self._costed(self._ladder.lowest(base | self._middle), lanes)
+                if candidate.seconds <= _SHARE * left:
+                    found[backbone] = candidate  # resolutions rise
+        return min(found.values(), key=lambda each: each.seconds, default=None)
 
     def _never_expected(self, left: float, lanes: int) -> _Candidate | None:
         """A structure that was never tried, at random, of those that are affordable."""
@@ -390,8 +391,23 @@ class Rungs:
         """The best trial that can be promoted to a structure."""
         if not self._ladder.rung(structure):
             return None
-        under = [each for each in self._tried.values() if each.trials and self._ladder.below(each.structure, structure)]
-        return min((trial for each in under for trial in each.trials), key=self._order, default=None)
+        for trial in self._leaders.get(self._root(structure), ()):
+            if self._ladder.below(trial.config, structure):
+                return trial
+        return None
+
+    def _lead(self) -> None:
+        """Finds the best trial of each structure, best first; by what climbing leaves as it is."""
+        self._leaders = {}
+        for tried in self._tried.values():
+            if tried.trials:
+                best = min(tried.trials, key=self._order)
+                self._leaders.setdefault(self._root(tried.structure), []).append(best)
+        for trials in self._leaders.values():
+            trials.sort(key=self._order)
+
+    def _root(self, structure: Config) -> tuple[object, ...]:
+        return tuple(structure.get(name) for name in (*self._ladder.base, *self._ladder.free))
 
     def _measured(self, trial: Finished) -> tuple[float, float]:
         """The logarithm of a trial's error, and its noise.
