@@ -73,6 +73,9 @@ def test_it_is_trained_evaluated_exported_and_predicted_with_like_a_model(
     told = json.loads(out)
     assert told["ensemble"] == row["params"]
     assert told["seconds_per_image"] > 0
+    frame = pomona.leaderboard(study, ensemble=True)
+    assert list(frame["state"]).count("ensemble") == 1
+    assert len(pomona.leaderboard(study)) == len(frame) - 1
     code, out, err = run("evaluate", "best", "--json", "--figures", "figures")
     assert code == 0, err
     assert json.loads(out)["value"] == told["value"]
