@@ -88,7 +88,7 @@ def keep_speed(study: Study, selection: Selection, seconds_per_image: float) -> 
 def with_ensemble(rows: Sequence[dict[str, Any]], study: Study, records: Sequence[TrialRecord]) -> list[dict[str, Any]]:
     """The rows of a leaderboard with that of the study's ensemble, where there is one.
 
-    It stands behind trials that were confirmed, before those whose values are worse, and has neither rank nor number.
+    It stands behind trials that were confirmed and those whose values are not worse, and has neither rank nor number.
     """
     selection = chosen_of(study, records)
     if selection is None:
@@ -97,12 +97,12 @@ def with_ensemble(rows: Sequence[dict[str, Any]], study: Study, records: Sequenc
     row = dict.fromkeys(rows[0]) | _row(selection, study, {record.number: record for record in records})
     sign = -1.0 if study.settings.direction == "maximize" else 1.0
 
-    def is_behind(other: Mapping[str, Any]) -> bool:
+    def is_before(other: Mapping[str, Any]) -> bool:
         if other["rank"] is None:
-            return True
-        return not other["confirmed_seeds"] and sign * other["value"] > sign * selection.value
+            return False
+        return bool(other["confirmed_seeds"]) or sign * other["value"] <= sign * selection.value
 
-    place = next((place for place, other in enumerate(rows) if is_behind(other)), len(rows))
+    place = max((place for place, other in enumerate(rows, start=1) if is_before(other)), default=0)
     return [*rows[:place], row, *rows[place:]]
 
 

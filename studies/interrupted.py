@@ -7,7 +7,6 @@ epoch that was saved; whoever goes on with the study trains them to their ends.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,12 +41,6 @@ def interrupted_record(trial: FrozenTrial, study: str, settings: Settings, folde
             break
     reason = interrupted_after(len(curve), settings.epochs)
     return replace(record, state=INTERRUPTED, value=value, epochs=len(curve), reason=reason)
-
-
-def best_interrupted(records: Iterable[TrialRecord], sign: float) -> TrialRecord | None:
-    """The one with the best value, the first among equals. `sign` makes the least value the best."""
-    found = [(sign * record.value, record.number, record) for record in records if record.value is not None]
-    return min(found, key=lambda one: one[:2])[2] if found else None
 
 
 def saved_state(record: TrialRecord, settings: Settings, folder: Path) -> LaneState | None:

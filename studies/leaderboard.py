@@ -10,7 +10,8 @@ from training.machine.files import answer_text
 
 from .confirmed import Confirmed, confirmed_trials
 from .names import ENSEMBLE
-from .records import INTERRUPTED, STATE_ORDER, TrialRecord
+from .ranking import has_rank, ranked, sign_of
+from .records import STATE_ORDER, TrialRecord
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,20 +31,20 @@ def leaderboard_rows(
 
     A trial has a rank if it ran to its end, or was interrupted after an epoch: its value is that of a model that
     exists, and is ranked as it is. First come the trials that were confirmed on fresh seeds, in the order of
-    `confirmed_trials`, then the others by their values, of equal ones those that ran to their end. `metric` limits
+    `confirmed_trials`, then the others in that of `ranked`, and those without a rank by their values. `metric` limits
     intervals to values that it can have. With `confirmations` the trials that confirm others follow as rows without a
-    rank. `params` and `secondary` (other metrics) are dicts, `ci95`, `groups_ci95` and
-    `confirmed_ci95` are [low, high] or None.
+    rank. `params` and `secondary` (other metrics) are dicts, `ci95`, `groups_ci95`, `cv_ci95` and `confirmed_ci95` are
+    [low, high] or None.
     """
-    sign = -1.0 if direction == "maximize" else 1.0
     confirmed = confirmed_trials(records, direction=direction, metric=metric)
     places = {one.number: place for place, one in enumerate(confirmed)}
+    ranks = {record.number: place for place, record in enumerate(ranked(records, direction))}
 
-    def order(record: TrialRecord) -> tuple[int, int, float, int, int]:
-        value = sign * record.value if record.value is not None else float("inf")
-        state = STATE_ORDER.index(record.state)
-        first = -1 if _has_rank(record) else state
-        return first, places.get(record.number, len(places)), value, state, record.number
+    def order(record: TrialRecord) -> tuple[int, int, int, float, int]:
+        state = -1 if has_rank(record) else STATE_ORDER.index(record.state)
+        place, rank = places.get(record.number, len(places)), ranks.get(record.number, len(ranks))
+        value = sign_of(direction) * record.value if record.value is not None else float("inf")
+        return state, place, rank, value, record.number
 
     searched = sorted((record for record in records if record.confirms is None), key=order)
     by_number = {one.number: one for one in confirmed}
@@ -54,13 +55,9 @@ def leaderboard_rows(
     return rows
 
 
-def _has_rank(record: TrialRecord) -> bool:
-    return record.state == "complete" or (record.state == INTERRUPTED and record.value is not None)
-
-
 def _row(record: TrialRecord, position: int | None, confirmed: Confirmed | None) -> dict[str, Any]:
     return {
-        "rank": position if _has_rank(record) else None,
+        "rank": position if has_rank(record) else None,
         "number": record.number,
         "state": record.state,
         "confirmed_mean": confirmed and confirmed.mean,
@@ -73,6 +70,10 @@ def _row(record: TrialRecord, position: int | None, confirmed: Confirmed | None)
         "group_value": record.group_value,
         "n_groups": record.n_groups,
         "groups_ci95": _bounds(record.groups_ci95),
+        "robust": record.robust,
+        "cv_value": record.cv_value,
+        "cv_ci95": _bounds(record.cv_ci95),
+        "cv_folds": record.cv_folds,
         "beside": record.secondary,
         "params": record.config,
         "epochs": record.epochs,
@@ -119,6 +120,8 @@ def to_cells(rows: Sequence[dict[str, Any]], metric: str) -> tuple[list[str], li
     differing = differing_params(rows)
     timed = any(row.get("seconds_per_image") is not None for row in rows)
     grouped = any(row["groups_ci95"] for row in rows)
+    robust = any(row["robust"] is not None for row in rows)
+    crossed = any(row["cv_value"] is not None for row in rows)
     others = list(dict.fromkeys(name for row in rows for name in row["beside"]))
     percent = "" if is_numeric(metric) else " %"
     confirmed = any(row["confirmed_seeds"] for row in rows)
@@ -126,6 +129,8 @@ def to_cells(rows: Sequence[dict[str, Any]], metric: str) -> tuple[list[str], li
     headings += [f"confirmed{percent}", "95 % of seeds", "seeds", f"luck{percent}"] if confirmed else []
     headings += [f"value{percent}", "n", "95 %"]
     headings += ["groups %", "groups", "groups 95 %"] if grouped else []
+    headings += [f"robust{percent}"] if robust else []
+    headings += [f"cv{percent}", "cv 95 %", "folds"] if crossed else []
     headings += [name if is_numeric(name) else f"{name} %" for name in others]
     speeds = {heading: name for heading, name in _SPEEDS.items() if any(row[name] is not None for row in rows)}
     headings += [*differing, "epochs", "s", *speeds, *(["ms/image"] if timed else []), "M params", "seed", "note"]
@@ -139,6 +144,10 @@ def to_cells(rows: Sequence[dict[str, Any]], metric: str) -> tuple[list[str], li
         if grouped:
             line += [_value(metric, row["group_value"]), _text(row["n_groups"] or None)]
             line += [_interval(metric, row["groups_ci95"])]
+        line += [_value(metric, row["robust"])] if robust else []
+        if crossed:
+            line += [_value(metric, row["cv_value"]), _interval(metric, row["cv_ci95"])]
+            line += [_text(row["cv_folds"] or None)]
         line += [_value(name, row["beside"].get(name)) for name in others]
         line += [_number(_params(row).get(name)) for name in differing]
         line += [str(row["epochs"]), f"{row['seconds']:.1f}"]
@@ -192,7 +201,7 @@ def _flat(row: dict[str, Any], names: Mapping[str, Sequence[str]]) -> dict[str, 
     for key, value in row.items():
         if key in names:
             flat |= {f"{key}.{name}": value.get(name) for name in names[key]}
-        elif key in ("ci95", "groups_ci95", "confirmed_ci95"):
+        elif key in ("ci95", "groups_ci95", "confirmed_ci95", "cv_ci95"):
             flat[f"{key}_low"], flat[f"{key}_high"] = value or (None, None)
         else:
             flat[key] = value

@@ -29,6 +29,10 @@ GROUP, ORIGIN, PART = "group", "origin", "part"
 START, SEPARATE = "start", "separate"
 # Names of a trial's seed, and of the number of the searched trial that it trains again on that seed.
 SEED, CONFIRMS = "seed", "confirms"
+# The name of the value on the validation examples as others might have brought them.
+ROBUST = "robust"
+# Before the names of what cross-validation says of a trial.
+CROSS_VALIDATED = "cv_"
 # A trial that somebody added to the study, ended, with Optuna itself.
 FOREIGN = "foreign"
 # Before the names of other metrics than the study's.
@@ -51,7 +55,9 @@ class TrialRecord:
     `confirms` is the number of the searched trial whose config this one trains again; None for a searched trial.
     `secondary` holds what other metrics say. Of the two speeds at most one is there, see `FitResult`.
     `ci95` counts every example as an independent sample, `groups_ci95` every group of examples (None where the data
-    has none).
+    has none). `robust` is the metric on the validation examples as others might have brought them, None where that was
+    not measured. `cv_value` is the mean over `cv_folds` folds of training and validation examples, `cv_ci95` its
+    interval by groups of them; None and 0 where the trial was not cross-validated.
     """
 
     study: str
@@ -79,6 +85,10 @@ class TrialRecord:
     curve: tuple[tuple[int, float], ...] = ()
     features_per_second: float | None = None
     confirms: int | None = None
+    robust: float | None = None
+    cv_value: float | None = None
+    cv_ci95: tuple[float, float] | None = None
+    cv_folds: int = 0
 
 
 def attributes_of(result: FitResult, engine: str) -> dict[str, Any]:
@@ -98,6 +108,14 @@ def attributes_of(result: FitResult, engine: str) -> dict[str, Any]:
     for name in ("images_per_second", "features_per_second"):
         if (speed := getattr(result, name)) is not None:
             attributes[name] = round(speed, 1)
+    if result.robust is not None and math.isfinite(result.robust):
+        attributes[ROBUST] = result.robust
+    if (crossed := result.cross_validated) is not None and all(map(math.isfinite, (crossed.value, *crossed.ci95))):
+        low, high = crossed.ci95
+        said: dict[str, Any] = {"value": crossed.value, "ci95_low": low, "ci95_high": high, "folds": crossed.folds}
+        if crossed.stopped:
+            said["stopped"] = crossed.stopped
+        attributes |= {f"{CROSS_VALIDATED}{name}": value for name, value in said.items()}
     if (estimate := result.estimate) is not None:
         attributes["n"] = estimate.n
         # A metric may be defined where its interval, or another metric, is not: JSON has no words for these.
@@ -160,6 +178,10 @@ def record_of(
         group=int(kept.get(GROUP, trial.number)),
         curve=tuple(sorted(trial.intermediate_values.items())),
         confirms=confirms_of(trial),
+        robust=_number(kept, ROBUST, zero=True),
+        cv_value=_number(kept, f"{CROSS_VALIDATED}value", zero=True),
+        cv_ci95=_interval(kept, f"{CROSS_VALIDATED}ci95"),
+        cv_folds=int(kept.get(f"{CROSS_VALIDATED}folds", 0)),
     )
 
 
@@ -207,9 +229,10 @@ def run_key(config: Config, seed: int) -> str:
     return f"{seed} {config_key(config)}"
 
 
-def _number(kept: dict[str, Any], name: str) -> float | None:
-    # 0 is what earlier versions wrote for trials without an epoch.
-    return float(kept[name]) if kept.get(name) else None
+def _number(kept: dict[str, Any], name: str, *, zero: bool = False) -> float | None:
+    # 0 is what earlier versions wrote as the speed of trials without an epoch.
+    value = kept.get(name)
+    return float(value) if value or (zero and value is not None) else None
 
 
 def _interval(kept: dict[str, Any], name: str) -> tuple[float, float] | None:

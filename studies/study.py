@@ -21,12 +21,13 @@ from .confirmed import Confirmed, ToConfirm, confirmed_trials
 from .creation import create_study, keep_settings, stored_study
 from .database import database_of
 from .history import History
-from .interrupted import best_interrupted, interrupted_record, saved_state
+from .interrupted import interrupted_record, saved_state
 from .names import check_name, check_new_name
 from .outputs import FOLDER, KeptOutputs
 from .patience import Patience
 from .plan import Budget
 from .proposals import Proposal, Proposer
+from .ranking import ranked
 from .records import CONFIRMS, FIXED, INTERRUPTED, PART, STATE_ORDER, TrialRecord, is_done, record_of
 from .run_lock import FileRunLock, ServerRunLock, refuse_links
 from .sampling import make_pruner
@@ -387,20 +388,15 @@ class Study:
         return {state: counts[state] for state in STATE_ORDER if counts[state]}
 
     def best(self, *, running: bool | None = None) -> TrialRecord | None:
-        """The trial of the search with the best value, if any has one: one that ran to its end, or was interrupted.
-
-        One that was interrupted has to be better than all that ran to their ends. See `records`.
-        """
+        """The best trial of the search, if any has a rank; see `ranked` and `records`. The leaderboard has it first."""
         self._refresh()
-        trial, unended = self._history.best(), self._history.running()
-        best = None if trial is None else self._record(trial, False)
-        if not self._rests(unended, running):
-            return best
-        sign = -1.0 if self.settings.direction == "maximize" else 1.0
-        found = best_interrupted((self._record(trial, True) for trial in unended), sign)
-        if found is None or found.value is None or best is None or best.value is None:
-            return best or found
-        return found if sign * found.value < sign * best.value else best
+        best, unended = self._history.best(), self._history.running()
+        # The others that ran to their ends are behind these two, whatever was interrupted.
+        first = {trial.number: trial for trial in (best, self._history.best_by_value()) if trial is not None}
+        found = [self._record(trial, False) for trial in first.values()]
+        if self._rests(unended, running):
+            found += [self._record(trial, True) for trial in unended]
+        return next(iter(ranked(found, self.settings.direction)), None)
 
     def trial(self, number: int) -> TrialRecord:
         """The record of a trial; see `records`. Raises InputError where the study has no such trial."""

@@ -36,6 +36,7 @@ from .lanes.jobs import Working as Working
 from .lanes.lane_state import LaneState as LaneState
 from .lanes.lane_state import load_lane as load_lane
 from .lanes.lane_state import save_lane as save_lane
+from .lanes.results import CrossValidated as CrossValidated
 from .lanes.results import EpochResult as EpochResult
 from .lanes.results import FitResult as FitResult
 from .lanes.results import State as State

@@ -77,11 +77,12 @@ def _title(study: Study, rows: list[dict[str, Any]]) -> list[str]:
     if best.groups_ci95 is not None and best.group_value is not None:
         on_groups = f"{value_text(metric, best.group_value)}, {interval_text(metric, best.groups_ci95)}"
         grouped = f"; {on_groups} on {best.n_groups} groups"
+    robust = "" if best.robust is None else f"; robust {value_text(metric, best.robust)}"
     others = "".join(f"; {name} {value_text(name, value)}" for name, value in best.secondary.items())
     if confirmed:
         lines.append(_confirmed_line(confirmed[0], metric, best.n))
     how_far = f"; {best.reason}" if best.state == "interrupted" else ""
-    lines.append(f"Best: trial {best.number}, {metric} {value}{interval}{grouped}{others}{how_far}.")
+    lines.append(f"Best: trial {best.number}, {metric} {value}{interval}{grouped}{robust}{others}{how_far}.")
     known = next((one for one in confirmed if one.number == best.number), None)
     if known is not None:
         honest = f"Confirmed, it is {value_text(metric, known.mean)}."

@@ -7,12 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from search_spaces import Task
 from studies import Interrupted, Plan, Progress, Study, confirmation, leaderboard_rows, status_of
-from studies.interrupted import best_interrupted
 from studies.proposals import Proposal
 from studies.records import SEED
 from training import SaveClock, fit
@@ -21,7 +18,6 @@ from training.machine.files import atomic_write_bytes
 from ..toys import TOY, toy_backbone, toy_splits
 from .settings import settings_for
 from .small_studies import a_study, result
-from .test_leaderboard import a_record
 from .toy_plans import EPOCHS, HEADS, STAGES, plan, run_inline, use_toy_backbone
 
 
@@ -212,21 +208,6 @@ def test_the_state_goes_on_to_the_last_digit(tmp_path: Path) -> None:
 
 
 # --- which is best
-
-
-@given(st.lists(st.tuples(st.integers(0, 20), st.booleans()), max_size=8), st.sampled_from([-1.0, 1.0]))
-def test_the_best_of_those_that_were_interrupted(found: list[tuple[int, bool]], sign: float) -> None:
-    records = [
-        a_record(number, "interrupted", right if has_value else None) for number, (right, has_value) in enumerate(found)
-    ]
-    values = [sign * record.value for record in records if record.value is not None]
-    best = best_interrupted(records[::-1], sign)
-    if best is None:
-        assert not values
-    else:
-        assert best.value is not None
-        assert sign * best.value == min(values)
-        assert all(r.value != best.value or r.number >= best.number for r in records)
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])

@@ -131,6 +131,14 @@ def test_reasons_are_shown() -> None:
     assert [row[-1] for row in cells] == ["", "it was infeasible", "it was failed"]
 
 
+def test_robustness_is_a_column_for_people_where_it_was_measured() -> None:
+    headings, cells = to_cells(leaderboard_rows([replace(a_record(0), robust=0.875), a_record(1)]), "accuracy")
+    assert [dict(zip(headings, line, strict=True))["robust %"] for line in cells] == ["87.50", ""]
+    headings, _ = to_cells(leaderboard_rows([a_record(0)]), "accuracy")
+    assert "robust %" not in headings
+    assert leaderboard([a_record(0)])["robust"].tolist() == [None]
+
+
 def test_curves_have_a_row_an_epoch() -> None:
     assert curves([a_record(3)]).to_dict("list") == {"number": [3, 3], "epoch": [1, 2], "value": [0.5, 0.6]}
 
@@ -146,3 +154,20 @@ def test_numbers_are_not_in_percent_and_other_metrics_stand_beside() -> None:
     row = dict(zip(headings, cells[0], strict=True))
     assert (row["value"], row["95 %"], row["rmse"]) == ("0.999910", "0.999800 to 1.000000", "0.25")
     assert leaderboard_rows([record])[0]["beside"] == {"rmse": 0.25}
+
+
+def test_cross_validation_stands_beside_the_value_where_there_is_any() -> None:
+    plain, crossed = a_record(0), replace(a_record(1, right=30), cv_value=0.9, cv_ci95=(0.85, 0.93), cv_folds=10)
+    assert "cv %" not in to_cells(leaderboard_rows([plain]), "accuracy")[0]
+    headings, cells = to_cells(leaderboard_rows([plain, crossed]), "accuracy")
+    rows = [dict(zip(headings, row, strict=True)) for row in cells]
+    assert [row["trial"] for row in rows] == ["0", "1"]
+    assert [(row["cv %"], row["cv 95 %"], row["folds"]) for row in rows] == [
+        ("", "", ""),
+        ("90.00", "85.0 to 93.0", "10"),
+    ]
+    frame = leaderboard([plain, crossed])
+    assert frame[["cv_value", "cv_ci95_low", "cv_ci95_high", "cv_folds"]].values.tolist() == [
+        [None, None, None, 0],
+        [0.9, 0.85, 0.93, 10],
+    ]

@@ -12,15 +12,13 @@ import math
 import time
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
-import numpy as np
 import torch
 
 from search_spaces import Config, InputError, Task
 
 from ..data.batches import batch_count
-from ..data.splits import Splits, identity_digest
+from ..data.splits import Split, Splits
 from ..frozen.prefixes import Prefixes
 from ..frozen.source import Pass, scoring_pass, training_pass
 from ..machine.environment import environment
@@ -34,7 +32,8 @@ from ..scoring.objectives import objective_of
 from .heads import HeadShape, HeadStack, stacked
 from .lane_state import LaneState
 from .optimisation import make_optimizer
-from .results import EpochResult, FitResult, Outputs, State
+from .outputs import kept_outputs
+from .results import EpochResult, FitResult, State
 from .suffix import SuffixTrainer
 
 OnBatch = Callable[[int, int], None]
@@ -100,7 +99,7 @@ class LaneGroup:
         self.seed = seed
         self._rewindable = rewindable
         self._backbone: Backbone = prefixes.backbone(structure.backbone)
-        self._stages = len(self._backbone.stages)
+        self.stages = len(self._backbone.stages)
         self._batches = batch_count(len(splits.train), structure.batch_size)
         self._lanes: dict[int, Lane] = {}
         self._stacks: dict[HeadShape, HeadStack] = {}
@@ -119,7 +118,7 @@ class LaneGroup:
         """Whether lanes cost less side by side than one after another: as heads, or where the prefix is not kept."""
         cut, augmented = self.structure.cut, self.structure.augmentation > 0
         plan = self.prefixes.plan(self.splits.train, self.structure, augmented=augmented)
-        return cut == self._stages or not plan.kept(cut)
+        return cut == self.stages or not plan.kept(cut)
 
     def add(self, key: int, config: Config, *, resume: LaneState | None = None) -> None:
         """A lane joins; it must be at the group's epoch.
@@ -129,18 +128,16 @@ class LaneGroup:
         """
         config = self.task.space.validate(config)
         spec = spec_of(config)
-        if spec.structure(self._stages) != self.structure:
+        if spec.structure(self.stages) != self.structure:
             raise InputError(f"a lane of {self.structure} can't have the config {config}")
         if (done := 0 if resume is None else len(resume.curve)) != self.epoch:
             raise ValueError(f"a lane after epoch {done} can't join a group after epoch {self.epoch}")
-        with torch.random.fork_rng(self._cuda()):
-            torch.manual_seed(number_of(self.seed, 0, 2))
-            head = Head(self._backbone.widths[-1], self.objective.outputs, spec.head).to(self.prefixes.device)
+        head = self.new_head(spec, self.seed)
         lane = Lane(
             key=key,
             config=config,
             spec=spec,
-            phases=spec.phases(self._stages, self.epochs),
+            phases=spec.phases(self.stages, self.epochs),
             head=head,
             optimizer=make_optimizer(spec.optimizer, head.parameters()),
             parameters=sum(p.numel() for module in (*self._backbone.stages, head) for p in module.parameters()),
@@ -154,12 +151,21 @@ class LaneGroup:
             self._place(lane, lane.phase_of(min(done + 1, self.epochs)), resume)
             if done and (len(lane.predictions) == 0 or done == self.epochs):
                 runner = next(runner for runner in self._runners() if key in runner.keys)
-                _, predictions, lane.outputs = self._score([runner])[key]
+                _, predictions, lane.outputs = self._score([runner], self.splits.valid)[key]
                 lane.predictions = lane.predictions if len(lane.predictions) else predictions
         except BaseException:
             # Half a lane would break the others' next epoch.
             self.drop([key])
             raise
+
+    def new_head(self, spec: Spec, seed: int) -> Head:
+        """A head as a lane begins with, on the device."""
+        with torch.random.fork_rng(self._cuda()):
+            torch.manual_seed(number_of(seed, 0, 2))
+            return Head(self._backbone.widths[-1], self.objective.outputs, spec.head).to(self.prefixes.device)
+
+    def head_shape(self, spec: Spec) -> HeadShape:
+        return HeadShape.of(spec, self._backbone.widths[-1], self.objective.outputs)
 
     def drop(self, keys: Sequence[int]) -> None:
         """Lanes leave; they cost nothing from then on."""
@@ -203,7 +209,7 @@ class LaneGroup:
                     losses |= dict(zip(runner.keys, runner.end(len(self.splits.train)), strict=True))
                 share = (time.perf_counter() - began) / sum(len(runner.keys) for runner in together)
                 seconds |= {key: share for runner in together for key in runner.keys}
-            scores = self._score(runners)
+            scores = self._score(runners, self.splits.valid)
         # Prefixes that had to be computed, and the scoring, are for all.
         common = (time.perf_counter() - started - sum(seconds.values())) / max(len(self._lanes), 1)
         with uninterrupted():
@@ -216,6 +222,14 @@ class LaneGroup:
         for restore in self._restores:
             restore()
         self._restores = []
+
+    def predict(self, keys: Container[int], split: Split) -> dict[int, torch.Tensor]:
+        """What lanes say of each example of `split` (n,), not augmented, by their keys; lanes stay as they are.
+
+        What the prefixes' `check_stop` raises passes through, as does running out of memory.
+        """
+        runners = [runner for runner in self._runners() if any(key in keys for key in runner.keys)]
+        return {key: said for key, (_, said, _) in self._score(runners, split).items() if key in keys}
 
     def state(self, key: int) -> LaneState:
         """What a lane needs to go on later, in another group at the same epoch."""
@@ -259,22 +273,8 @@ class LaneGroup:
                 "numerics": str(self.prefixes.numerics),
                 "weights": f"{self._backbone.origin} ({self._backbone.weights_digest})",
             },
-            outputs=None if lane.outputs is None else self._outputs(lane.outputs),
+            outputs=None if lane.outputs is None else kept_outputs(lane.outputs, self.objective, self.splits),
         )
-
-    def _outputs(self, values: torch.Tensor) -> Outputs:
-        valid = self.splits.valid
-        return Outputs(
-            values=self.objective.absolute(values).cpu().numpy().copy(),
-            labels=valid.labels.numpy(),
-            groups=np.unique(valid.groups, return_inverse=True)[1] if valid.groups else np.zeros(0, np.int64),
-            classes=self.splits.classes,
-            split=self._valid_digest,
-        )
-
-    @cached_property
-    def _valid_digest(self) -> str:
-        return identity_digest(self.splits.valid)
 
     def _runners(self) -> list[HeadStack | SuffixTrainer]:
         return [*self._stacks.values(), *self._suffixes.values()]
@@ -295,10 +295,10 @@ class LaneGroup:
 
     def _cut_of(self, runner: HeadStack | SuffixTrainer) -> int:
         """The cut whose output a runner trains on."""
-        return self.structure.cut if isinstance(runner, SuffixTrainer) else self._stages
+        return self.structure.cut if isinstance(runner, SuffixTrainer) else self.stages
 
-    def _score(self, runners: list[HeadStack | SuffixTrainer]) -> dict[int, Score]:
-        split = self.splits.valid
+    def _score(self, runners: list[HeadStack | SuffixTrainer], split: Split) -> dict[int, Score]:
+        """By the lanes' keys."""
         parts: list[list[torch.Tensor]] = [[] for _ in runners]
         for batch in scoring_pass(self.prefixes, self.structure, split).batches():
             self.prefixes.check_stop()
@@ -336,7 +336,7 @@ class LaneGroup:
             value=self.objective.metric.value(predictions, self.splits.valid.labels),
             seconds=seconds[lane.key],
             images=len(self.splits.train),
-            trained_stages=self._stages - phase.cut,
+            trained_stages=self.stages - phase.cut,
             from_kept=lane.key in from_kept,
         )
         lane.curve.append(result)
@@ -348,11 +348,11 @@ class LaneGroup:
     def _place(self, lane: Lane, phase: Phase, resume: LaneState | None) -> None:
         """Puts a lane where `phase` trains it: into the stack of its head's shape, or beside it with its own stages."""
         done = max(len(lane.curve) + 1 - phase.first, 0)
-        shape = HeadShape.of(lane.spec, self._backbone.widths[-1], self.objective.outputs)
-        if phase.cut == self._stages:
+        shape = self.head_shape(lane.spec)
+        if phase.cut == self.stages:
             if resume is not None:
                 resume.restore(lane.head, lane.optimizer, {})
-            new = HeadStack(shape, self.prefixes.device, self._stages, self.prefixes.numerics, loss=self.objective.loss)
+            new = HeadStack(shape, self.prefixes.device, self.stages, self.prefixes.numerics, loss=self.objective.loss)
             stack = self._stacks.setdefault(shape, new)
             place = stacked(lane.key, lane.spec, phase, self._batches, seed=self.seed, done=done)
             stack.add(place, lane.head, lane.optimizer)

@@ -67,13 +67,40 @@ class Outputs:
 
 
 @dataclass(frozen=True)
+class CrossValidated:
+    """What repeated grouped K-fold on training and validation examples says of a config.
+
+    `estimate` is the mean of the folds' values, each of which counts for as many examples as it holds, with the 95 %
+    interval by groups of held-out examples, `n` of them. `folds` were done; `FOLDS` of them hold each example out once.
+    `stopped` says why there are no more, empty for those that stayed to the end. `seconds` are this config's share of
+    the time.
+    """
+
+    estimate: Estimate
+    folds: int
+    stopped: str
+    seconds: float
+
+    @property
+    def value(self) -> float:
+        return self.estimate.value
+
+    @property
+    def ci95(self) -> tuple[float, float]:
+        return self.estimate.ci95
+
+
+@dataclass(frozen=True)
 class FitResult:
     """One config trained once. `value` is that of the last epoch, `seconds` all of it with evaluation.
 
     `estimate` is the value with its interval on the validation split, `grouped` the same with groups as independent
-    samples, and `secondary` what other metrics say. `predictions` has an entry for each
-    validation example, in the split's order: the number of a class, or a number. `outputs` are what these come from,
-    None where there is no whole epoch.
+    samples, and `secondary` what other metrics say. `predictions` has an entry for each validation example, in the
+    split's order: the number of a class, or a number; `outputs` are what these come from, None where there is no whole
+    epoch. `robust` is the mean of the metric over the forms in which others
+    might have brought the validation examples (`Modality.shifted`); None where that was not asked for, or there are
+    none. `cross_validated` is there where the job asked for it and the config was worth it. Their seconds are among
+    `seconds`, and nothing else depends on them.
     """
 
     state: State
@@ -90,6 +117,8 @@ class FitResult:
     checkpoint: Path | None = None
     environment: dict[str, Any] = field(default_factory=dict)
     outputs: Outputs | None = field(default=None, repr=False, compare=False)
+    robust: float | None = None
+    cross_validated: CrossValidated | None = None
 
     @property
     def n(self) -> int:

@@ -47,6 +47,13 @@ class Metric(Protocol):
 
     def value(self, predictions: Tensor, labels: Tensor) -> float: ...
 
+    def contributions(self, predictions: Tensor, labels: Tensor) -> Tensor:
+        """What each example has to do with the value: float64 (n,), whose mean is the value.
+
+        Their spread is that of the value by the delta method; that of the differences between two models' is that of
+        the difference of their values.
+        """
+
     def estimate(self, predictions: Tensor, labels: Tensor) -> Estimate:
         """The value with its 95 % interval."""
 
@@ -124,6 +131,9 @@ class Accuracy(_OfClasses):
     def value(self, predictions: Tensor, labels: Tensor) -> float:
         return int((predictions == labels).sum()) / len(labels)
 
+    def contributions(self, predictions: Tensor, labels: Tensor) -> Tensor:
+        return (predictions == labels).double()
+
     def estimate(self, predictions: Tensor, labels: Tensor) -> Estimate:
         return accuracy((predictions == labels).tolist())
 
@@ -142,6 +152,13 @@ class F1(_OfClasses):
 
     def value(self, predictions: Tensor, labels: Tensor) -> float:
         return _f1_of(self._overlap(predictions, labels)[0])
+
+    def contributions(self, predictions: Tensor, labels: Tensor) -> Tensor:
+        said, true = predictions == self.positive, labels == self.positive
+        # F1 is twice the number that is said and true over the sum of both numbers: a ratio of two sums.
+        above, below = 2 * (said & true).double(), said.double() + true.double()
+        value = _f1_of(self._overlap(predictions, labels)[0])
+        return value + (above - value * below) / below.mean().clamp(min=1 / len(labels))
 
     def undefined(self, labels: Tensor) -> str:
         return "" if bool((labels == self.positive).any()) else "no example is of its class"
@@ -195,6 +212,9 @@ class _OfNumbers:
     def _of(self, predictions: Tensor, labels: Tensor) -> float:
         raise NotImplementedError
 
+    def contributions(self, predictions: Tensor, labels: Tensor) -> Tensor:
+        raise NotImplementedError
+
     def secondary(self, predictions: Tensor, labels: Tensor) -> dict[str, float]:
         raise NotImplementedError
 
@@ -204,6 +224,11 @@ class RootMeanSquaredError(_OfNumbers):
 
     def _of(self, predictions: Tensor, labels: Tensor) -> float:
         return math.sqrt(float((predictions - labels).square().mean()))
+
+    def contributions(self, predictions: Tensor, labels: Tensor) -> Tensor:
+        squares = (predictions.double() - labels.double()).square()
+        root = squares.mean().sqrt()
+        return (squares + squares.mean()) / (2 * root) if root else squares
 
     def secondary(self, predictions: Tensor, labels: Tensor) -> dict[str, float]:
         return {"r2": R2().value(predictions, labels)}
@@ -223,6 +248,15 @@ class R2(_OfNumbers):
         if not whole or bool((labels == labels[0]).all()):
             return math.nan
         return 1 - float((predictions - labels).square().sum()) / whole
+
+    def contributions(self, predictions: Tensor, labels: Tensor) -> Tensor:
+        said, true = predictions.double(), labels.double()
+        if math.isnan(self._of(said, true)):
+            return torch.full_like(said, math.nan)
+        # A ratio of two means.
+        above, below = (said - true).square(), (true - true.mean()).square()
+        share = above.mean() / below.mean()
+        return 1 - above / below.mean() + share * (below / below.mean() - 1)
 
     def secondary(self, predictions: Tensor, labels: Tensor) -> dict[str, float]:
         return {"rmse": RootMeanSquaredError().value(predictions, labels)}

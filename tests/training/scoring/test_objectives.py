@@ -99,3 +99,39 @@ def test_a_metric_names_its_objective() -> None:
     for metric, classes in (("f1:eggs", ("ham", "spam")), ("accuracy", ()), ("f1:ham", ("ham",))):
         with pytest.raises(InputError, match="class"):
             objective_of(metric, classes)
+
+
+@given(labels_and_answers, st.sampled_from([Accuracy(), F1(1)]))
+def test_contributions_of_classes_have_the_value_as_their_mean(
+    pairs: list[tuple[int, int]], metric: Accuracy | F1
+) -> None:
+    labels, answers = torch.tensor(pairs).T
+    contributions = metric.contributions(answers, labels)
+    assert contributions.dtype == torch.float64
+    assert float(contributions.mean()) == pytest.approx(metric.value(answers, labels), abs=1e-12)
+
+
+@given(numbers, st.sampled_from([RootMeanSquaredError(), R2()]))
+def test_contributions_of_numbers_have_the_value_as_their_mean(
+    pairs: list[tuple[float, float]], metric: RootMeanSquaredError | R2
+) -> None:
+    labels, answers = torch.tensor(pairs, dtype=torch.float64).T
+    mean = float(metric.contributions(answers, labels).mean())
+    assert mean == pytest.approx(metric.value(answers, labels), rel=1e-9, abs=1e-9, nan_ok=True)
+
+
+@pytest.mark.parametrize("metric", [Accuracy(), F1(1), RootMeanSquaredError(), R2()], ids=lambda m: type(m).__name__)
+def test_the_spread_of_contributions_is_that_of_the_value_over_samples(metric: Accuracy | F1 | R2) -> None:
+    generator = torch.Generator().manual_seed(0)
+    n, samples = 300, 400
+    values, errors = [], []
+    for _ in range(samples):
+        labels = torch.randint(0, 3, (n,), generator=generator)
+        wrong = torch.rand(n, generator=generator) < 0.2
+        answers = torch.where(wrong, torch.randint(0, 3, (n,), generator=generator), labels)
+        if not isinstance(metric, Accuracy | F1):
+            answers = labels + 0.5 * torch.randn(n, generator=generator)
+            labels = labels.float()
+        values.append(metric.value(answers, labels))
+        errors.append(float(metric.contributions(answers, labels).std()) / math.sqrt(n))
+    assert torch.tensor(values).std().item() == pytest.approx(sum(errors) / samples, rel=0.1)

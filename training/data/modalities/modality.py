@@ -182,6 +182,14 @@ class Modality(ABC):
         """One example in a line for people."""
         return split.names[index]
 
+    def shifted(self, split: Split) -> tuple[Split, ...]:
+        """The examples of `split` in several forms, each as if somebody else had brought them, mildly changed.
+
+        Labels and order are those of `split`; what is done to an example is decided by its key and the form alone.
+        Empty where there are no such changes.
+        """
+        return ()
+
     @abstractmethod
     def signature(self, kind: Kind, model: ModelInput) -> InputSignature:
         """The input of an exported model."""
