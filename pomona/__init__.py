@@ -101,8 +101,13 @@ def search(task: PathLike | Task, **keywords: Unpack[SearchKeywords]) -> Study:
     """Searches the hyperparameters of `task` (a name, a file, or a `search_spaces.Task`) and returns the study.
 
     What is left out suits the machine, or is as it was where there is such a study. `timeout` is in seconds, or a text
-    such as "10m". `pomona search --help` says what each keyword does; `fixed` is a dict of what `--set` takes. Ctrl-C
-    ends the call cleanly and returns what there is; `resume` goes on.
+    such as "10m". `pomona search --help` says what each keyword does; `stop_at` is `--target`, and `fixed` is `--set`:
+    a dict that gives a dimension one value, a range as a pair, or some values as a list:
+
+        fixed={"optimizer": "adamw", "learning_rate": (1e-4, 1e-2), "batch_size": [16, 32]}
+
+    `enqueue` takes configs themselves too, as dicts. Ctrl-C ends the call cleanly and returns what there is; `resume`
+    goes on.
 
     Raises:
         InputError: the request, the data or the storage is wrong.

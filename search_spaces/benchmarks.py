@@ -74,6 +74,11 @@ def at_depth(space: SearchSpace, depth: int) -> SearchSpace:
     return space.replace(unfrozen_stages=Choice(depth))
 
 
+def expert_space(task: Task) -> SearchSpace:
+    """The whole space of a task of photos, as far as the loop of an expert goes: one backbone, new views always."""
+    return task.space.fix({"backbone": BACKBONE, "views": 0})
+
+
 def task_of(config: Config) -> Task:
     """A task of photos whose space is nothing but `config`."""
     return Task(

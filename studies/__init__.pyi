@@ -22,6 +22,7 @@ from .plan import Interrupted as Interrupted
 from .plan import Outcome as Outcome
 from .plan import Plan as Plan
 from .plan import Progress as Progress
+from .portfolio import portfolio_for as portfolio_for
 from .records import TrialRecord as TrialRecord
 from .request import ResumeRequest as ResumeRequest
 from .request import SearchRequest as SearchRequest

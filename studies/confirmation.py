@@ -31,6 +31,10 @@ class Confirmation:
         """Runs in all."""
         return len(self.runs)
 
+    def why_ended(self) -> str:
+        """Nothing ends the runs early: all of them are wanted."""
+        return ""
+
     @property
     def ended(self) -> int:
         """Runs that have ended, in earlier calls too."""
@@ -40,7 +44,7 @@ class Confirmation:
         """Runs until all have ended; see `AbstractEngine.run` for what may be raised."""
         settings = self.study.settings
         with self.study.running():
-            self.study.extend(settings.trials, settings.timeout, self.command)
+            self.study.extend(settings.trials, settings.timeout, self.command, stop_at=settings.stop_at)
             with self.study.confirming(self.runs):
                 yield from run_study(
                     self.study, self.plan, engine_named(self.engine, self.study.settings.workers), watch

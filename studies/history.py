@@ -101,6 +101,10 @@ class History:
         """How many trials there are, in any state."""
         return len(self._trials)
 
+    def searched(self) -> list[FrozenTrial]:
+        """The trials in any state that confirm no others, in the order of their numbers."""
+        return [trial for trial in self._trials if not self.is_confirmation(trial.number)]
+
     def running(self, confirming: Container[str] | None = None) -> list[FrozenTrial]:
         """The searched trials under way, or the confirmations under way of the runs `confirming` (see `run_key`)."""
         return self._unended(TrialState.RUNNING, confirming)
@@ -150,7 +154,7 @@ class History:
 
     def _chosen(self, limit: int) -> list[FrozenTrial]:
         if len(self._with_result) <= limit:
-            return [trial for trial in self._trials if not self.is_confirmation(trial.number)]
+            return self.searched()
         good = {number for _, number in self._best}
         others = [number for number in self._with_result if number not in good]
         older, latest = others[:-LATEST], others[-LATEST:]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial
 
@@ -28,19 +28,22 @@ def interrupted_record(trial: FrozenTrial, study: str, settings: Settings, folde
     """The row of a trial that has not ended, while nobody runs its study.
 
     Its value is that of its last whole epoch. How sure that is comes from `folder`, the one of its group, and is
-    unknown where that was not saved since, as after a kill.
+    unknown where that was not saved since, as after a kill. An epoch that was saved and could not be recorded any more
+    counts too.
     """
-    record = record_of(trial, study, settings.source)
-    curve = record.curve if SEED in trial.user_attrs else ()  # others may report anything
-    value = curve[-1][1] if curve and math.isfinite(curve[-1][1]) else None
-    if value is None:
-        return replace(record, state=INTERRUPTED, value=None, reason="interrupted before its first epoch ended")
-    for epoch, path in saved_lanes(folder, trial.number):
-        if epoch == len(curve) and (result := read_saved_result(path)) is not None:
-            record = record_of(trial, study, settings.source, attributes_of(result, settings.engine))
-            break
-    reason = interrupted_after(len(curve), settings.epochs)
-    return replace(record, state=INTERRUPTED, value=value, epochs=len(curve), reason=reason)
+    record = replace(record_of(trial, study, settings.source), state=INTERRUPTED)
+    if SEED in trial.user_attrs:  # others may report anything
+        for epoch, path in saved_lanes(folder, trial.number):
+            if epoch < record.epochs:
+                break
+            if (result := read_saved_result(path, _about(record, settings))) is not None:
+                record = record_of(trial, study, settings.source, attributes_of(result, settings.engine))
+                curve = tuple((done.epoch, done.value) for done in result.curve)
+                record = replace(record, state=INTERRUPTED, value=result.value, curve=curve, epochs=len(curve))
+                break
+        if record.value is not None and math.isfinite(record.value):
+            return replace(record, reason=interrupted_after(record.epochs, settings.epochs))
+    return replace(record, value=None, reason="interrupted before its first epoch ended")
 
 
 def saved_state(record: TrialRecord, settings: Settings, folder: Path) -> LaneState | None:
@@ -50,12 +53,17 @@ def saved_state(record: TrialRecord, settings: Settings, folder: Path) -> LaneSt
     """
     from training import load_lane
 
-    about = {
+    about = _about(record, settings)
+    states = (load_lane(path, about) for _, path in saved_lanes(folder, record.number))
+    return next((state for state in states if state is not None and math.isfinite(state.curve[-1].loss)), None)
+
+
+def _about(record: TrialRecord, settings: Settings) -> dict[str, Any]:
+    """What the trial's file has to be about."""
+    return {
         "seed": record.seed,
         "epochs": settings.epochs,
         "fingerprint": settings.fingerprint,
         "numerics": str(settings.numerics),
         "config": record.config,
     }
-    states = (load_lane(path, about) for _, path in saved_lanes(folder, record.number))
-    return next((state for state in states if state is not None and math.isfinite(state.curve[-1].loss)), None)

@@ -13,6 +13,8 @@ from optuna.trial import FrozenTrial, TrialState
 from search_spaces import Config
 from training.lanes.results import FitResult, State
 
+from .accounts import PREDICTED
+
 _STATES = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
@@ -29,6 +31,8 @@ GROUP, ORIGIN, PART = "group", "origin", "part"
 START, SEPARATE = "start", "separate"
 # Names of a trial's seed, and of the number of the searched trial that it trains again on that seed.
 SEED, CONFIRMS = "seed", "confirms"
+# Names of what a strategy keeps: the rung, the trial that was promoted to it, and whether it is the task's recipe.
+RUNG, PROMOTED_FROM, RECIPE = "rung", "promoted_from", "recipe"
 # The name of the value on the validation examples as others might have brought them.
 ROBUST = "robust"
 # Before the names of what cross-validation says of a trial.
@@ -85,10 +89,14 @@ class TrialRecord:
     curve: tuple[tuple[int, float], ...] = ()
     features_per_second: float | None = None
     confirms: int | None = None
+    rung: int | None = None
+    promoted_from: int | None = None
+    predicted_seconds: float | None = None
     robust: float | None = None
     cv_value: float | None = None
     cv_ci95: tuple[float, float] | None = None
     cv_folds: int = 0
+    cv_n: int = 0
 
 
 def attributes_of(result: FitResult, engine: str) -> dict[str, Any]:
@@ -112,7 +120,13 @@ def attributes_of(result: FitResult, engine: str) -> dict[str, Any]:
         attributes[ROBUST] = result.robust
     if (crossed := result.cross_validated) is not None and all(map(math.isfinite, (crossed.value, *crossed.ci95))):
         low, high = crossed.ci95
-        said: dict[str, Any] = {"value": crossed.value, "ci95_low": low, "ci95_high": high, "folds": crossed.folds}
+        said: dict[str, Any] = {
+            "value": crossed.value,
+            "ci95_low": low,
+            "ci95_high": high,
+            "folds": crossed.folds,
+            "n": crossed.estimate.n,
+        }
         if crossed.stopped:
             said["stopped"] = crossed.stopped
         attributes |= {f"{CROSS_VALIDATED}{name}": value for name, value in said.items()}
@@ -178,10 +192,14 @@ def record_of(
         group=int(kept.get(GROUP, trial.number)),
         curve=tuple(sorted(trial.intermediate_values.items())),
         confirms=confirms_of(trial),
+        rung=_whole(kept, RUNG),
+        promoted_from=_whole(kept, PROMOTED_FROM),
+        predicted_seconds=_number(kept, PREDICTED),
         robust=_number(kept, ROBUST, zero=True),
         cv_value=_number(kept, f"{CROSS_VALIDATED}value", zero=True),
         cv_ci95=_interval(kept, f"{CROSS_VALIDATED}ci95"),
         cv_folds=int(kept.get(f"{CROSS_VALIDATED}folds", 0)),
+        cv_n=int(kept.get(f"{CROSS_VALIDATED}n", 0)),
     )
 
 
@@ -227,6 +245,11 @@ def config_key(config: Config) -> str:
 def run_key(config: Config, seed: int) -> str:
     """Equal for equal configs and seeds: a `training.Run` as text, so that a record is found without loading torch."""
     return f"{seed} {config_key(config)}"
+
+
+def _whole(kept: dict[str, Any], name: str) -> int | None:
+    value = kept.get(name)
+    return value if type(value) is int else None
 
 
 def _number(kept: dict[str, Any], name: str, *, zero: bool = False) -> float | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from .done import why_done
 from .records import ENDED
 from .study import Study
 
 
 def status_of(study: Study) -> dict[str, Any]:
     """What `pomona status --json` prints; docs/json.md says what each field is."""
-    settings, running = study.settings, study.is_running()
+    settings, running, ended = study.settings, study.is_running(), study.ended
     best, records = study.best(running=running), study.records(running=running)
     confirmed = next(iter(study.confirmed()), None)
     return {
@@ -24,8 +25,10 @@ def status_of(study: Study) -> dict[str, Any]:
         "trials": settings.trials,
         "epochs": settings.epochs,
         "budget": str(study.budget),
+        "stop_at": settings.stop_at,
         "commands": [settings.command, *settings.later_commands],
-        "ended": study.ended,
+        "ended": ended,
+        "done": why_done(settings, ended, best) or None,
         "states": study.counts(running=running),
         "confirmations": sum(record.confirms is not None and record.state in ENDED for record in records),
         "seconds": round(sum(record.seconds for record in records), 1),

@@ -23,9 +23,14 @@ def search(task: Task, as_json: AsJson = False, **options: Any) -> None:
     """Search the hyperparameters of a task. Ctrl-C stops cleanly; `pomona resume` goes on.
 
     Without --data the task's own data is used. A study of the same name goes on where it was, with its own options
-    where none are given.
+    where none are given. --timeout alone is a time, --trials alone a number of trials; with both, whichever comes
+    first ends the search. docs/how-to/steer-a-search.md says more.
 
     Example: pomona search fruit --data photos --set resolution=128 --timeout 10m
+
+    Example: pomona search fruit --set learning_rate=1e-4..1e-2 --set optimizer=adamw --target 0.92
+
+    Example: pomona search fruit --enqueue mine.json --warm-start fruit-1 --trials 40
     """
     request = request_of_options(task, options)
     from studies import prepare_search

@@ -7,6 +7,7 @@ from search_spaces import interval_text, value_text
 from ..confirmed_text import mean_text
 from ..console import print_json, print_lines
 from ..hints import pomona_command
+from ..study_state import state_text
 from .options import AsJson, Storage, Study
 
 
@@ -26,10 +27,12 @@ def status(
     if as_json:
         print_json(payload)
         return
-    state = "running" if payload["running"] else "done" if payload["ended"] >= payload["trials"] else "stopped"
+    state = state_text(payload)
+    trials = payload["ended"] if payload["trials"] is None else f"{payload['ended']} of {payload['trials']}"
     lines = [
-        f"{payload['study']}: {payload['task']} on {payload['data']}, {state}",
-        f"  {payload['ended']} of {payload['trials']} trials of {payload['epochs']} epochs: "
+        f"{payload['study']}: {payload['task']} on {payload['data']}, {state}"
+        + (f": {payload['done']}" if state == "done" else ""),
+        f"  {trials} trials of {payload['epochs']} epochs: "
         + (", ".join(f"{count} {name}" for name, count in payload["states"].items()) or "none"),
     ]
     if (best := payload["best"]) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -241,3 +242,24 @@ def test_what_others_report_of_a_trial_that_they_began_is_no_value(url: str) -> 
 def test_only_those_that_ran_to_their_ends_are_confirmed(url: str) -> None:
     study = killed(url, [0.5])
     assert confirmation.runs_to_confirm(study.records(), direction="maximize", seed=0, top=3, seeds=2) == []
+
+
+def test_an_epoch_that_was_saved_and_not_recorded_counts(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the time is up between the two."""
+    study = Study.create("s", url, settings_for(STAGES, epochs=EPOCHS), STAGES.recipe)
+    report_many = Study.report_many
+
+    def late(self: Study, values: Mapping[int, tuple[int, float]]) -> None:
+        if values[0][0] == 2:
+            raise Interrupted("the time is up")
+        report_many(self, values)
+
+    monkeypatch.setattr(Study, "report_many", late)
+    with pytest.raises(Interrupted), study.running():
+        list(run_inline(study, plan(STAGES, 1, 1), lambda _progress: None))
+    (record,) = Study.open("s", url).records()
+    state = study.saved_state(0)
+    assert state is not None
+    assert (record.epochs, record.value) == (2, state.curve[-1].value)
+    assert [epoch for epoch, _ in record.curve] == [1, 2]
+    assert record.ci95 is not None

@@ -298,7 +298,7 @@ class LaneGroup:
         return self.structure.cut if isinstance(runner, SuffixTrainer) else self.stages
 
     def _score(self, runners: list[HeadStack | SuffixTrainer], split: Split) -> dict[int, Score]:
-        """By the lanes' keys."""
+        """The loss, the predictions (n,) and the outputs of each lane on `split`, by its key."""
         parts: list[list[torch.Tensor]] = [[] for _ in runners]
         for batch in scoring_pass(self.prefixes, self.structure, split).batches():
             self.prefixes.check_stop()

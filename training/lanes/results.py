@@ -96,11 +96,10 @@ class FitResult:
 
     `estimate` is the value with its interval on the validation split, `grouped` the same with groups as independent
     samples, and `secondary` what other metrics say. `predictions` has an entry for each validation example, in the
-    split's order: the number of a class, or a number; `outputs` are what these come from, None where there is no whole
-    epoch. `robust` is the mean of the metric over the forms in which others
-    might have brought the validation examples (`Modality.shifted`); None where that was not asked for, or there are
-    none. `cross_validated` is there where the job asked for it and the config was worth it. Their seconds are among
-    `seconds`, and nothing else depends on them.
+    split's order: the number of a class, or a number. `outputs` are what these come from, None where there is no whole
+    epoch. `robust` is the mean of the metric over the forms in which others might have brought the validation examples
+    (`Modality.shifted`); None where that was not asked for, or there are none. `cross_validated` is there where the job
+    asked for it and the config was worth it. Their seconds are among `seconds`, and nothing else depends on them.
     """
 
     state: State
@@ -116,8 +115,8 @@ class FitResult:
     parameters: int = 0
     checkpoint: Path | None = None
     environment: dict[str, Any] = field(default_factory=dict)
-    outputs: Outputs | None = field(default=None, repr=False, compare=False)
     robust: float | None = None
+    outputs: Outputs | None = field(default=None, repr=False, compare=False)
     cross_validated: CrossValidated | None = None
 
     @property

@@ -258,14 +258,7 @@ class GroupRunner:
                 reason += ": predictions that overflow, or one value of the target in all validation rows"
             whole = group.result(key, State.INFEASIBLE, reason)
             return replace(
-                whole,
-                value=None,
-                curve=whole.curve[:-1],
-                estimate=None,
-                grouped=None,
-                secondary={},
-                predictions=(),
-                outputs=None,
+                whole, value=None, curve=whole.curve[:-1], estimate=None, grouped=None, secondary={}, predictions=()
             )
         return group.result(key, State.COMPLETE) if result.epoch == self.job.epochs else None
 

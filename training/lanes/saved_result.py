@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..machine.decode import decoded
+from ..machine.files import json_text
 from ..scoring.intervals import Estimate
 from .results import FitResult, State, curve_from_json
 from .state_record import read_record
@@ -41,25 +43,27 @@ def scores_record(result: FitResult) -> dict[str, Any]:
     return {_SCORES: asdict(scores)}
 
 
-def read_saved_result(path: Path) -> FitResult | None:
+def read_saved_result(path: Path, about: dict[str, Any]) -> FitResult | None:
     """How the lane in `path` stood after its last whole epoch: `pruned`, as nobody trained it further.
 
-    None where there is no such file, it is damaged, or it was written while its group went on: then nothing but the
-    curve is in it. `predictions` are left out.
+    None where there is no such file, it is damaged or about something else, the loss was not finite any more, or it was
+    written while its group went on: then nothing but the curve is in it. `predictions` are left out.
     """
     try:
         record = read_record(path, LANE)
-        if _SCORES not in record:
+        if _SCORES not in record or record.get("about") != json.loads(json_text(about)):
             return None
         scores, curve = decoded(record[_SCORES], _Scores, _SCORES), curve_from_json(record.get("curve"))
-        about, seconds = decoded(record.get("about"), dict[str, Any]), decoded(record.get("seconds"), float)
+        if not curve or not math.isfinite(curve[-1].loss):
+            return None
+        seconds = decoded(record.get("seconds"), float, "seconds")
         return FitResult(
             state=State.PRUNED,
             reason="interrupted",
-            value=curve[-1].value if curve else None,
+            value=curve[-1].value,
             curve=curve,
             seconds=seconds,
-            seed=decoded(about.get("seed"), int, "seed"),
+            seed=int(about["seed"]),
             estimate=_estimate(scores.estimate),
             grouped=_estimate(scores.grouped),
             secondary={name: math.nan if value is None else value for name, value in scores.secondary.items()},

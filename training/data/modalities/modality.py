@@ -182,6 +182,11 @@ class Modality(ABC):
         """One example in a line for people."""
         return split.names[index]
 
+    @property
+    def forms(self) -> int:
+        """How many forms `shifted` gives."""
+        return 0
+
     def shifted(self, split: Split) -> tuple[Split, ...]:
         """The examples of `split` in several forms, each as if somebody else had brought them, mildly changed.
 
