@@ -217,22 +217,33 @@ def confirm(
 
 
 @_public
-def leaderboard(study: str | Study, *, storage: PathLike | None = None, confirmations: bool = False) -> pd.DataFrame:
+def leaderboard(
+    study: str | Study,
+    *,
+    storage: PathLike | None = None,
+    confirmations: bool = False,
+    ensemble: bool = False,
+) -> pd.DataFrame:
     """One row a trial, best first; see `studies.leaderboard_rows` for the columns.
 
-    With `confirmations` also the trials of `confirm`, one a seed.
+    With `confirmations` also the trials of `confirm`, one a seed; with `ensemble` also the mean of several trials where
+    it is better than one alone, which has neither rank nor number.
     """
     import studies
 
     from . import arguments as to
 
     opened = studies.open_study(*to.study(study, storage))
-    return studies.leaderboard(
-        opened.records(),
+    records = opened.records()
+    rows = studies.leaderboard_rows(
+        records,
         direction=opened.settings.direction,
         metric=opened.settings.metric,
         confirmations=to.flag("confirmations", confirmations),
     )
+    if to.flag("ensemble", ensemble):
+        rows = studies.with_ensemble(rows, opened, records)
+    return studies.to_frame(rows)
 
 
 @_public

@@ -99,6 +99,11 @@ class _Run:
     def shares(self) -> str:
         return ", ".join(f"trial {number} ({100 * weight:.0f} %)" for number, weight in self.selection.weights.items())
 
+    @property
+    def seed(self) -> int:
+        """Unless another one is asked for that of the study: the weights were chosen for what it gave."""
+        return self.study.settings.seed if self.request.seed is None else self.request.seed
+
     @staticmethod
     def folder_of(number: int) -> str:
         return f"members/{number:05d}"
@@ -120,7 +125,7 @@ class _Run:
             return False
         record, request, trial = load_checkpoint(folder).record, self.request, self.study.trial(number)
         config = self.task.space.validate(trial.config | request.fixed)
-        wanted = (config, request.seed or 0, request.epochs or self.study.settings.epochs)
+        wanted = (config, self.seed, request.epochs or self.study.settings.epochs)
         if (record.config, record.seed, record.epochs) != wanted:
             raise InputError(f"{folder} is of another run than trial {number} is now: choose another --out")
         return record.epoch == record.epochs
@@ -130,9 +135,7 @@ class _Run:
     ) -> TrainRun:
         """The training of one member, as `train --trial` does it."""
         out = self.held.path / self.folder_of(number)
-        return prepare_training(
-            replace(self.request, trial=number, out=out, seed=self.request.seed or 0), notify, progress
-        )
+        return prepare_training(replace(self.request, trial=number, out=out, seed=self.seed), notify, progress)
 
     def start(
         self, prepared: TrainRun | None, on_epoch: OnEpoch | None, on_batch: OnBatch | None, check_stop: CheckStop
@@ -168,7 +171,7 @@ class _Run:
         whole = seconds_per_example(ensemble, valid, device)
         save_ensemble(folder, members, scored.score, scored.grouped, whole)
         keep_speed(self.study, self.selection, whole)
-        return _result_of(ensemble, scored.score, scored.grouped, scored.secondary, self.request.seed or 0)
+        return _result_of(ensemble, scored.score, scored.grouped, scored.secondary, self.seed)
 
 
 def _result_of(

@@ -16,6 +16,7 @@ from .leaderboard import leaderboard_rows as leaderboard_rows
 from .leaderboard import same_params as same_params
 from .leaderboard import to_cells as to_cells
 from .leaderboard import to_csv as to_csv
+from .leaderboard import to_frame as to_frame
 from .leaderboard import to_json as to_json
 from .plan import Interrupted as Interrupted
 from .plan import Outcome as Outcome

@@ -88,20 +88,21 @@ def keep_speed(study: Study, selection: Selection, seconds_per_image: float) -> 
 def with_ensemble(rows: Sequence[dict[str, Any]], study: Study, records: Sequence[TrialRecord]) -> list[dict[str, Any]]:
     """The rows of a leaderboard with that of the study's ensemble, where there is one.
 
-    It stands behind trials that were confirmed, before those whose values are worse, and has neither rank nor number.
+    It stands behind trials that were confirmed and those whose values are not worse, and has neither rank nor number.
     """
     selection = chosen_of(study, records)
     if selection is None:
         return list(rows)
-    row = _row(selection, study, {record.number: record for record in records})
+    # What a column says of a trial alone is empty here.
+    row = dict.fromkeys(rows[0]) | _row(selection, study, {record.number: record for record in records})
     sign = -1.0 if study.settings.direction == "maximize" else 1.0
 
-    def is_behind(other: Mapping[str, Any]) -> bool:
+    def is_before(other: Mapping[str, Any]) -> bool:
         if other["rank"] is None:
-            return True
-        return not other["confirmed_seeds"] and sign * other["value"] > sign * selection.value
+            return False
+        return bool(other["confirmed_seeds"]) or sign * other["value"] <= sign * selection.value
 
-    place = next((place for place, other in enumerate(rows) if is_behind(other)), len(rows))
+    place = max((place for place, other in enumerate(rows, start=1) if is_before(other)), default=0)
     return [*rows[:place], row, *rows[place:]]
 
 
@@ -111,13 +112,8 @@ def _row(selection: Selection, study: Study, records: Mapping[int, TrialRecord])
     grouped, remembered = selection.grouped, Remembered.read(_path(study))
     timed = dict(remembered.timed) == dict(selection.weights)
     return {
-        "rank": None,
-        "number": None,
         "state": ENSEMBLE,
-        "confirmed_mean": None,
-        "confirmed_ci95": None,
         "confirmed_seeds": 0,
-        "luck": None,
         "value": selection.value,
         "n": selection.estimate.n,
         "ci95": list(selection.estimate.ci95),
@@ -128,11 +124,8 @@ def _row(selection: Selection, study: Study, records: Mapping[int, TrialRecord])
         "params": {str(number): weight for number, weight in selection.weights.items()},
         "epochs": max(member.epochs for member in members),
         "seconds": sum(member.seconds for member in members),
-        "images_per_second": None,
-        "features_per_second": None,
         "parameters": sum(member.parameters for member in members),
         "seed": members[0].seed,
-        "confirms": None,
         "engine": "",
         "weights": "",
         "note": f"mean of trials {shares}; chosen on valid: optimistically biased",

@@ -95,7 +95,7 @@ def leaderboard(records: Sequence[TrialRecord], **options: Any) -> pd.DataFrame:
     """The rows of `leaderboard_rows` (with its `options`) as a frame: one column for each bound (`ci95_low`,
     `ci95_high`, the same on groups and over seeds), for each other metric (`beside.<name>`) and for each dimension
     (`params.<name>`)."""
-    return _frame(leaderboard_rows(records, **options))
+    return to_frame(leaderboard_rows(records, **options))
 
 
 def curves(records: Sequence[TrialRecord], *, confirmations: bool = False) -> pd.DataFrame:
@@ -112,7 +112,7 @@ def to_json(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def to_csv(rows: Sequence[dict[str, Any]]) -> str:
-    return str(_frame(rows).to_csv(index=False))
+    return str(to_frame(rows).to_csv(index=False))
 
 
 def to_cells(rows: Sequence[dict[str, Any]], metric: str) -> tuple[list[str], list[list[str]]]:
@@ -183,7 +183,8 @@ def _bounds(interval: tuple[float, float] | None) -> list[float] | None:
     return None if interval is None else list(interval)
 
 
-def _frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+def to_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Rows as `leaderboard` has them; the weights of an ensemble's trials stand in its note alone."""
     # A third of a second to import, and the command line's own table does without it.
     import pandas as pd
 

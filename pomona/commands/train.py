@@ -46,7 +46,8 @@ def train(
         typer.Option(
             metavar="S",
             min=0,
-            help="Of all that is random; one seed, one result. [default: 0, or that of the trial that is gone on with]",
+            help="Of all that is random; one seed, one result. [default: 0; of an ensemble the study's, of a trial "
+            "that is gone on with its own]",
         ),
     ] = None,
     out: Annotated[

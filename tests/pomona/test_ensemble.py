@@ -73,6 +73,9 @@ def test_it_is_trained_evaluated_exported_and_predicted_with_like_a_model(
     told = json.loads(out)
     assert told["ensemble"] == row["params"]
     assert told["seconds_per_image"] > 0
+    frame = pomona.leaderboard(study, ensemble=True)
+    assert list(frame["state"]).count("ensemble") == 1
+    assert len(pomona.leaderboard(study)) == len(frame) - 1
     code, out, err = run("evaluate", "best", "--json", "--figures", "figures")
     assert code == 0, err
     assert json.loads(out)["value"] == told["value"]
@@ -91,7 +94,9 @@ def test_it_is_trained_evaluated_exported_and_predicted_with_like_a_model(
 def test_its_members_are_what_each_trial_alone_is_trained_to(study: Study) -> None:
     model = trained(study)
     for number, member in zip(model.trials, model.members, strict=True):
-        alone = pomona.train(task_of(study), from_study=study, trial=number, out=f"alone-{number}")
+        alone = pomona.train(
+            task_of(study), from_study=study, trial=number, seed=study.settings.seed, out=f"alone-{number}"
+        )
         assert alone.value == member.record.value
         there = load_model(Path(f"alone-{number}"))
         assert there.record.curve[0]["loss"] == member.record.curve[0]["loss"]

@@ -12,15 +12,13 @@ import math
 import time
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
-import numpy as np
 import torch
 
 from search_spaces import Config, InputError, Task
 
 from ..data.batches import batch_count
-from ..data.splits import Split, Splits, identity_digest
+from ..data.splits import Split, Splits
 from ..frozen.prefixes import Prefixes
 from ..frozen.source import Pass, scoring_pass, training_pass
 from ..machine.environment import environment
@@ -34,7 +32,8 @@ from ..scoring.objectives import objective_of
 from .heads import HeadShape, HeadStack, stacked
 from .lane_state import LaneState
 from .optimisation import make_optimizer
-from .results import EpochResult, FitResult, Outputs, State
+from .outputs import kept_outputs
+from .results import EpochResult, FitResult, State
 from .suffix import SuffixTrainer
 
 OnBatch = Callable[[int, int], None]
@@ -274,22 +273,8 @@ class LaneGroup:
                 "numerics": str(self.prefixes.numerics),
                 "weights": f"{self._backbone.origin} ({self._backbone.weights_digest})",
             },
-            outputs=None if lane.outputs is None else self._outputs(lane.outputs),
+            outputs=None if lane.outputs is None else kept_outputs(lane.outputs, self.objective, self.splits),
         )
-
-    def _outputs(self, values: torch.Tensor) -> Outputs:
-        valid = self.splits.valid
-        return Outputs(
-            values=self.objective.absolute(values).cpu().numpy().copy(),
-            labels=valid.labels.numpy(),
-            groups=np.unique(valid.groups, return_inverse=True)[1] if valid.groups else np.zeros(0, np.int64),
-            classes=self.splits.classes,
-            split=self._valid_digest,
-        )
-
-    @cached_property
-    def _valid_digest(self) -> str:
-        return identity_digest(self.splits.valid)
 
     def _runners(self) -> list[HeadStack | SuffixTrainer]:
         return [*self._stacks.values(), *self._suffixes.values()]

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from search_spaces import BONUS, Choice, InputError, Task
+from pomona import onnx_predict
+from search_spaces import BONUS, FRUIT, Choice, InputError, Task
 from training import Checkpoint, Numerics, Split, fit, load_checkpoint, load_model, open_data
 from training.data.packed import Packed, at_resolution, pack, shown
-from training.export.evaluate import evaluate, predict_outputs
+from training.export.evaluate import evaluate, predict, predict_outputs
 from training.export.export_int8 import check_quantisable
+from training.export.held_out import LabelledSource, examples_to_score
 from training.export.onnx import export_onnx, open_session, predictions, sample_of
 from training.lanes.checkpoint import check_checkpoint_folder
 from training.lanes.ensemble_checkpoint import EnsembleCheckpoint, Member, load_ensemble, save_ensemble
@@ -23,6 +25,7 @@ from training.models.ensemble import Ensemble
 from training.models.weights import load_backbone
 from training.scoring.intervals import wilson
 
+from ...shared import SHARED_DATA, SHARED_WEIGHTS, needs_data, needs_weights
 from ...toys import SMALL, small_weights, toy_splits
 
 CPU = torch.device("cpu")
@@ -147,6 +150,38 @@ def test_numbers_are_averaged_in_their_unit(tmp_path: Path) -> None:
     ensemble = replace(load_ensemble(tmp_path), weights=(0.75, 0.25))
     outputs = predict_outputs(ensemble.classifier(CPU), splits.valid, CPU, Numerics())
     torch.testing.assert_close(outputs, mean_of_members(ensemble, splits.valid))
+
+
+@pytest.mark.slow
+@needs_data
+@needs_weights
+def test_two_real_backbones_answer_as_one_for_real_photos(tmp_path: Path) -> None:
+    """Of two resolutions, for photos that are read again from their files."""
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    data = open_data(SHARED_DATA / "fruit", FRUIT)
+    changes = (
+        {"backbone": "mobilenet_v2", "resolution": 128, "unfrozen_stages": 1},
+        {"backbone": "squeezenet1_1", "resolution": 96, "unfrozen_stages": 0},
+    )
+    ensemble_in(
+        tmp_path,
+        FRUIT,
+        tuple(change | {"augmentation": 0} for change in changes),
+        splits=lambda config: data.at(config["resolution"]),
+        backbones=lambda name: load_backbone(name, weights_dir=SHARED_WEIGHTS),
+    )
+    ensemble = replace(load_ensemble(tmp_path), weights=(0.5, 0.5))
+    valid = examples_to_score(ensemble, LabelledSource(), None).examples
+    outputs = predict_outputs(ensemble.classifier(CPU), valid, CPU, Numerics())
+    torch.testing.assert_close(outputs, mean_of_members(ensemble, valid), rtol=1e-3, atol=1e-3)
+    exported = export_onnx(ensemble, tmp_path / "e.onnx", valid)
+    assert exported.max_difference <= exported.tolerance
+    files = sorted((SHARED_DATA / "fruit" / "valid").rglob("*.jp*g"))[:8]
+    by_torch = predict(ensemble, files, CPU)
+    for one, other in zip(by_torch, onnx_predict.predict(tmp_path / "e.onnx", files), strict=True):
+        assert other["label"] == one.label
+        assert other["probabilities"] == pytest.approx(one.probabilities, abs=1e-3)
 
 
 def test_int8_is_refused_in_a_line() -> None:
