@@ -260,7 +260,8 @@ def train(
     weights_dir: PathLike | None = None,
     storage: PathLike | None = None,
     epochs: Whole | None = None,
-    seed: Whole = 0,
+    seed: Whole | None = None,
+    as_saved: bool = False,
     out: PathLike | None = None,
     device: str = "auto",
     skip_unreadable: bool = False,
@@ -269,7 +270,9 @@ def train(
 ) -> FitResult:
     """Trains one config to a checkpoint in `out`: `config`, or the best of a study, or the task's recipe.
 
-    The best of a study is the best of its confirmed trials where there are some.
+    The best of a study is the best of its confirmed trials where there are some. One that was interrupted goes on from
+    the state that the search saved, with its own seed; with `as_saved` that state is kept as it is, and the result says
+    after which epoch it is. The study can be resumed all the same.
 
     Raises:
         InputError: the config lies outside the task's space, or the data, weights or folder are wrong.
@@ -291,7 +294,8 @@ def train(
         data=to.optional(to.path, "data", data),
         weights_dir=to.optional(to.folder, "weights_dir", weights_dir),
         epochs=to.optional(to.count, "epochs", epochs),
-        seed=to.seed(seed),
+        seed=None if seed is None else to.seed(seed),
+        as_saved=to.flag("as_saved", as_saved),
         out=to.optional(to.folder, "out", out),
         device=to.device(device),
         skip_unreadable=to.flag("skip_unreadable", skip_unreadable),

@@ -58,7 +58,7 @@ def evaluate_checkpoint(
     checkpoint = training.load_checkpoint(path)
     scored = examples_to_score(checkpoint, LabelledSource(data, skip_unreadable, trust_split, progress), split)
     if notify is not None:
-        for note in scored.notes:
+        for note in (*scored.notes, *_how_far(checkpoint)):
             notify(note)
     result = replace(
         training.evaluate(checkpoint, scored.examples, training.resolve_device(device)),
@@ -101,10 +101,15 @@ def export_checkpoint(
     source = LabelledSource(data, skip_unreadable, progress=progress)
     compared, calibration = examples_to_compare(checkpoint, source, calibrate=int8)
     if notify is not None:
-        for note in compared.notes:
+        for note in (*compared.notes, *_how_far(checkpoint)):
             notify(note)
     exported = export_onnx(checkpoint, file, compared.examples)
     return exported, quantise(exported, calibration) if int8 else None
+
+
+def _how_far(checkpoint: training.Checkpoint) -> list[str]:
+    """A line on a checkpoint whose run did not get to its last epoch."""
+    return [f"the model was {checkpoint.record.interrupted}"] if checkpoint.record.interrupted else []
 
 
 def answers_for(path: Path, files: Sequence[Path], device: str = "auto") -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from .confirmed import ToConfirm, runs_to_confirm
 from .driver import run_study
 from .engines import engine_named
 from .plan import Outcome, Plan, Watch
+from .records import INTERRUPTED
 from .search import CountProgress, Notify, plan_to_go_on
 from .study import Study
 
@@ -79,9 +80,16 @@ def prepare_confirmation(
         raise InputError("--timeout must be longer than nothing")
     study = Study.open(name, storage_url, to_run=True)
     settings = study.settings
-    runs = runs_to_confirm(study.records(), direction=settings.direction, seed=settings.seed, top=top, seeds=seeds)
+    records = study.records()
+    runs = runs_to_confirm(records, direction=settings.direction, seed=settings.seed, top=top, seeds=seeds)
+    interrupted = any(record.state == INTERRUPTED and record.value is not None for record in records)
     if not runs:
-        raise InputError(f"study {study.name!r} has no trial that ran to its end, so there is nothing to confirm yet")
+        only = " (those that were interrupted can't be confirmed: resume the study)" if interrupted else ""
+        raise InputError(
+            f"study {study.name!r} has no trial that ran to its end{only}, so there is nothing to confirm yet"
+        )
+    if interrupted:
+        notify("only trials that ran to their end are confirmed: pomona resume trains interrupted ones to theirs")
     trials = len(runs) // seeds
     plan = plan_to_go_on(study, storage_url, notify, progress, task=task, trust_task_file=trust_task_file)
     confirmation = Confirmation(study, replace(plan, timeout=timeout), settings.engine, tuple(runs), command)

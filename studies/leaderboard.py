@@ -9,7 +9,7 @@ from search_spaces import interval_text, is_numeric, value_text
 from training.machine.files import answer_text
 
 from .confirmed import Confirmed, confirmed_trials
-from .records import STATE_ORDER, TrialRecord
+from .records import INTERRUPTED, STATE_ORDER, TrialRecord
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,20 +25,24 @@ def leaderboard_rows(
     metric: str | None = None,
     confirmations: bool = False,
 ) -> list[dict[str, Any]]:
-    """One row a trial of the search as plain data, best first; only trials that ran to their end have a rank.
+    """One row a trial of the search as plain data, best first.
 
-    First come the trials that were confirmed on fresh seeds, in the order of `confirmed_trials`, then the others by
-    their values. `metric` limits intervals to values that it can have. With `confirmations` the trials that confirm
-    others follow as rows without a rank. `params` and `secondary` (other metrics) are dicts, `ci95`, `groups_ci95` and
+    A trial has a rank if it ran to its end, or was interrupted after an epoch: its value is that of a model that
+    exists, and is ranked as it is. First come the trials that were confirmed on fresh seeds, in the order of
+    `confirmed_trials`, then the others by their values, of equal ones those that ran to their end. `metric` limits
+    intervals to values that it can have. With `confirmations` the trials that confirm others follow as rows without a
+    rank. `params` and `secondary` (other metrics) are dicts, `ci95`, `groups_ci95` and
     `confirmed_ci95` are [low, high] or None.
     """
     sign = -1.0 if direction == "maximize" else 1.0
     confirmed = confirmed_trials(records, direction=direction, metric=metric)
     places = {one.number: place for place, one in enumerate(confirmed)}
 
-    def order(record: TrialRecord) -> tuple[int, int, float, int]:
+    def order(record: TrialRecord) -> tuple[int, int, float, int, int]:
         value = sign * record.value if record.value is not None else float("inf")
-        return STATE_ORDER.index(record.state), places.get(record.number, len(places)), value, record.number
+        state = STATE_ORDER.index(record.state)
+        first = -1 if _has_rank(record) else state
+        return first, places.get(record.number, len(places)), value, state, record.number
 
     searched = sorted((record for record in records if record.confirms is None), key=order)
     by_number = {one.number: one for one in confirmed}
@@ -49,9 +53,13 @@ def leaderboard_rows(
     return rows
 
 
+def _has_rank(record: TrialRecord) -> bool:
+    return record.state == "complete" or (record.state == INTERRUPTED and record.value is not None)
+
+
 def _row(record: TrialRecord, position: int | None, confirmed: Confirmed | None) -> dict[str, Any]:
     return {
-        "rank": position if record.state == "complete" else None,
+        "rank": position if _has_rank(record) else None,
         "number": record.number,
         "state": record.state,
         "confirmed_mean": confirmed and confirmed.mean,

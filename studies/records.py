@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,13 +36,16 @@ SECONDARY = "beside_"
 ENDED = tuple(str(state) for state in State)
 # Names of what is kept about a value begin so.
 _OF_VALUE = ("n_groups", "ci95_", "group_", "groups_", SECONDARY)
-STATE_ORDER = ("complete", "running", "pruned", "infeasible", "failed", FOREIGN)
+# Of a trial that has not ended while nobody runs its study; only shown, in the storage it is running.
+INTERRUPTED = "interrupted"
+STATE_ORDER = ("complete", INTERRUPTED, "running", "pruned", "infeasible", "failed", FOREIGN)
 
 
 @dataclass(frozen=True)
 class TrialRecord:
     """One trial of a study. Intervals are 95 %; `seconds` are of this trial alone.
 
+    `state` is one of `STATE_ORDER`; `record_of` never gives `interrupted`, which `Study` says where nobody runs it.
     `value`, `n` and the intervals are of the last of the `epochs`. `curve` holds (epoch, value) pairs; `group` is the
     number of the first of the trials that it trained with.
     `confirms` is the number of the searched trial whose config this one trains again; None for a searched trial.
@@ -110,11 +114,13 @@ def attributes_of(result: FitResult, engine: str) -> dict[str, Any]:
     return attributes
 
 
-def record_of(trial: FrozenTrial, study: str, data: str) -> TrialRecord:
-    """The row of a trial in any state."""
+def record_of(
+    trial: FrozenTrial, study: str, data: str, kept_elsewhere: Mapping[str, Any] | None = None
+) -> TrialRecord:
+    """The row of a trial in any state; `kept_elsewhere` are attributes that go before those that the trial has."""
     state = state_of(trial)
     # What others keep under such names is theirs.
-    kept: dict[str, Any] = trial.user_attrs
+    kept: dict[str, Any] = trial.user_attrs | dict(kept_elsewhere or {})
     if state == FOREIGN:
         kept = {"note": "added with Optuna, not trained by pomona: not ranked"}
     last = trial.intermediate_values[max(trial.intermediate_values)] if trial.intermediate_values else None
@@ -125,7 +131,7 @@ def record_of(trial: FrozenTrial, study: str, data: str) -> TrialRecord:
         epochs = len(trial.intermediate_values)
     reason = str(kept.get("reason", ""))
     if state == "running":
-        reason = f"under way or interrupted, {len(trial.intermediate_values)} epochs done"
+        reason = f"under way, {len(trial.intermediate_values)} epochs done"
     return TrialRecord(
         study=study,
         data=data,

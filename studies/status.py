@@ -11,8 +11,9 @@ from .study import Study
 
 def status_of(study: Study) -> dict[str, Any]:
     """What `pomona status --json` prints; docs/json.md says what each field is."""
-    best, settings = study.best(), study.settings
-    records, ended = study.records(), study.ended
+    settings, running = study.settings, study.is_running()
+    best, records = study.best(running=running), study.records(running=running)
+    ended = study.ended
     confirmed = next(iter(study.confirmed()), None)
     return {
         "study": study.name,
@@ -21,7 +22,7 @@ def status_of(study: Study) -> dict[str, Any]:
         "fingerprint": settings.fingerprint,
         "metric": settings.metric,
         "target": settings.target,
-        "running": study.is_running(),
+        "running": running,
         "trials": settings.trials,
         "epochs": settings.epochs,
         "budget": str(study.budget),
@@ -29,12 +30,14 @@ def status_of(study: Study) -> dict[str, Any]:
         "commands": [settings.command, *settings.later_commands],
         "ended": ended,
         "done": why_done(settings, ended, best) or None,
-        "states": study.counts(),
+        "states": study.counts(running=running),
         "confirmations": sum(record.confirms is not None and record.state in ENDED for record in records),
         "seconds": round(sum(record.seconds for record in records), 1),
         "best": best
         and {
             "number": best.number,
+            "state": best.state,
+            "epochs": best.epochs,
             "value": best.value,
             "n": best.n,
             "ci95": best.ci95,

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import optuna
 from optuna.trial import TrialState
@@ -19,15 +20,19 @@ from .attempts import Attempts, Verdicts
 from .confirmed import Confirmed, ToConfirm, confirmed_trials
 from .creation import create_study, keep_settings, stored_study
 from .history import History
+from .interrupted import best_interrupted, interrupted_record, saved_state
 from .names import check_name, check_new_name
 from .patience import Patience
 from .plan import Budget
 from .proposals import Proposal, Proposer
-from .records import CONFIRMS, FIXED, PART, STATE_ORDER, TrialRecord, is_done, record_of
+from .records import CONFIRMS, FIXED, INTERRUPTED, PART, STATE_ORDER, TrialRecord, is_done, record_of
 from .run_lock import FileRunLock, ServerRunLock, held_to_run, refuse_links, server_lock
 from .sampling import make_pruner
 from .settings import Settings
 from .storage import is_on_server, open_storage, output_folder, storage_exists, together
+
+if TYPE_CHECKING:
+    from training import LaneState
 
 
 class Study:
@@ -42,6 +47,7 @@ class Study:
         self._open = self._proposer.open
         # The runs that are to be trained while the study confirms trials, None while it searches.
         self._confirming: Container[str] | None = None
+        self._is_run_here = False
         self._study.pruner = make_pruner(settings.pruner, settings.epochs)
         self.settings = settings
         self.storage_url = storage_url
@@ -112,7 +118,11 @@ class Study:
         """
         refuse_links(self.folder)
         with held_to_run(self._run_lock(), self._study, self._patience):
-            yield
+            self._is_run_here = True
+            try:
+                yield
+            finally:
+                self._is_run_here = False
 
     def enqueue(self, configs: Iterable[tuple[Config, str]]) -> int:
         """Lets configs wait for their turn, in order, each with the note of its trial.
@@ -141,7 +151,7 @@ class Study:
 
     def is_running(self) -> bool:
         """Whether some process holds `running()`."""
-        return self._run_lock().is_held()
+        return self._is_run_here or self._run_lock().is_held()
 
     def _run_lock(self) -> FileRunLock | ServerRunLock:
         if not is_on_server(self.storage_url):
@@ -352,30 +362,64 @@ class Study:
     def keep_traceback(self, number: int, text: str) -> None:
         atomic_write_bytes(self.folder / "failures" / f"{number:05d}.txt", text.encode())
 
-    def records(self) -> list[TrialRecord]:
-        """Every trial that was started, in the order of their numbers."""
-        trials = self._study.get_trials(deepcopy=False)
-        return [record_of(t, self.name, self.settings.source) for t in trials if t.state != TrialState.WAITING]
+    def records(self, *, running: bool | None = None) -> list[TrialRecord]:
+        """Every trial that was started, in the order of their numbers.
 
-    def counts(self) -> dict[str, int]:
-        """How many trials of the search are in each state, those that ran to their end first."""
+        One that has not ended is `running` while somebody runs the study, and `interrupted` otherwise, with the value
+        of its last whole epoch. `running` is what `is_running` says, where that was asked already.
+        """
+        trials = [t for t in self._study.get_trials(deepcopy=False) if t.state != TrialState.WAITING]
+        rests = self._rests(trials, running)
+        return [self._record(trial, rests) for trial in trials]
+
+    def counts(self, *, running: bool | None = None) -> dict[str, int]:
+        """How many trials of the search are in each state, those that ran to their end first; see `records`."""
         self._refresh()
         counts = self._history.counts()
+        if self._rests(self._history.running(), running):
+            counts[INTERRUPTED] = counts.pop("running")
         return {state: counts[state] for state in STATE_ORDER if counts[state]}
 
-    def best(self) -> TrialRecord | None:
-        """The trial of the search with the best value, if any ran to its end."""
+    def best(self, *, running: bool | None = None) -> TrialRecord | None:
+        """The trial of the search with the best value, if any has one: one that ran to its end, or was interrupted.
+
+        One that was interrupted has to be better than all that ran to their ends. See `records`.
+        """
         self._refresh()
-        trial = self._history.best()
-        return None if trial is None else record_of(trial, self.name, self.settings.source)
+        trial, unended = self._history.best(), self._history.running()
+        best = None if trial is None else self._record(trial, False)
+        if not self._rests(unended, running):
+            return best
+        sign = -1.0 if self.settings.direction == "maximize" else 1.0
+        found = best_interrupted((self._record(trial, True) for trial in unended), sign)
+        if found is None or found.value is None or best is None or best.value is None:
+            return best or found
+        return found if sign * found.value < sign * best.value else best
 
     def trial(self, number: int) -> TrialRecord:
-        """Raises InputError where the study has no such trial."""
+        """The record of a trial; see `records`. Raises InputError where the study has no such trial."""
         self._refresh()
         trial = self._history.numbered(number)
         if trial is None or trial.state == TrialState.WAITING:
             raise InputError(f"study {self.name!r} has no trial {number}")
-        return record_of(trial, self.name, self.settings.source)
+        return self._record(trial, self._rests([trial], None))
+
+    def saved_state(self, number: int) -> LaneState | None:
+        """The latest state that is left of a trial that was interrupted, to go on with; None where there is none."""
+        record = self.trial(number)
+        return saved_state(record, self.settings, self.trial_folder(record.group))
+
+    def _rests(self, trials: Iterable[optuna.trial.FrozenTrial], running: bool | None) -> bool:
+        """Whether some of the trials have not ended, and nobody runs the study."""
+        if not any(trial.state == TrialState.RUNNING for trial in trials):
+            return False
+        return not (self.is_running() if running is None else running)
+
+    def _record(self, trial: optuna.trial.FrozenTrial, rests: bool) -> TrialRecord:
+        record = record_of(trial, self.name, self.settings.source)
+        if not rests or trial.state != TrialState.RUNNING:
+            return record
+        return interrupted_record(trial, self.name, self.settings, self.trial_folder(record.group))
 
     @property
     def ended(self) -> int:

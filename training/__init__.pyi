@@ -19,6 +19,7 @@ from .lanes.checkpoint import has_checkpoint as has_checkpoint
 from .lanes.checkpoint import load_checkpoint as load_checkpoint
 from .lanes.fit import fit as fit
 from .lanes.fit import fit_lanes as fit_lanes
+from .lanes.fit import keep_state as keep_state
 from .lanes.group import LaneGroup as LaneGroup
 from .lanes.group_folder import GroupFolder as GroupFolder
 from .lanes.jobs import Divided as Divided

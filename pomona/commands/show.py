@@ -62,11 +62,12 @@ def _title(study: Study, rows: list[dict[str, Any]]) -> list[str]:
     from studies import same_params
 
     settings = study.settings
-    counts = study.counts()
+    running = study.is_running()
+    counts = study.counts(running=running)
     ended = ", ".join(f"{count} {state}" for state, count in counts.items()) or "none"
     lines = [f"{study.name}: {settings.task} on data {settings.source}, {sum(counts.values())} trials ({ended})"]
     confirmed = study.confirmed()
-    best = study.best()
+    best = study.best(running=running)
     if best is None:
         return [*lines, "No trial has run to its end yet."]
     metric = settings.metric
@@ -79,10 +80,14 @@ def _title(study: Study, rows: list[dict[str, Any]]) -> list[str]:
     others = "".join(f"; {name} {value_text(name, value)}" for name, value in best.secondary.items())
     if confirmed:
         lines.append(_confirmed_line(confirmed[0], metric, best.n))
-    lines.append(f"Best: trial {best.number}, {metric} {value}{interval}{grouped}{others}.")
+    how_far = f"; {best.reason}" if best.state == "interrupted" else ""
+    lines.append(f"Best: trial {best.number}, {metric} {value}{interval}{grouped}{others}{how_far}.")
     known = next((one for one in confirmed if one.number == best.number), None)
     if known is not None:
         honest = f"Confirmed, it is {value_text(metric, known.mean)}."
+    elif best.state == "interrupted":
+        command = pomona_command("resume", study.name, storage=study.storage_url)
+        honest = f"It can't be confirmed before it has run to its end: {command} goes on."
     else:
         command = pomona_command("confirm", study.name, storage=study.storage_url)
         honest = f"It is not confirmed on fresh seeds: {command} does that."

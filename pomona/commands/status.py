@@ -21,6 +21,7 @@ def status(
     Example: pomona status fruit-1 --json
     """
     from studies import open_study, status_of
+    from training.lanes.results import interrupted_after
 
     payload = status_of(open_study(study, storage))
     if as_json:
@@ -37,7 +38,8 @@ def status(
     if (best := payload["best"]) is not None:
         metric = payload["metric"]
         interval = f" ({interval_text(metric, best['ci95'])})" if best["ci95"] else ""
-        lines.append(f"  best: trial {best['number']}, {metric} {value_text(metric, best['value'])}{interval}")
+        how_far = f", {interrupted_after(best['epochs'], payload['epochs'])}" if best["state"] == "interrupted" else ""
+        lines.append(f"  best: trial {best['number']}, {metric} {value_text(metric, best['value'])}{interval}{how_far}")
     if (confirmed := payload["confirmed"]) is not None:
         figure = mean_text(payload["metric"], confirmed["mean"], confirmed["ci95"], confirmed["seeds"])
         lines.append(f"  confirmed: trial {confirmed['number']}, {figure}")

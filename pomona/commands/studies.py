@@ -93,5 +93,6 @@ def _cells(payload: dict[str, Any]) -> list[str]:
     if (trial := payload["best"]) is not None:
         interval = f" ({interval_text(payload['metric'], trial['ci95'])})" if trial["ci95"] else ""
         best = f"{payload['metric']} {value_text(payload['metric'], trial['value'])}{interval}"
+        best += ", interrupted" if trial["state"] == "interrupted" else ""
     done = str(payload["ended"]) if payload["trials"] is None else f"{payload['ended']} of {payload['trials']}"
     return [payload["study"], payload["task"], payload["data"], done, state_text(payload), best]

@@ -33,7 +33,18 @@ def train(
     trial: Annotated[int | None, typer.Option(metavar="N", help="Another trial of --from-study.")] = None,
     set_: Set = None,
     epochs: Annotated[int | None, typer.Option(metavar="E", help="Epochs. [default: the study's, or 8]", min=1)] = None,
-    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Of all that is random; one seed, one result.")] = 0,
+    as_saved: Annotated[
+        bool,
+        typer.Option("--as-saved", help="Keep a trial of --from-study that was interrupted as it is; train nothing."),
+    ] = False,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="S",
+            min=0,
+            help="Of all that is random; one seed, one result. [default: 0, or that of the trial that is gone on with]",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where the checkpoint goes. [default: checkpoints/TASK-1, ...]")
     ] = None,
@@ -47,6 +58,8 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train one config to a checkpoint. With the same --out, a run that was stopped or killed goes on.
+
+    Where the best trial of --from-study was interrupted, it goes on from the state that the search saved.
 
     Example: pomona train fruit --from-study fruit-1 --out best
     """
@@ -68,6 +81,7 @@ def train(
         weights_dir=weights_dir,
         epochs=epochs,
         seed=seed,
+        as_saved=as_saved,
         out=out,
         device=device,
         skip_unreadable=skip_unreadable,
@@ -79,7 +93,7 @@ def train(
     if run.resumes:
         note(f"going on from the checkpoint in {run.out}")
     result = _run(run)
-    if result.state != State.COMPLETE:
+    if run.trains and result.state != State.COMPLETE:
         raise InputError(f"{result.reason}: change the config, a lower learning rate or a smaller batch")
     if as_json:
         print_json(describe(run, result))
@@ -122,10 +136,11 @@ def _print_result(run: TrainRun, result: FitResult) -> None:
         return
     metric = run.task.metric
     others = "".join(f", {name} {value_text(name, value)}" for name, value in result.secondary.items())
+    reason = f", {result.reason}" if result.reason else ""
     print_lines(
         [
             f"{run.out}: {metric} {value_text(metric, result.value)} on n = {result.n} "
-            f"(95 % interval {interval_text(metric, result.estimate.ci95)}){others}, {result.seconds:.1f} s"
+            f"(95 % interval {interval_text(metric, result.estimate.ci95)}){others}, {result.seconds:.1f} s{reason}"
         ]
     )
 

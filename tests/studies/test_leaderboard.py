@@ -54,15 +54,22 @@ def a_record(number: int, state: str = "complete", right: int | None = 40, rate:
 
 
 @given(record_lists())
-def test_every_trial_has_one_row_and_complete_ones_are_ranked_by_value(records: list[TrialRecord]) -> None:
+def test_every_trial_has_one_row_and_those_with_a_model_are_ranked_by_value(records: list[TrialRecord]) -> None:
     rows = leaderboard_rows(records)
     assert sorted(row["number"] for row in rows) == [record.number for record in records]
-    complete = [row for row in rows if row["state"] == "complete"]
-    assert rows[: len(complete)] == complete
-    assert [row["rank"] for row in complete] == list(range(1, len(complete) + 1))
-    assert all(row["rank"] is None for row in rows[len(complete) :])
-    values = [row["value"] for row in complete]
-    assert values == sorted(values, reverse=True)
+    ranked = [row for row in rows if row["state"] in ("complete", "interrupted") and row["value"] is not None]
+    assert rows[: len(ranked)] == ranked
+    assert [row["rank"] for row in ranked] == list(range(1, len(ranked) + 1))
+    assert all(row["rank"] is None for row in rows[len(ranked) :])
+    # Of equal ones those that ran to their end come first.
+    keys = [(-row["value"], row["state"] != "complete", row["number"]) for row in ranked]
+    assert keys == sorted(keys)
+
+
+def test_one_that_was_interrupted_before_its_first_epoch_ended_has_no_rank() -> None:
+    records = [a_record(0, "interrupted", right=None), a_record(1, "pruned"), a_record(2, "interrupted", right=49)]
+    rows = leaderboard_rows([*records, a_record(3)])
+    assert [(row["number"], row["rank"]) for row in rows] == [(2, 1), (3, 2), (0, None), (1, None)]
 
 
 def test_speeds_of_photos_and_of_kept_features_are_two_columns() -> None:

@@ -216,7 +216,7 @@ def test_trials_left_by_a_kill_are_given_again(url: str) -> None:
     resumed = Study.open("s", url, to_run=True)
     assert resumed.left(TOY.space, 5) == [asked[0], asked[2]]
     resumed.finish(0, result())
-    assert [record.state for record in resumed.records()] == ["complete", "complete", "running"]
+    assert [record.state for record in resumed.records()] == ["complete", "complete", "interrupted"]
 
 
 # --- what is counted on the way
@@ -235,7 +235,7 @@ def test_counts_and_best_agree_with_the_records(url: str) -> None:
     for seen in (study, Study.open("s", url)):
         records = [record.state for record in seen.records()]
         assert seen.counts() == {state: records.count(state) for state in set(records)}
-        assert list(seen.counts()) == ["complete", "running", "pruned", "infeasible", "failed"]
+        assert list(seen.counts()) == ["complete", "interrupted", "pruned", "infeasible", "failed"]
         best = seen.best()
         assert best is not None
         assert best == seen.trial(4)

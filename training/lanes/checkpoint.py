@@ -30,7 +30,7 @@ from ..models.lowering import lower
 from ..models.numerics import Numerics
 from ..models.spec import Spec, spec_of
 from ..scoring.objectives import Objective, objective_of
-from .results import curve_from_json
+from .results import curve_from_json, interrupted_after
 from .state_file import FORMAT, StateError, is_state, read_state, write_state
 
 STATE = "checkpoint.safetensors"
@@ -75,6 +75,11 @@ class CheckpointRecord:
     columns: tuple[str, ...] = ()
     metric: str = "accuracy"
     offset: float = 0.0
+
+    @property
+    def interrupted(self) -> str:
+        """How far a run came that did not get to its last epoch; empty where it did."""
+        return interrupted_after(self.epoch, self.epochs) if self.epoch < self.epochs else ""
 
     @property
     def spec(self) -> Spec:
@@ -134,7 +139,8 @@ def save_checkpoint(folder: Path, record: CheckpointRecord, tensors: dict[str, t
     """
     earlier = _check_ours(folder)
     write_state(folder / STATE, _HOLDS, asdict(record), tensors)
-    atomic_write_json(folder / RECORD, sealed({"format": FORMAT, "tensors": STATE, **asdict(record)}))
+    shown = asdict(record) | ({"interrupted": record.interrupted} if record.interrupted else {})
+    atomic_write_json(folder / RECORD, sealed({"format": FORMAT, "tensors": STATE, **shown}))
     if earlier is not None:
         (folder / earlier).unlink(missing_ok=True)
 

@@ -100,6 +100,11 @@ class FitResult:
         return sum(epoch.images for epoch in chosen) / seconds if seconds else None
 
 
+def interrupted_after(epoch: int, epochs: int) -> str:
+    """What is said of a run that ended after `epoch` of its `epochs` for no reason of its own."""
+    return f"interrupted after {epoch} of {epochs} epochs"
+
+
 def curve_to_json(curve: tuple[EpochResult, ...]) -> list[dict[str, Any]]:
     return [asdict(epoch) for epoch in curve]
 

@@ -262,17 +262,17 @@ class GroupRunner:
             return False
         return self._save(group, saves)
 
-    def _save(self, group: LaneGroup, saves: Saves | None) -> bool:
+    def _save(self, group: LaneGroup, saves: Saves | None, *, leaving: bool = False) -> bool:
         if saves is None or not len(group):
             return False
         with self._clock.saving():
-            return saves.save(group)
+            return saves.save(group, leaving=leaving)
 
     def _save_leaving(self, group: LaneGroup, saves: Saves | None, leaving: BaseException) -> None:
         try:
             with uninterrupted():
                 group.rewind()
-                self._save(group, saves)
+                self._save(group, saves, leaving=True)
         except InputError:
             # No room, perhaps. Who asked for the stop is told; after another problem, that one is.
             if not isinstance(leaving, Exception) or isinstance(leaving, Interrupted):
