@@ -54,7 +54,9 @@ def test_each_limit_each_target_and_what_was_brought(run: Run) -> None:
     assert "enqueue: 2 configs of mine.json" in err
     assert "warm start: " in err
     rows = json.loads(run("leaderboard", "b", "--json")[1])
-    assert all(row["params"]["batch_size"] in (8, 16) for row in rows)
+    trials = [row for row in rows if row["params"]]
+    assert len(trials) == 4
+    assert all(row["params"]["batch_size"] in (8, 16) for row in trials)
     assert [row["note"] for row in rows].count("enqueued from mine.json") == 2
     assert run("studies", "list")[1].count("4 of 4") == 1
 
