@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 
 from search_spaces import InputError, is_numeric, limits_of, value_text
+from training.lanes.results import State
 
 from .records import TrialRecord
 from .settings import Settings
 
 
 def goal_reached(settings: Settings, best: TrialRecord | None) -> str:
-    """Why no further trial could help, whatever the budget; empty where one could."""
-    if best is None or best.value is None:
+    """Why no further trial could help, whatever the budget; empty where one could, or the best is not at its end."""
+    if best is None or best.value is None or best.state != State.COMPLETE:
         return ""
     if nothing := nothing_to_gain(settings.metric, settings.direction, best.value):
         return nothing

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search_spaces import Choice, Config, Float, InputError, SearchSpace
+from training.lanes.results import State
 from training.machine.decode import DecodeError, decoded
 
 from .leaderboard import leaderboard_rows
@@ -88,7 +89,7 @@ def warm_start(
         earlier = Study.open(name, storage)
         settings = earlier.settings
         rows = leaderboard_rows(earlier.records(), direction=settings.direction, metric=settings.metric)
-        for row in [row for row in rows if row["rank"] is not None][:MOST_OF_A_STUDY]:
+        for row in [row for row in rows if row["state"] == State.COMPLETE][:MOST_OF_A_STUDY]:
             note, config = f"from {name} trial {row['number']}", row["params"]
             if not config.keys() <= proposed.dimensions.keys():
                 left_out += 1

@@ -131,7 +131,8 @@ def _provenance(study: Study, top: int | None, confirmations: bool) -> list[tupl
         ("data", f"{settings.source}, fingerprint {settings.fingerprint}"),
         (
             "budget",
-            f"{study.budget}, seed {settings.seed}, {settings.pruner} pruner, {settings.lanes} side by side",
+            f"{study.budget}, seed {settings.seed}, {settings.strategy} strategy, {settings.sampler} sampler, "
+            f"{settings.pruner} pruner, {settings.lanes} side by side",
         ),
         ("versions", f"Python {environment.get('python')}, {versions}"),
         ("commit", environment.get("commit") or "none"),

@@ -19,6 +19,7 @@ def settings_for(task: Task, *, epochs: int = 3, pruner: str = "none", seed: int
         engine="inline",
         lanes=1,
         device="cpu",
+        strategy="plain",
         pruner=pruner,
     )
     return Settings(

@@ -125,6 +125,7 @@ def test_a_target_is_kept_and_can_be_moved(url: str) -> None:
         (None, 1, replace(BEST, value=1.0), "nothing is left to gain: accuracy is 100 %"),
         (5, 5, replace(BEST, value=1.0), "nothing is left to gain: accuracy is 100 %"),
         (5, 1, replace(BEST, value=None), ""),
+        (5, 1, replace(BEST, value=1.0, state="interrupted"), ""),
     ],
 )
 def test_a_study_is_done(trials: int | None, ended: int, best: TrialRecord | None, why: str) -> None:

@@ -29,7 +29,7 @@ SETTINGS = settings_for(TOY)
         ({"seed": 7}, "--seed"),
         ({"epochs": 9}, "--epochs"),
         ({"pruner": "median"}, "--pruner"),
-        ({"strategy": "plain"}, "--strategy"),
+        ({"strategy": "rungs"}, "--strategy"),
         ({"sampler": "gp"}, "--sampler"),
     ],
 )
