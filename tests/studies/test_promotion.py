@@ -24,7 +24,7 @@ def scored(number: int, value: float | None, cv_value: float | None = None, fold
 
 
 VALUES = st.none() | st.sampled_from([0.5, 0.6, 0.7, 0.8])
-RECORDS = st.lists(st.tuples(VALUES, VALUES, st.sampled_from([2, FOLDS, 2 * FOLDS]))).map(
+RECORDS = st.lists(st.tuples(VALUES, VALUES, st.sampled_from([1, FOLDS, 2 * FOLDS]))).map(
     lambda rows: [scored(number, *row) for number, row in enumerate(rows)]
 )
 
