@@ -25,10 +25,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tabulate import tabulate
 
 from search_spaces import InputError, task_named
+from studies.ensemble_row import Remembered
+from studies.outputs import KeptOutputs
 from training import (
     PrefixStore,
     atomic_write_bytes,
@@ -40,14 +43,16 @@ from training import (
     measure_numerics,
     open_data,
     save_lane,
+    wilson,
     write_versioned_json,
 )
 from training.data import contents, rendered_folder
 from training.data.decode import decoded
 from training.frozen.store import BlockKey
-from training.lanes.checkpoint import RECORD, STATE, save_checkpoint
+from training.lanes.checkpoint import ENSEMBLE, RECORD, STATE, save_checkpoint
+from training.lanes.ensemble_checkpoint import Member, load_ensemble, save_ensemble
 from training.lanes.lane_state import LaneState
-from training.lanes.results import curve_from_json
+from training.lanes.results import Outputs, curve_from_json
 from training.machine.digest import Digest, file_digest, note
 from training.machine.process import configure
 from training.models.numerics import known_numerics
@@ -80,6 +85,8 @@ def kinds(folder: Path) -> list[Kind]:
     return [
         *_checkpoint(folder),
         _lane(folder),
+        _outputs(folder),
+        _chosen(folder),
         *_activations(folder),
         *_drawn(pictures),
         _decoded(pictures),
@@ -101,6 +108,13 @@ def _checkpoint(folder: Path) -> Iterator[Kind]:
 
     yield Kind("checkpoint", place / STATE, read)
     yield Kind("checkpoint, record for people", place / RECORD, read)
+    save_ensemble(folder, [Member(place.name, 1.0, 3)], wilson(0.8, 40), wilson(0.75, 8), 0.001)
+
+    def read_ensemble() -> object:
+        ensemble = load_ensemble(folder)
+        return ensemble.record, ensemble.weights, ensemble.trials, _plain(ensemble.tensors)
+
+    yield Kind("checkpoint of an ensemble", folder / ENSEMBLE, read_ensemble)
 
 
 def _weights() -> dict[str, torch.Tensor]:
@@ -120,6 +134,34 @@ def _lane(folder: Path) -> Kind:
         return lane.curve, lane.seconds, lane.predictions.tolist(), _plain(lane.tensors)
 
     return Kind("saved lane", path, read)
+
+
+def _outputs(folder: Path) -> Kind:
+    kept = KeptOutputs(folder / "outputs", "maximize")
+    values = np.random.default_rng(0).random((40, 3), np.float32)
+    kept.keep(7, 0.5, Outputs(values, np.arange(40) % 3, np.arange(40) // 2, ("a", "b", "c"), "which"))
+
+    def read() -> object:
+        found = kept.read(7)
+        if found is None:
+            return None
+        value, outputs = found
+        arrays = {name: getattr(outputs, name) for name in ("values", "labels", "groups")}
+        return value, outputs.classes, outputs.split, {n: (str(a.dtype), a.tolist()) for n, a in arrays.items()}
+
+    return Kind("kept outputs of a trial", kept.folder / "00007.safetensors", read)
+
+
+def _chosen(folder: Path) -> Kind:
+    path = folder / "chosen" / "ensemble.json"
+    Remembered(candidates=((3, 0.5), (7, 0.75)), weights=((3, 0.25), (7, 0.75)), estimate=wilson(0.8, 40)).write(path)
+
+    def read() -> object:
+        remembered = Remembered.read(path)
+        # It is chosen again then.
+        return None if remembered == Remembered() else remembered
+
+    return Kind("chosen ensemble", path, read, none=RECOVERED)
 
 
 def _plain(tensors: dict[str, torch.Tensor]) -> dict[str, object]:

@@ -13,10 +13,12 @@ import functools
 import shlex
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
@@ -27,6 +29,7 @@ from search_spaces.transfer import frozen_recipe
 from training import (
     Prefixes,
     PrefixStore,
+    Split,
     Splits,
     atomic_write_bytes,
     environment,
@@ -45,18 +48,24 @@ _DECAY = 1e-3
 
 def probe(splits: Splits, backbone: str, resolution: int, prefixes: Prefixes) -> Estimate:
     """Accuracy on `valid` of a linear classifier that is fitted to the features of `train`."""
+    return fitted(splits, backbone, resolution, prefixes)(splits.valid)
+
+
+def fitted(splits: Splits, backbone: str, resolution: int, prefixes: Prefixes) -> Callable[[Split], Estimate]:
+    """What gives the accuracy on a split of a linear classifier that is fitted to the features of `train`."""
     stages = len(prefixes.backbone(backbone).stages)
     structure = spec_of(frozen_recipe(backbone, resolution)).structure(stages)
-    train, valid = (
-        prefixes.block(split, structure, stages, strength=0, view=0).float().numpy()
-        for split in (splits.train, splits.valid)
-    )
+
+    def features(split: Split) -> NDArray[np.float32]:
+        return prefixes.block(split, structure, stages, strength=0, view=0).float().numpy()
+
+    train = features(splits.train)
     scaler = StandardScaler().fit(train)
     head = LogisticRegression(C=1 / (_DECAY * len(train)), max_iter=1000)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         head.fit(scaler.transform(train), splits.train.labels.numpy())
-    return accuracy((head.predict(scaler.transform(valid)) == splits.valid.labels.numpy()).tolist())
+    return lambda split: accuracy((head.predict(scaler.transform(features(split))) == split.labels.numpy()).tolist())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -96,6 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--lanes", type=int)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--strategy", default="plain", help="as of pomona search (default plain)")
     parser.add_argument("--set", action="append", default=[], metavar="DIM=VALUE")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write trials_per_hour.md and .json")
     options = parser.parse_args(argv)
@@ -125,6 +126,7 @@ def measured(options: argparse.Namespace, folder: str, command: str) -> tuple[st
             epochs=options.epochs,
             seed=options.seed,
             lanes=options.lanes,
+            strategy=options.strategy,
             fixed=fixed,
         ),
         lambda line: print(line, file=sys.stderr),
@@ -152,7 +154,8 @@ def measured(options: argparse.Namespace, folder: str, command: str) -> tuple[st
     text = (
         "# Trials an hour\n\n"
         f"A search of {study.settings.trials} trials of {options.epochs} epochs over the fruit space with "
-        f"{', '.join(f'{name} {value}' for name, value in fixed.items())}, in {study.settings.lanes} lanes; Hyperband, "
+        f"{', '.join(f'{name} {value}' for name, value in fixed.items())}, in {study.settings.lanes} lanes; strategy "
+        f"{study.settings.strategy}, Hyperband, "
         f"journal file, empty cache. {counts}; {epochs} epochs in all. Milliseconds a trial, by part.\n\n"
         f"- command: `{command}`\n"
         f"- machine: {machine['device']}; torch {torch.__version__}, optuna {machine['versions'].get('optuna', '')}; "

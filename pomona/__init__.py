@@ -101,8 +101,13 @@ def search(task: PathLike | Task, **keywords: Unpack[SearchKeywords]) -> Study:
     """Searches the hyperparameters of `task` (a name, a file, or a `search_spaces.Task`) and returns the study.
 
     What is left out suits the machine, or is as it was where there is such a study. `timeout` is in seconds, or a text
-    such as "10m". `pomona search --help` says what each keyword does; `fixed` is a dict of what `--set` takes. Ctrl-C
-    ends the call cleanly and returns what there is; `resume` goes on.
+    such as "10m". `pomona search --help` says what each keyword does; `stop_at` is `--target`, and `fixed` is `--set`:
+    a dict that gives a dimension one value, a range as a pair, or some values as a list:
+
+        fixed={"optimizer": "adamw", "learning_rate": (1e-4, 1e-2), "batch_size": [16, 32]}
+
+    `enqueue` takes configs themselves too, as dicts. Ctrl-C ends the call cleanly and returns what there is; `resume`
+    goes on.
 
     Raises:
         InputError: the request, the data or the storage is wrong.
@@ -250,12 +255,14 @@ def train(
     *,
     config: Mapping[str, Value] | None = None,
     from_study: str | Study | None = None,
+    trial: Whole | str | None = None,
     fixed: Mapping[str, Value] | None = None,
     data: PathLike | None = None,
     weights_dir: PathLike | None = None,
     storage: PathLike | None = None,
     epochs: Whole | None = None,
-    seed: Whole = 0,
+    seed: Whole | None = None,
+    as_saved: bool = False,
     out: PathLike | None = None,
     device: str = "auto",
     skip_unreadable: bool = False,
@@ -264,15 +271,19 @@ def train(
 ) -> FitResult:
     """Trains one config to a checkpoint in `out`: `config`, or the best of a study, or the task's recipe.
 
-    The best of a study is the best of its confirmed trials where there are some.
+    The best of a study is the best of its confirmed trials where there are some. One that was interrupted goes on from
+    the state that the search saved, with its own seed; with `as_saved` that state is kept as it is, and the result says
+    after which epoch it is. The study can be resumed all the same. `trial` is the number of another one, or "ensemble"
+    for all that the leaderboard's row of that name averages, in one checkpoint.
 
     Raises:
         InputError: the config lies outside the task's space, or the data, weights or folder are wrong.
     """
     from . import arguments as to
     from .console import note
+    from .ensemble_run import prepare_run
     from .stopping import stop_requests
-    from .training_run import TrainRequest, prepare_training
+    from .training_run import TrainRequest
 
     name, url = None, to.optional(to.path, "storage", storage)
     if from_study is not None:
@@ -281,19 +292,21 @@ def train(
         task=to.task(task),
         config=to.optional(to.values, "config", config),
         from_study=name,
+        trial=to.optional(to.trial, "trial", trial),
         storage=url,
         fixed=to.optional(to.values, "fixed", fixed) or {},
         data=to.optional(to.path, "data", data),
         weights_dir=to.optional(to.folder, "weights_dir", weights_dir),
         epochs=to.optional(to.count, "epochs", epochs),
-        seed=to.seed(seed),
+        seed=None if seed is None else to.seed(seed),
+        as_saved=to.flag("as_saved", as_saved),
         out=to.optional(to.folder, "out", out),
         device=to.device(device),
         skip_unreadable=to.flag("skip_unreadable", skip_unreadable),
         trust_split=to.flag("trust_split", trust_split),
         download=to.flag("download_weights", download_weights),
     )
-    run = prepare_training(request, note)
+    run = prepare_run(request, note)
     with stop_requests() as asked_to_stop:
 
         def check_stop() -> None:
@@ -306,11 +319,11 @@ def train(
 @_public
 def load(checkpoint: PathLike) -> Checkpoint:
     """A checkpoint: its record, and with `.classifier()` the model."""
-    from training import load_checkpoint
+    from training import load_model
 
     from . import arguments as to
 
-    return load_checkpoint(to.folder("checkpoint", checkpoint))
+    return load_model(to.folder("checkpoint", checkpoint))
 
 
 @_public

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex, TypeVar, cast
 
-from search_spaces import Config, InputError, Task, Value
+from search_spaces import Config, InputError, Part, Task, Value
+from studies.names import ENSEMBLE
 
 if TYPE_CHECKING:
     from studies import Study
@@ -103,6 +104,11 @@ def count(name: str, value: object) -> int:
     return _whole(name, value, least=1)
 
 
+def trial(name: str, value: object) -> int | str:
+    """The number of a trial, or the word for an ensemble of several."""
+    return ENSEMBLE if isinstance(value, str) and value == ENSEMBLE else _whole(name, value, least=0)
+
+
 def seed(value: object) -> int:
     return _whole("seed", value, least=0)
 
@@ -125,6 +131,17 @@ def seconds(name: str, value: object) -> float:
     return length
 
 
+def number(name: str, value: object) -> float:
+    """A finite number, of NumPy or torch too."""
+    try:
+        plain = math.nan if _is_boolean(value) or isinstance(value, str | bytes) else float(cast(SupportsFloat, value))
+    except (TypeError, ValueError, OverflowError):
+        plain = math.nan
+    if not math.isfinite(plain):
+        raise InputError(f"{name} must be a finite number, not {_shown(value)}")
+    return plain
+
+
 def flag(name: str, value: object) -> bool:
     if not _is_boolean(value):
         raise InputError(f"{name} must be True or False, not {_shown(value)}")
@@ -141,6 +158,48 @@ def values(name: str, values: object) -> Config:
     if not isinstance(values, Mapping):
         raise InputError(f"{name} must be a dict, dimension: value, not {_shown(values)}")
     return {text(f"a dimension in {name}", key): _value_of(f"{name}[{key!r}]", fixed) for key, fixed in values.items()}
+
+
+def narrowing(name: str, values: object) -> dict[str, Value | Part]:
+    """What is to be tried of dimensions: of each a value, a range as a pair (low, high), or a list of values."""
+    if not isinstance(values, Mapping):
+        raise InputError(f"{name} must be a dict, dimension: value, (low, high) or [a, b], not {_shown(values)}")
+    return {text(f"a dimension in {name}", key): _part_of(f"{name}[{key!r}]", wanted) for key, wanted in values.items()}
+
+
+def configs(name: str, given: object) -> str | tuple[Config, ...]:
+    """A file of configs, or one or several configs themselves."""
+    if isinstance(given, str | os.PathLike):
+        return path(name, given)
+    listed = [given] if isinstance(given, Mapping) else given
+    if not isinstance(listed, Iterable) or isinstance(listed, bytes):
+        raise InputError(f"{name} must be a file, a config or a list of configs, not {_shown(given)}")
+    found = tuple(values(f"each of {name}", config) for config in listed)
+    if not found:
+        raise InputError(f"{name} is empty: give at least one config")
+    return found
+
+
+def study_names(name: str, given: object) -> tuple[str, ...]:
+    """The names of studies; of one, or several, each a name or a study."""
+    listed = [given] if isinstance(given, str) or hasattr(given, "settings") else given
+    if not isinstance(listed, Iterable) or isinstance(listed, Mapping | bytes):
+        raise InputError(f"{name} must be a study or a list of studies, not {_shown(given)}")
+    return tuple(study(one, None)[0] for one in listed)
+
+
+def _part_of(name: str, wanted: object) -> Value | Part:
+    if isinstance(wanted, tuple):
+        bounds = [_value_of(name, bound) for bound in wanted]
+        numbers = [bound for bound in bounds if not isinstance(bound, str | bool)]
+        if len(numbers) != 2 or len(bounds) != 2:
+            raise InputError(f"{name} must be a range (low, high) of two numbers, or a list, not {_shown(wanted)}")
+        return Part(range=(numbers[0], numbers[1]))
+    if isinstance(wanted, list):
+        if not wanted:
+            raise InputError(f"{name} is empty: name at least one value")
+        return Part(options=tuple(_value_of(name, option) for option in wanted))
+    return _value_of(name, wanted)
 
 
 def _value_of(name: str, value: object) -> Value:

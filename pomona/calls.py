@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
-from search_spaces import Task
+from search_spaces import Part, Task
 
 
 def call_text(function: str, *arguments: object, **named: object) -> str:
@@ -19,6 +19,8 @@ def _literal(value: object) -> str:
     if isinstance(value, Task):
         # As a variable would be called that holds it.
         return value.name.replace("-", "_")
+    if isinstance(value, Part):
+        return _literal(list(value.options)) if value.range is None else "({}, {})".format(*map(_literal, value.range))
     if isinstance(value, PurePath):
         return repr(str(value))
     if isinstance(value, Mapping):

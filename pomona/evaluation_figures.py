@@ -41,8 +41,12 @@ def check_folder(folder: Path) -> None:
         raise InputError(f"{folder} is a file: name a folder for the figures")
 
 
-def write_evaluation(folder: Path, evaluation: Evaluation, split: Split, record: CheckpointRecord, data: str) -> None:
+def write_evaluation(
+    folder: Path, evaluation: Evaluation, split: Split, record: CheckpointRecord, data: str, curve_of: str = ""
+) -> None:
     """Writes `evaluation_files` into `folder`; `data` says in their titles what was scored.
+
+    `curve_of` says which of several models that answer as one the curves are of.
 
     Raises:
         InputError: there is no room or no permission.
@@ -62,6 +66,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation, split: Split, record:
         predictions, wrong = predicted_figure(missed, target, title), residuals_listing(missed, named, title)
         payload = {"residuals": [asdict(residual) for residual in missed]}
     trained = f"{record.task}, trained on {record.source}, seed {record.seed}"
+    trained += f", {curve_of}" if curve_of else ""
     curves = curves_figure(curve_from_json(record.curve), metric, record.n, trained)
     *pictures, summary = (folder / name for name in evaluation_files(evaluation))
     for figure, path in zip((predictions, figure_of(wrong), curves), pictures, strict=True):

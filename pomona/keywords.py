@@ -6,9 +6,11 @@ import inspect
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from typing import SupportsFloat
 
     from search_spaces import Value
+    from studies import Study
 
     from .arguments import Duration, PathLike, Whole
 
@@ -23,14 +25,19 @@ class SearchKeywords(TypedDict, total=False):
     trials: Whole | None
     epochs: Whole | None
     timeout: Duration | None
+    stop_at: SupportsFloat | None
     seed: Whole | None
     workers: Whole | None
     engine: str | None
     lanes: Whole | None
     device: str | None
+    strategy: str | None
+    sampler: str | None
     pruner: str | None
-    fixed: Mapping[str, Value] | None
+    fixed: Mapping[str, Value | Sequence[Value]] | None
     skip_unreadable: bool
+    enqueue: PathLike | Mapping[str, Value] | Sequence[Mapping[str, Value]] | None
+    warm_start: str | Study | Sequence[str | Study] | None
     trust_split: bool
     download_weights: bool
 

@@ -52,8 +52,8 @@ class Model:
     """A model in memory, with what `pomona export` wrote about it.
 
     `modality` is "image", "tabular", "text" or the name of another one. `classes` are empty where it answers with a
-    number. `resolution` is the side of the squares that a model of photos takes; `columns` are those of a table, the
-    target's last.
+    number. `resolution` is the side of the squares that a model of photos takes; one that takes each photo in several
+    `resolutions` gets these flat and joined. `columns` are those of a table, the target's last.
     """
 
     def __init__(self, session: Any, told: Mapping[str, str]) -> None:
@@ -62,6 +62,7 @@ class Model:
         self.classes: tuple[str, ...] = tuple(json.loads(told["pomona.classes"]))
         self.columns: tuple[str, ...] = tuple(json.loads(told.get("pomona.columns", "[]")))
         self.resolution = int(told.get("pomona.resolution", 0))
+        self.resolutions: tuple[int, ...] = tuple(json.loads(told.get("pomona.resolutions", "[]")))
 
     def predict(self, files: Sequence[str | Path]) -> list[dict[str, Any]]:
         """For each photo, row or text its `path`, which names the row or line too, and the answer.
@@ -223,7 +224,15 @@ def _photos(model: Model, files: Sequence[str | Path]) -> Batches:
 
     for start in range(0, len(files), _BATCH):
         paths = files[start : start + _BATCH]
-        yield [str(path) for path in paths], np.stack([_read(Path(path), model.resolution) for path in paths])
+        yield [str(path) for path in paths], np.stack([_picture(model, Path(path)) for path in paths])
+
+
+def _picture(model: Model, path: Path) -> NDArray[np.uint8]:
+    import numpy as np
+
+    if not model.resolutions:
+        return _read(path, model.resolution)
+    return np.concatenate([_read(path, resolution).ravel() for resolution in model.resolutions])
 
 
 def _read(path: Path, resolution: int) -> NDArray[np.uint8]:

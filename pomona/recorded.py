@@ -45,7 +45,7 @@ def _complete(file: Path) -> list[Recorded]:
         return [
             Recorded(float(row["value"]), int(row["n"]), _interval(row["ci95"]), file.as_posix())
             for row in rows
-            if row["rank"] is not None
+            if row["rank"] is not None and row.get("state", "complete") == "complete"
         ]
     except OSError as problem:
         raise InputError(f"{file} can't be read: {problem.strerror}") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,14 @@ from training import (
     Data,
     EpochResult,
     FitResult,
+    LaneState,
     Numerics,
     Prefixes,
     PrefixStore,
     check_checkpoint_folder,
     fit,
     has_checkpoint,
+    keep_state,
     load_backbone,
     load_checkpoint,
     measure_numerics,
@@ -33,7 +35,7 @@ from training import (
 )
 
 from .checkpoint_folder import HeldFolder
-from .confirmed_text import mean_text
+from .from_study import Wanted, most_unfrozen_in, seed_of, state_to_start_from, trial_to_train
 
 DEFAULT_EPOCHS = 8
 OnEpoch = Callable[[EpochResult], None]
@@ -42,18 +44,23 @@ OnBatch = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """What `pomona train` takes. Of `config` and `from_study` at most one; neither is the recipe."""
+    """What `pomona train` takes. Of `config` and `from_study` at most one; neither is the recipe.
+
+    `trial` is a number, or "ensemble" where `prepare_run` takes it. `seed` None is 0, or that of the trial that is gone
+    on with. `as_saved` keeps the state of a trial of `from_study` that was interrupted as it is.
+    """
 
     task: str | Task
     config: Config | None = None
     from_study: str | None = None
-    trial: int | None = None
+    trial: int | str | None = None
     storage: str | None = None
     fixed: Config = field(default_factory=dict)
     data: str | None = None
     weights_dir: Path | None = None
     epochs: int | None = None
-    seed: int = 0
+    seed: int | None = None
+    as_saved: bool = False
     out: Path | None = None
     device: str = "auto"
     skip_unreadable: bool = False
@@ -63,14 +70,33 @@ class TrainRequest:
 
 @dataclass(frozen=True)
 class TrainRun:
-    """A training run ready to start, or to go on where its folder's checkpoint stands."""
+    """A training run ready to start, or to go on where its folder's checkpoint stands.
+
+    `trains` is False where a state is kept as it is: then the result may be of fewer than `epochs`.
+    """
 
     task: Task
     config: Config
     epochs: int
     out: Path
     resumes: bool
+    trains: bool
     start: Callable[[OnEpoch | None, OnBatch | None, CheckStop], FitResult]
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """What is trained and with what, before the data are open. `study` and `trial` are those that it comes from."""
+
+    config: Config
+    epochs: int
+    data: str | None
+    weights_dir: Path | None
+    download: bool
+    skip_unreadable: bool
+    numerics: Numerics | None = None
+    study: Study | None = None
+    trial: TrialRecord | None = None
 
 
 def prepare_training(
@@ -83,37 +109,15 @@ def prepare_training(
             that trains into it.
     """
     task = request.task if isinstance(request.task, Task) else task_named(request.task)
-    config, epochs = dict(task.recipe), request.epochs or DEFAULT_EPOCHS
-    data, weights_dir, download, skip = request.data, request.weights_dir, request.download, request.skip_unreadable
-    numerics: Numerics | None = None
-    settings: Settings | None = None
-    if request.config is not None and request.from_study is not None:
-        raise InputError("a config and a study to take it from exclude each other")
-    if request.from_study is not None:
-        study = open_study(request.from_study, request.storage)
-        settings = study.settings
-        if settings.task != task.name:
-            raise InputError(f"study {study.name!r} is one of task {settings.task}, not of {task.name}")
-        best, why = _trial_to_train(study, request.trial)
-        config, epochs = dict(best.config), request.epochs or settings.epochs
-        data = settings.data if data is None else data
-        weights_dir = settings.weights_dir if weights_dir is None else weights_dir
-        download, skip = download or settings.download_weights, skip or settings.skip_unreadable
-        numerics = study.numerics  # what the study's figure was reached with
-        notify(f"config of trial {best.number} of {study.name}{why}")
-    elif request.config is not None:
-        config = request.config
-    if request.from_study is None and request.config is None:
-        ready = runnable(task, request.fixed, weights_dir=weights_dir, download=download)
-        config, download = ready.task.recipe, ready.download
-        notify(f"config: {ready.recipe_note}")
-    else:
-        config = task.space.validate(config | request.fixed)
+    chosen = _chosen(request, task, notify)
+    config, epochs, study = chosen.config, chosen.epochs, chosen.study
     device = resolve_device(request.device)
-    numerics = measure_numerics(device).numerics if numerics is None else numerics
-    photos = open_data(data, task, skip_unreadable=skip, trust_split=request.trust_split, progress=progress)
-    if settings is not None and photos.fingerprint != settings.fingerprint:
-        _on_other_data(request, settings, photos, notify)
+    numerics = measure_numerics(device).numerics if chosen.numerics is None else chosen.numerics
+    photos = open_data(
+        chosen.data, task, skip_unreadable=chosen.skip_unreadable, trust_split=request.trust_split, progress=progress
+    )
+    if study is not None and photos.fingerprint != study.settings.fingerprint:
+        _on_other_data(request, study.settings, photos, notify)
     notify(f"data: {photos.summary()}")
     notify(f"device: {device.type}, {numerics}")
     splits = splits_for(photos, resolve(task, config).input.resolution)
@@ -122,45 +126,111 @@ def prepare_training(
     out = held.path
     try:
         resumes = _goes_on(out, epochs)
+        seed = _seed(request, chosen.trial, out if resumes else None)
+        start, unfrozen = _start(request, chosen, task, seed, photos.fingerprint, resumes, notify)
     except BaseException:
         held.give_back()
         raise
+    keeps = start is not None and (request.as_saved or len(start.curve) == epochs)
 
-    def start(on_epoch: OnEpoch | None, on_batch: OnBatch | None, check_stop: CheckStop) -> FitResult:
+    def train(on_epoch: OnEpoch | None, on_batch: OnBatch | None, check_stop: CheckStop) -> FitResult:
+        prefixes = Prefixes(
+            backbones=functools.partial(load_backbone, weights_dir=chosen.weights_dir, download=chosen.download),
+            numerics=numerics,
+            device=device,
+            store=PrefixStore(),
+            unfrozen=unfrozen,
+            check_stop=check_stop,
+        )
+        run: dict[str, Any] = {"epochs": epochs, "seed": seed, "prefixes": prefixes, "checkpoint_to": out}
         with held:
+            if start is not None and keeps:
+                return keep_state(task, config, splits, start, **run)
+            resume_from = out if resumes else None
             return fit(
-                task,
-                config,
-                splits,
-                epochs=epochs,
-                seed=request.seed,
-                prefixes=Prefixes(
-                    backbones=functools.partial(load_backbone, weights_dir=weights_dir, download=download),
-                    numerics=numerics,
-                    device=device,
-                    store=PrefixStore(),
-                    check_stop=check_stop,
-                ),
-                on_epoch=on_epoch,
-                on_batch=on_batch,
-                checkpoint_to=out,
-                resume_from=out if resumes else None,
+                task, config, splits, on_epoch=on_epoch, on_batch=on_batch, resume_from=resume_from, start=start, **run
             )
 
-    return TrainRun(task, config, epochs, out, resumes, start)
+    return TrainRun(task, config, epochs, out, resumes, not keeps, train)
 
 
-def _trial_to_train(study: Study, number: int | None) -> tuple[TrialRecord, str]:
-    """The trial `number` of a study, or its best, and why it is that: a confirmed one goes before a lucky one."""
-    if number is not None:
-        return study.trial(number), ""
-    if confirmed := study.confirmed():
-        best = confirmed[0]
-        figure = mean_text(study.settings.metric, best.mean, best.ci95, best.seeds)
-        return study.trial(best.number), f", the best of {len(confirmed)} confirmed: {figure}"
-    if (trial := study.best()) is None:
-        raise InputError(f"study {study.name!r} has no trial that ran to its end: pomona leaderboard says why")
-    return trial, ", the best of the search, not confirmed on fresh seeds"
+def _chosen(request: TrainRequest, task: Task, notify: Callable[[str], None]) -> _Chosen:
+    """The config, and what a study says where it comes from one. Raises InputError."""
+    if request.config is not None and request.from_study is not None:
+        raise InputError("a config and a study to take it from exclude each other")
+    if request.as_saved and request.from_study is None:
+        raise InputError("--as-saved keeps the state of a study's trial: name the study with --from-study")
+    chosen = _Chosen(
+        request.config or {},
+        request.epochs or DEFAULT_EPOCHS,
+        request.data,
+        request.weights_dir,
+        request.download,
+        request.skip_unreadable,
+    )
+    if request.from_study is not None:
+        chosen = _from_study(request, chosen, task, notify)
+    elif request.config is None:
+        ready = runnable(task, request.fixed, weights_dir=request.weights_dir, download=request.download)
+        notify(f"config: {ready.recipe_note}")
+        return replace(chosen, config=ready.task.recipe, download=ready.download)
+    return replace(chosen, config=task.space.validate(chosen.config | request.fixed))
+
+
+def _from_study(request: TrainRequest, chosen: _Chosen, task: Task, notify: Callable[[str], None]) -> _Chosen:
+    """With the config of a study's trial, and what the study says where the request does not. Raises InputError."""
+    assert request.from_study is not None
+    study = open_study(request.from_study, request.storage)
+    settings = study.settings
+    if settings.task != task.name:
+        raise InputError(f"study {study.name!r} is one of task {settings.task}, not of {task.name}")
+    assert not isinstance(request.trial, str)
+    trial, why = trial_to_train(study, request.trial)
+    notify(f"config of trial {trial.number} of {study.name}{why}")
+    return _Chosen(
+        config=dict(trial.config),
+        epochs=request.epochs or settings.epochs,
+        data=settings.data if chosen.data is None else chosen.data,
+        weights_dir=settings.weights_dir if chosen.weights_dir is None else chosen.weights_dir,
+        download=chosen.download or settings.download_weights,
+        skip_unreadable=chosen.skip_unreadable or settings.skip_unreadable,
+        numerics=study.numerics,  # what the study's figure was reached with
+        study=study,
+        trial=trial,
+    )
+
+
+def _start(
+    request: TrainRequest,
+    chosen: _Chosen,
+    task: Task,
+    seed: int,
+    fingerprint: str,
+    resumes: bool,
+    notify: Callable[[str], None],
+) -> tuple[LaneState | None, int]:
+    """The saved state of a study's trial that the run goes on from, and the most stages that its search unfreezes.
+
+    Raises:
+        InputError: the state is to be kept as it is, and can't be.
+    """
+    study, trial = chosen.study, chosen.trial
+    if study is None or trial is None:
+        return None, 0
+    if resumes and request.as_saved:
+        raise InputError("--out holds a checkpoint already: choose another one")
+    start = None
+    if not resumes:
+        wanted = Wanted(chosen.config, chosen.epochs, seed, fingerprint, request.as_saved)
+        start = state_to_start_from(study, trial, wanted, notify)
+    return start, most_unfrozen_in(study, task) if trial.state == "interrupted" else 0
+
+
+def _seed(request: TrainRequest, trial: TrialRecord | None, resumed: Path | None) -> int:
+    """The seed that is asked for; otherwise that of the checkpoint that a study's trial is gone on with, or its own."""
+    if request.seed is not None or trial is None:
+        return request.seed or 0
+    return seed_of(trial) if resumed is None else load_checkpoint(resumed).record.seed
 
 
 def _goes_on(out: Path, epochs: int) -> bool:
@@ -193,6 +263,7 @@ def describe(run: TrainRun, result: FitResult) -> dict[str, Any]:
         "checkpoint": str(run.out),
         "task": run.task.name,
         "config": run.config,
+        "reason": result.reason,
         "value": result.value,
         "n": result.n,
         "ci95": result.estimate.ci95 if result.estimate else None,

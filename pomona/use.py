@@ -47,6 +47,7 @@ def evaluate_checkpoint(
         InputError: there is no checkpoint, no such split, a class that the checkpoint does not know, or nothing in the
             data that was not trained on, or the figures can't be written.
     """
+    from training.data.packed import shown
     from training.export.held_out import LabelledSource, examples_to_score
 
     from .evaluation_figures import check_folder, write_evaluation
@@ -55,10 +56,10 @@ def evaluate_checkpoint(
         check_folder(figures)
     if split is not None and split not in _SPLITS:
         raise InputError(f"unknown split {split!r}: {', '.join(_SPLITS)}")
-    checkpoint = training.load_checkpoint(path)
+    checkpoint = training.load_model(path)
     scored = examples_to_score(checkpoint, LabelledSource(data, skip_unreadable, trust_split, progress), split)
     if notify is not None:
-        for note in scored.notes:
+        for note in (*scored.notes, *_how_far(checkpoint)):
             notify(note)
     result = replace(
         training.evaluate(checkpoint, scored.examples, training.resolve_device(device)),
@@ -70,7 +71,7 @@ def evaluate_checkpoint(
     if figures is not None:
         source = checkpoint.record.source if data is None else display_name(data)
         title = f"{source} ({scored.title})" if scored.title else source
-        write_evaluation(figures, result, scored.examples, checkpoint.record, title)
+        write_evaluation(figures, result, shown(scored.examples), checkpoint.record, title, checkpoint.curve_of)
     return result
 
 
@@ -95,16 +96,21 @@ def export_checkpoint(
     from training.export.held_out import LabelledSource, examples_to_compare
     from training.export.onnx import export_onnx
 
-    checkpoint = training.load_checkpoint(path)
+    checkpoint = training.load_model(path)
     if int8:
-        check_quantisable(checkpoint.record.modality)
+        check_quantisable(checkpoint.record.modality, models=len(checkpoint.configs))
     source = LabelledSource(data, skip_unreadable, progress=progress)
     compared, calibration = examples_to_compare(checkpoint, source, calibrate=int8)
     if notify is not None:
-        for note in compared.notes:
+        for note in (*compared.notes, *_how_far(checkpoint)):
             notify(note)
     exported = export_onnx(checkpoint, file, compared.examples)
     return exported, quantise(exported, calibration) if int8 else None
+
+
+def _how_far(checkpoint: training.Checkpoint) -> list[str]:
+    """A line on a checkpoint whose run did not get to its last epoch."""
+    return [f"the model was {checkpoint.record.interrupted}"] if checkpoint.record.interrupted else []
 
 
 def answers_for(path: Path, files: Sequence[Path], device: str = "auto") -> list[dict[str, Any]]:
@@ -116,7 +122,7 @@ def answers_for(path: Path, files: Sequence[Path], device: str = "auto") -> list
         InputError: there is no checkpoint or model, or a file is not what it was trained on.
     """
     if path.suffix != _ONNX:
-        checkpoint = training.load_checkpoint(path)
+        checkpoint = training.load_model(path)
         return [_fields_of(answer) for answer in training.predict(checkpoint, files, training.resolve_device(device))]
     if device == "cuda":
         raise InputError("an ONNX file is used on the CPU: leave --device out")

@@ -25,6 +25,8 @@ from .metrics import limits_of as limits_of
 from .metrics import positive_class as positive_class
 from .metrics import value_text as value_text
 from .mnist_mlp import MNIST_MLP as MNIST_MLP
+from .narrowing import Narrowing as Narrowing
+from .narrowing import Part as Part
 from .sms_spam import SMS_SPAM as SMS_SPAM
 from .space import SearchSpace as SearchSpace
 from .task import Target as Target

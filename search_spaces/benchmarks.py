@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from .dimensions import Choice, Config, Float, Value
 from .space import SearchSpace
 from .task import Task
+from .transfer import frozen_recipe
 
 BACKBONE = "mobilenet_v2"
+UNFROZEN = (BACKBONE,)
+"""The backbones whose robustness is measured with unfrozen stages too."""
 DEPTHS = (0, 1, 2, 3)
 """How many stages the configs of a search train."""
 ONLY_HEADS = ("unfrozen_stages=0",)
@@ -27,6 +30,40 @@ def fixed_values(task: Task, resolution: int, assignments: Sequence[str] = ()) -
     return fixed
 
 
+def robustness_configs(
+    backbones: Sequence[str], resolutions: Sequence[int], unfrozen: Sequence[str] = UNFROZEN
+) -> list[Config]:
+    """What may decide how a model fares on other people's photos: heads on frozen features by augmentation, width,
+    dropout and rate, and after them, at the lowest resolution, those backbones that are in `unfrozen` with their last
+    stages unfrozen."""
+    plain: Config = {"learning_rate": 3e-3, "views": 2}
+    heads: list[Config] = [
+        {"head_width": width, "dropout": dropout, "learning_rate": rate}
+        for width in (0, 512)
+        for dropout in (0.0, 0.5)
+        for rate in (1e-3, 1e-2)
+    ]
+    depths: list[Config] = [
+        {"unfrozen_stages": depth, "fine_tune_share": 0.5, "fine_tune_rate": 0.1, "batch_norm": "pretrained"}
+        for depth in (2, 5)
+    ]
+    frozen = [
+        frozen_recipe(backbone, resolution) | plain | {"augmentation": strength} | head
+        for resolution in resolutions
+        for backbone in backbones
+        for strength in (0, 2, 4)
+        for head in heads
+    ]
+    deeper = [
+        frozen_recipe(backbone, min(resolutions)) | plain | {"augmentation": strength} | depth
+        for backbone in backbones
+        if backbone in unfrozen
+        for strength in (0, 2)
+        for depth in depths
+    ]
+    return [*frozen, *deeper]
+
+
 def narrowed(space: SearchSpace) -> SearchSpace:
     """`space` with rates at which a trial learns within a few epochs."""
     return space.replace(learning_rate=Float(1e-3, 1e-2, log=True), fine_tune_rate=Float(0.01, 0.3, log=True))
@@ -35,6 +72,11 @@ def narrowed(space: SearchSpace) -> SearchSpace:
 def at_depth(space: SearchSpace, depth: int) -> SearchSpace:
     """`space` with `depth` stages that train."""
     return space.replace(unfrozen_stages=Choice(depth))
+
+
+def expert_space(task: Task) -> SearchSpace:
+    """The whole space of a task of photos, as far as the loop of an expert goes: one backbone, new views always."""
+    return task.space.fix({"backbone": BACKBONE, "views": 0})
 
 
 def task_of(config: Config) -> Task:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import random
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
-from .dimensions import Choice, Config, Dimension, Value
+from .dimensions import Choice, Config, Dimension, Integer, Value, When
 from .errors import InputError
+from .narrowing import Narrowing, Part, narrowed, parsed
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,12 +70,25 @@ class SearchSpace:
             if name not in checked:
                 condition = self.dimensions[name].condition
                 assert condition is not None
-                values = ", ".join(str(value) for value in condition.is_in)
-                raise InputError(f"{name} has no meaning here: it counts only where {condition.other} is {values}")
+                raise _without_meaning(name, condition)
         for name, value in checked.items():
             if (problem := self.dimensions[name].problem(value)) is not None:
                 raise InputError(f"{name} {problem}")
         return checked
+
+    def check_part(self, values: Config) -> None:
+        """Whether `values` can be a part of a config.
+
+        Raises:
+            InputError: a name is unknown, a value lies outside its dimension, or one has no meaning beside another.
+        """
+        for name, value in values.items():
+            dimension = self._named(name)
+            if (problem := dimension.problem(value)) is not None:
+                raise InputError(f"{name} {problem}")
+            condition = dimension.condition
+            if condition is not None and condition.other in values and not condition.holds(values):
+                raise _without_meaning(name, condition)
 
     def activate(self, values: Mapping[str, Value]) -> Config:
         """The part of `values` that takes part; values are not checked. For flat forms such as Ray's."""
@@ -113,12 +129,15 @@ class SearchSpace:
         Raises:
             InputError: a name is unknown or a value lies outside its dimension.
         """
-        for name, value in values.items():
-            if name not in self.dimensions:
-                raise InputError(f"unknown dimension {name!r}; the space has {', '.join(self.dimensions)}")
-            if (problem := self.dimensions[name].problem(value)) is not None:
-                raise InputError(f"{name} {problem}")
-        return self.replace(**{name: Choice(value) for name, value in values.items()})
+        return self.narrow(values)
+
+    def narrow(self, wanted: Narrowing) -> SearchSpace:
+        """This space with some dimensions narrowed to one value, a range, or some values; scales and conditions stay.
+
+        Raises:
+            InputError: a name is unknown, or its dimension has no such values.
+        """
+        return self.replace(**{name: narrowed(name, self._named(name), part) for name, part in wanted.items()})
 
     def adapt(self, recipe: Mapping[str, Value]) -> tuple[Config, list[str]]:
         """`recipe`, made for another space, as a config of this one, and what was changed in words.
@@ -142,20 +161,53 @@ class SearchSpace:
                 changes.append(f"{name} {value} for {recipe[name]}")
         return values, changes
 
+    def sample(self, generator: random.Random) -> Config:
+        """A config drawn at random: every dimension evenly, on its own scale."""
+        config: Config = {}
+        for name, dimension in self.dimensions.items():
+            if dimension.condition is not None and not dimension.condition.holds(config):
+                continue
+            if isinstance(dimension, Choice):
+                config[name] = generator.choice(dimension.options)
+                continue
+            ends = (math.log(dimension.low), math.log(dimension.high)) if dimension.log else None
+            value = (
+                generator.uniform(dimension.low, dimension.high) if ends is None else math.exp(generator.uniform(*ends))
+            )
+            value = min(max(value, dimension.low), dimension.high)
+            if isinstance(dimension, Integer):
+                value = generator.randint(dimension.low, dimension.high) if ends is None else round(value)
+            config[name] = value
+        return config
+
     def parse(self, assignments: list[str]) -> Config:
         """`["name=value", ...]`, as typed on a command line, as values of the dimensions' types (not checked)."""
-        values: Config = {}
-        for assignment in assignments:
-            name, equals, text = assignment.partition("=")
-            if not equals:
-                raise InputError(f"expected dim=value, not {assignment!r}")
-            if name not in self.dimensions:
-                raise InputError(f"unknown dimension {name!r}; the space has {', '.join(self.dimensions)}")
-            values[name] = self.dimensions[name].parse(text)
-        return values
+        return {name: self._named(name).parse(text) for name, text in map(_assigned, assignments)}
+
+    def parse_narrowing(self, assignments: list[str]) -> dict[str, Value | Part]:
+        """`["name=value", "name=low..high", "name=a,b", ...]`, as typed on a command line, for `narrow` to check."""
+        return {name: parsed(name, self._named(name), text) for name, text in map(_assigned, assignments)}
+
+    def _named(self, name: str) -> Dimension:
+        if name not in self.dimensions:
+            raise InputError(f"unknown dimension {name!r}; the space has {', '.join(self.dimensions)}")
+        return self.dimensions[name]
 
     @property
     def digest(self) -> str:
         """16 hexadecimal digits that change with any dimension, its order or its bounds."""
         described = [[name, type(d).__name__, asdict(d)] for name, d in self.dimensions.items()]
         return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
+
+
+def _without_meaning(name: str, condition: When) -> InputError:
+    values = ", ".join(str(value) for value in condition.is_in)
+    return InputError(f"{name} has no meaning here: it counts only where {condition.other} is {values}")
+
+
+def _assigned(assignment: str) -> tuple[str, str]:
+    """The name and the text of `name=text`."""
+    name, equals, text = assignment.partition("=")
+    if not equals:
+        raise InputError(f"expected dim=value, not {assignment!r}")
+    return name, text

@@ -6,6 +6,10 @@ from .administration import rename_study as rename_study
 from .confirmation import Confirmation as Confirmation
 from .confirmation import prepare_confirmation as prepare_confirmation
 from .confirmed import Confirmed as Confirmed
+from .ensemble import Selection as Selection
+from .ensemble_row import chosen_of as chosen_of
+from .ensemble_row import keep_speed as keep_speed
+from .ensemble_row import with_ensemble as with_ensemble
 from .leaderboard import curves as curves
 from .leaderboard import leaderboard as leaderboard
 from .leaderboard import leaderboard_rows as leaderboard_rows
@@ -17,6 +21,7 @@ from .plan import Interrupted as Interrupted
 from .plan import Outcome as Outcome
 from .plan import Plan as Plan
 from .plan import Progress as Progress
+from .portfolio import portfolio_for as portfolio_for
 from .records import TrialRecord as TrialRecord
 from .request import ResumeRequest as ResumeRequest
 from .request import SearchRequest as SearchRequest

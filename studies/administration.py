@@ -41,7 +41,7 @@ def delete_study(name: str, storage_url: str | None) -> None:
     study = Study.open(name, storage_url, to_run=True)
     with study.running():
         # A kill in between leaves a study that starts its interrupted trials again, not files without a study.
-        for folder in (study.folder / "trials", study.folder / "failures"):
+        for folder in (study.folder / "trials", study.folder / "failures", study.outputs.folder):
             remove_ours(folder)
         study._study._storage.delete_study(study.id)
     remove_ours(study.folder)

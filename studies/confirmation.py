@@ -11,6 +11,7 @@ from .confirmed import ToConfirm, runs_to_confirm
 from .driver import run_study
 from .engines import engine_named
 from .plan import Outcome, Plan, Watch
+from .records import INTERRUPTED
 from .search import CountProgress, Notify, plan_to_go_on
 from .study import Study
 
@@ -30,6 +31,10 @@ class Confirmation:
         """Runs in all."""
         return len(self.runs)
 
+    def why_ended(self) -> str:
+        """Nothing ends the runs early: all of them are wanted."""
+        return ""
+
     @property
     def ended(self) -> int:
         """Runs that have ended, in earlier calls too."""
@@ -39,7 +44,7 @@ class Confirmation:
         """Runs until all have ended; see `AbstractEngine.run` for what may be raised."""
         settings = self.study.settings
         with self.study.running():
-            self.study.extend(settings.trials, settings.timeout, self.command)
+            self.study.extend(settings.trials, settings.timeout, self.command, stop_at=settings.stop_at)
             with self.study.confirming(self.runs):
                 yield from run_study(
                     self.study, self.plan, engine_named(self.engine, self.study.settings.workers), watch
@@ -75,9 +80,16 @@ def prepare_confirmation(
         raise InputError("--timeout must be longer than nothing")
     study = Study.open(name, storage_url, to_run=True)
     settings = study.settings
-    runs = runs_to_confirm(study.records(), direction=settings.direction, seed=settings.seed, top=top, seeds=seeds)
+    records = study.records()
+    runs = runs_to_confirm(records, direction=settings.direction, seed=settings.seed, top=top, seeds=seeds)
+    interrupted = any(record.state == INTERRUPTED and record.value is not None for record in records)
     if not runs:
-        raise InputError(f"study {study.name!r} has no trial that ran to its end, so there is nothing to confirm yet")
+        only = " (those that were interrupted can't be confirmed: resume the study)" if interrupted else ""
+        raise InputError(
+            f"study {study.name!r} has no trial that ran to its end{only}, so there is nothing to confirm yet"
+        )
+    if interrupted:
+        notify("only trials that ran to their end are confirmed: pomona resume trains interrupted ones to theirs")
     trials = len(runs) // seeds
     plan = plan_to_go_on(study, storage_url, notify, progress, task=task, trust_task_file=trust_task_file)
     confirmation = Confirmation(study, replace(plan, timeout=timeout), settings.engine, tuple(runs), command)

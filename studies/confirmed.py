@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from search_spaces import Config, limits_of
 from training.machine.seeds import fresh_seed
 from training.scoring.intervals import over_seeds
 
+from .ranking import ranked, sign_of
 from .records import TrialRecord, config_key, run_key
 
 
@@ -50,17 +51,6 @@ class Confirmed:
     problem: str = ""
 
 
-def best_of(records: Iterable[TrialRecord], direction: str) -> list[TrialRecord]:
-    """The trials of a search that ran to their end, by the value that it found, the first among equals first."""
-    sign = _sign(direction)
-    found = [
-        (sign * record.value, record.number, record)
-        for record in records
-        if record.state == "complete" and record.confirms is None and record.value is not None
-    ]
-    return [record for _, _, record in sorted(found, key=lambda one: one[:2])]
-
-
 def runs_to_confirm(
     records: Sequence[TrialRecord], *, direction: str, seed: int, top: int, seeds: int
 ) -> list[ToConfirm]:
@@ -74,8 +64,9 @@ def runs_to_confirm(
         if record.confirms is not None:
             confirmed.setdefault(config_key(record.config), record.confirms)
     chosen: dict[str, TrialRecord] = {}
-    for record in best_of(records, direction):
-        chosen.setdefault(config_key(record.config), record)
+    for record in ranked(records, direction):
+        if record.state == "complete":
+            chosen.setdefault(config_key(record.config), record)
     best = list(chosen.items())[:top]
     return [
         ToConfirm(confirmed.get(key, record.number), record.config, fresh_seed(seed, nth), nth)
@@ -96,7 +87,7 @@ def confirmed_trials(
         if record.confirms in searched and record.state in ("complete", "infeasible"):
             runs[record.confirms][record.seed] = record
     found = [_confirmed(searched[number], list(of_seed.values()), metric) for number, of_seed in runs.items()]
-    sign = _sign(direction)
+    sign = sign_of(direction)
 
     def order(confirmed: Confirmed) -> tuple[bool, float, int]:
         bound = confirmed.mean if confirmed.ci95 is None else confirmed.ci95[direction == "minimize"]
@@ -123,7 +114,3 @@ def _confirmed(trial: TrialRecord, runs: Sequence[TrialRecord], metric: str | No
         luck=trial.value - mean,
         problem=problem,
     )
-
-
-def _sign(direction: str) -> float:
-    return -1.0 if direction == "maximize" else 1.0

@@ -11,6 +11,7 @@ from search_spaces import Config, InputError
 
 from .names import shown
 from .plan import Budget
+from .request import RUNGS
 from .sampling import experimental
 from .settings import ATTRIBUTE, Settings
 from .storage import study_names, together
@@ -20,7 +21,9 @@ _MOST_NAMED = 10
 
 
 def create_study(name: str, storage: BaseStorage, settings: Settings, recipe: Config) -> optuna.Study:
-    """A new study with the recipe enqueued as trial 0: in one transaction where the storage is a journal.
+    """A new study with the recipe enqueued as trial 0, unless its strategy decides when that is run.
+
+    All of it is one transaction where the storage is a journal.
 
     A database takes the parts one by one, the settings last: a study without them counts as none, and is completed
     here if it is empty or holds nothing but such parts.
@@ -34,7 +37,7 @@ def create_study(name: str, storage: BaseStorage, settings: Settings, recipe: Co
             study.set_metric_names([settings.metric])
         for key, value in shown_settings(settings).items():
             study.set_user_attr(key, value)
-        if not study.get_trials(deepcopy=False):
+        if settings.strategy != RUNGS and not study.get_trials(deepcopy=False):
             study.enqueue_trial(recipe, user_attrs={"recipe": True, "note": settings.recipe_note})
         study.set_user_attr(ATTRIBUTE, settings.to_json())
     return study

@@ -7,7 +7,8 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from search_spaces import Config, InputError
@@ -20,7 +21,9 @@ from .leftovers import remove_ours
 from .plan import Interrupted, Outcome, Plan, Progress, Watch
 from .proposals import Proposal
 from .records import ENDED, TrialRecord, run_key
+from .rungs import Finished
 from .scheduler import Ask, Group, Order, Scheduler, Trial
+from .strategies import finished_trial, strategy_of
 from .study import Study
 
 _log = logging.getLogger("pomona")
@@ -29,18 +32,22 @@ _log = logging.getLogger("pomona")
 class Driver:
     """One run of a study with an engine."""
 
-    def __init__(self, study: Study, plan: Plan, engine: AbstractEngine, watch: Watch) -> None:
+    def __init__(
+        self, study: Study, plan: Plan, engine: AbstractEngine, watch: Watch, enough: Callable[[], bool]
+    ) -> None:
         self._study = study
         self._plan = plan
         self._engine = engine
         self._watch = watch
+        self._enough = enough
         self._folder: Path = study.trial_folder(0).parent
-        self._scheduler = Scheduler(epochs=plan.epochs, lanes=plan.lanes, folder=self._folder)
+        self._accounts, strategy = strategy_of(study, plan)
+        self._scheduler = Scheduler(epochs=plan.epochs, lanes=plan.lanes, folder=self._folder, strategy=strategy)
         self._deadline = math.inf if plan.timeout is None else time.monotonic() + plan.timeout
         self._working: dict[int, Working] = {}
 
     def run(self) -> Iterator[Outcome]:
-        """Yields each trial that ended, recorded in the study, until the plan is fulfilled.
+        """Yields each trial that ended, recorded in the study, until the plan is fulfilled or there is enough.
 
         Nothing is raised for a trial: one that breaks is `failed` with its reason. The plan's timeout, and
         `Interrupted` raised by `watch`, end the run with the trials under way kept at their last whole epochs; a later
@@ -55,22 +62,25 @@ class Driver:
         self._study.ran_by(self._engine.name)
         try:
             yield from self._restore()
+            if self._enough():
+                return
             self._engine.start(self._plan, self._heard)
             while True:
                 self._give_out()
                 if not self._scheduler.out:
                     break
                 said = self._engine.receive()
-                if said is not None:
-                    yield from self._said(*said)
+                ended = [] if said is None else list(self._said(*said))
+                yield from ended
+                if ended and self._enough():
+                    self._leave_the_rest()
+                    return
                 if self._engine.workers > 1 or said is None:
                     self._check()
             self._engine.stop()
         except BaseException as leaving:
             try:
-                for _, event in self._engine.stop():
-                    if isinstance(event, Ended):
-                        self._end(event.results)
+                self._stop_engine()
             except InputError:
                 # No room, perhaps. Who asked for the stop is told; after another problem, that one is.
                 if isinstance(leaving, Interrupted | KeyboardInterrupt):
@@ -80,6 +90,20 @@ class Driver:
                 with contextlib.suppress(Exception):
                     self._study.release()
             raise
+
+    def _stop_engine(self) -> None:
+        """Ends the run though trials are under way; they are kept at their last whole epochs."""
+        for _, event in self._engine.stop():
+            if isinstance(event, Ended):
+                self._end(event.results)
+
+    def _leave_the_rest(self) -> None:
+        """There is enough: trials under way stay as they are."""
+        self._stop_engine()
+        for worker in list(self._scheduler.out):
+            if not self._scheduler.training(worker) and (group := self._scheduler.done(worker)) is not None:
+                remove_ours(self._study.trial_folder(group))
+        self._study.release()
 
     # --- what an earlier process left
 
@@ -166,15 +190,25 @@ class Driver:
     def _give_out(self) -> None:
         for worker in range(self._engine.workers):
             while worker not in self._scheduler.out:
-                match self._scheduler.next(worker):
+                match self._next(worker):
                     case Ask() as question:
                         self._scheduler.take(self._asked(question))
                     case Order(job, numbers):
                         self._check()
                         self._study.begin(numbers)
+                        self._accounts.begin(worker, job, time.monotonic())
                         self._engine.submit(worker, job)
                     case None:
                         break
+
+    def _next(self, worker: int) -> Ask | Order | None:
+        left = self._deadline - time.monotonic()
+        return self._scheduler.next(
+            worker,
+            left=left,
+            trials=self._study.trials_left(self._plan.trials),
+            waiting=self._study.has_waiting(),
+        )
 
     def _asked(self, question: Ask) -> Trial | None:
         proposal = self._study.ask(
@@ -184,6 +218,7 @@ class Driver:
             seed=question.seed,
             group=question.group,
             origin=question.origin,
+            arm=question.arm if question.group is None else question.arm and replace(question.arm, recipe=False),
         )
         return None if proposal is None else self._trial(proposal.number, proposal.config, proposal.seed)
 
@@ -214,9 +249,11 @@ class Driver:
                 self._scheduler.saved(worker, epoch)
             case Lost(reason) if self._scheduler.training(worker):
                 self._working.pop(worker, None)
+                self._accounts.end(worker, time.monotonic(), whole=False)
                 yield from self._lost(worker, reason)
             case Done() | Lost():
                 self._working.pop(worker, None)
+                self._accounts.end(worker, time.monotonic(), whole=isinstance(event, Done))
                 if (group := self._scheduler.done(worker)) is not None:
                     remove_ours(self._study.trial_folder(group))
 
@@ -227,6 +264,7 @@ class Driver:
                 break
             if (member := self._scheduler.join(worker, trial)) is not None:
                 members.append(member)
+        self._accounts.joined(worker, members)
         self._engine.answer(worker, Verdict(join=tuple(members)))
 
     def _judge(self, worker: int, event: Epoch) -> Iterator[Outcome]:
@@ -234,11 +272,15 @@ class Driver:
 
         An epoch that was recorded before the process died is not recorded again.
         """
+        self._accounts.trained(worker, event)
         judging = self._scheduler.judge(worker, event)
         with self._study.together():
             if judging.pruned is None:
                 self._study.report_many(judging.values)
-                pruned = frozenset(self._study.prune_many(judging.questions))
+                asked = {key: judging.values[key] for key in judging.questions}
+                pruned = self._scheduler.hopeless(worker, asked)
+                if self._study.has_pruner:
+                    pruned |= self._study.prune_many(judging.questions)
                 verdict, kept = self._scheduler.judged(worker, event, pruned)
                 self._study.keep_verdicts(kept)
             else:
@@ -252,10 +294,15 @@ class Driver:
         ended = {number: result for number, result in results.items() if self._study.is_open(number)}
         with self._study.together():
             for number, result in ended.items():
-                self._study.finish(number, result)
-                for follower in self._scheduler.ended(number):
+                self._study.finish(number, result, self._accounts.of(number))
+                for follower in self._scheduler.ended(number, self._told(number, result)):
                     self._study.answer(follower, number)
         return iter([Outcome(number, result) for number, result in ended.items()])
+
+    def _told(self, number: int, result: FitResult) -> Finished | None:
+        """What a strategy learns from a trial that ended."""
+        record = self._study.trial(number)
+        return finished_trial(record) if result.state in (State.COMPLETE, State.PRUNED) else None
 
     def _lost(self, worker: int, reason: str) -> Iterator[Outcome]:
         numbers, saved = self._scheduler.training(worker), self._scheduler.progress_saved(worker)
@@ -285,9 +332,11 @@ class Driver:
         self._watch(Progress(sum(each.lanes for each in working), done))
 
 
-def run_study(study: Study, plan: Plan, engine: AbstractEngine, watch: Watch) -> Iterator[Outcome]:
-    """See `Driver.run`."""
-    return Driver(study, plan, engine, watch).run()
+def run_study(
+    study: Study, plan: Plan, engine: AbstractEngine, watch: Watch, *, enough: Callable[[], bool] = lambda: False
+) -> Iterator[Outcome]:
+    """See `Driver.run`. `enough` is asked when trials have ended: whether the run ends before its plan is fulfilled."""
+    return Driver(study, plan, engine, watch, enough).run()
 
 
 def _is_lost(running: Iterable[Proposal]) -> bool:

@@ -14,7 +14,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import Config
 
-from .records import FIXED, FOREIGN, GROUP, ORIGIN, SEED, confirms_of, run_key, state_of
+from .ranking import Best
+from .records import FIXED, FOREIGN, GROUP, ORIGIN, ROBUST, SEED, confirms_of, record_of, run_key, state_of
 
 # TPE takes at most so many trials for good ones (`gamma`), all others for bad ones. Of these the latest so many count
 # in full, those before them the less the older they are (`weights`).
@@ -37,6 +38,7 @@ class History:
         self._not_ended: list[int] = []
         self._ended: Counter[str] = Counter()
         self._first: tuple[_Rank, int] | None = None
+        self._leader = Best("maximize" if self._sign < 0 else "minimize")
         # Whether a sampler can read a trial that is not ours, by its number.
         self._foreign: dict[int, bool | None] = {}
         # Numbers of the trials that ended with a result, in order, and those of the best of them, best first.
@@ -99,6 +101,10 @@ class History:
         """How many trials there are, in any state."""
         return len(self._trials)
 
+    def searched(self) -> list[FrozenTrial]:
+        """The trials in any state that confirm no others, in the order of their numbers."""
+        return [trial for trial in self._trials if not self.is_confirmation(trial.number)]
+
     def running(self, confirming: Container[str] | None = None) -> list[FrozenTrial]:
         """The searched trials under way, or the confirmations under way of the runs `confirming` (see `run_key`)."""
         return self._unended(TrialState.RUNNING, confirming)
@@ -116,8 +122,12 @@ class History:
         return {_run_of(self._trials[number]): self._trials[number] for number in self._confirmations}
 
     def best(self) -> FrozenTrial | None:
-        """The best of the trials that ran to their end, the first among equals."""
-        return None if self._first is None else self._trials[self._first[1]]
+        """The best of the searched trials that ran to their end; see `ranked`."""
+        return None if (best := self._leader.record) is None else self._trials[best.number]
+
+    def best_by_value(self) -> FrozenTrial | None:
+        """The one of them with the best value, the first among equals."""
+        return None if (best := self._leader.by_value) is None else self._trials[best.number]
 
     def numbered(self, number: int) -> FrozenTrial | None:
         return self._trials[number] if 0 <= number < len(self._trials) else None
@@ -144,7 +154,7 @@ class History:
 
     def _chosen(self, limit: int) -> list[FrozenTrial]:
         if len(self._with_result) <= limit:
-            return [trial for trial in self._trials if not self.is_confirmation(trial.number)]
+            return self.searched()
         good = {number for _, number in self._best}
         others = [number for number in self._with_result if number not in good]
         older, latest = others[:-LATEST], others[-LATEST:]
@@ -190,7 +200,9 @@ class History:
         if state == FOREIGN:
             return
         if trial.state == TrialState.COMPLETE and place[0][0] == 0:
-            self._first = place if self._first is None else min(self._first, place)
+            before, self._first = self._first, place if self._first is None else min(self._first, place)
+            if self._first != before or ROBUST in trial.user_attrs:
+                self._leader.add(record_of(trial, self._study.study_name, ""))
         names = frozenset(trial.params)
         self._first_of_names[names] = min(trial.number, self._first_of_names.get(names, trial.number))
 

@@ -9,6 +9,8 @@ from search_spaces import interval_text, is_numeric, value_text
 from training.machine.files import answer_text
 
 from .confirmed import Confirmed, confirmed_trials
+from .names import ENSEMBLE
+from .ranking import has_rank, ranked, sign_of
 from .records import STATE_ORDER, TrialRecord
 
 if TYPE_CHECKING:
@@ -25,20 +27,24 @@ def leaderboard_rows(
     metric: str | None = None,
     confirmations: bool = False,
 ) -> list[dict[str, Any]]:
-    """One row a trial of the search as plain data, best first; only trials that ran to their end have a rank.
+    """One row a trial of the search as plain data, best first.
 
-    First come the trials that were confirmed on fresh seeds, in the order of `confirmed_trials`, then the others by
-    their values. `metric` limits intervals to values that it can have. With `confirmations` the trials that confirm
-    others follow as rows without a rank. `params` and `secondary` (other metrics) are dicts, `ci95`, `groups_ci95`,
-    `cv_ci95` and `confirmed_ci95` are [low, high] or None.
+    A trial has a rank if it ran to its end, or was interrupted after an epoch: its value is that of a model that
+    exists, and is ranked as it is. First come the trials that were confirmed on fresh seeds, in the order of
+    `confirmed_trials`, then the others in that of `ranked`, and those without a rank by their values. `metric` limits
+    intervals to values that it can have. With `confirmations` the trials that confirm others follow as rows without a
+    rank. `params` and `secondary` (other metrics) are dicts, `ci95`, `groups_ci95`, `cv_ci95` and `confirmed_ci95` are
+    [low, high] or None.
     """
-    sign = -1.0 if direction == "maximize" else 1.0
     confirmed = confirmed_trials(records, direction=direction, metric=metric)
     places = {one.number: place for place, one in enumerate(confirmed)}
+    ranks = {record.number: place for place, record in enumerate(ranked(records, direction))}
 
-    def order(record: TrialRecord) -> tuple[int, int, float, int]:
-        value = sign * record.value if record.value is not None else float("inf")
-        return STATE_ORDER.index(record.state), places.get(record.number, len(places)), value, record.number
+    def order(record: TrialRecord) -> tuple[int, int, int, float, int]:
+        state = -1 if has_rank(record) else STATE_ORDER.index(record.state)
+        place, rank = places.get(record.number, len(places)), ranks.get(record.number, len(ranks))
+        value = sign_of(direction) * record.value if record.value is not None else float("inf")
+        return state, place, rank, value, record.number
 
     searched = sorted((record for record in records if record.confirms is None), key=order)
     by_number = {one.number: one for one in confirmed}
@@ -51,7 +57,7 @@ def leaderboard_rows(
 
 def _row(record: TrialRecord, position: int | None, confirmed: Confirmed | None) -> dict[str, Any]:
     return {
-        "rank": position if record.state == "complete" else None,
+        "rank": position if has_rank(record) else None,
         "number": record.number,
         "state": record.state,
         "confirmed_mean": confirmed and confirmed.mean,
@@ -64,6 +70,7 @@ def _row(record: TrialRecord, position: int | None, confirmed: Confirmed | None)
         "group_value": record.group_value,
         "n_groups": record.n_groups,
         "groups_ci95": _bounds(record.groups_ci95),
+        "robust": record.robust,
         "cv_value": record.cv_value,
         "cv_ci95": _bounds(record.cv_ci95),
         "cv_folds": record.cv_folds,
@@ -111,7 +118,9 @@ def to_csv(rows: Sequence[dict[str, Any]]) -> str:
 def to_cells(rows: Sequence[dict[str, Any]], metric: str) -> tuple[list[str], list[list[str]]]:
     """Headings and cells for people: the dimensions that differ, values of `metric` with their intervals."""
     differing = differing_params(rows)
+    timed = any(row.get("seconds_per_image") is not None for row in rows)
     grouped = any(row["groups_ci95"] for row in rows)
+    robust = any(row["robust"] is not None for row in rows)
     crossed = any(row["cv_value"] is not None for row in rows)
     others = list(dict.fromkeys(name for row in rows for name in row["beside"]))
     percent = "" if is_numeric(metric) else " %"
@@ -120,13 +129,14 @@ def to_cells(rows: Sequence[dict[str, Any]], metric: str) -> tuple[list[str], li
     headings += [f"confirmed{percent}", "95 % of seeds", "seeds", f"luck{percent}"] if confirmed else []
     headings += [f"value{percent}", "n", "95 %"]
     headings += ["groups %", "groups", "groups 95 %"] if grouped else []
+    headings += [f"robust{percent}"] if robust else []
     headings += [f"cv{percent}", "cv 95 %", "folds"] if crossed else []
     headings += [name if is_numeric(name) else f"{name} %" for name in others]
     speeds = {heading: name for heading, name in _SPEEDS.items() if any(row[name] is not None for row in rows)}
-    headings += [*differing, "epochs", "s", *speeds, "M params", "seed", "note"]
+    headings += [*differing, "epochs", "s", *speeds, *(["ms/image"] if timed else []), "M params", "seed", "note"]
     cells = []
     for row in rows:
-        line = [_text(row["rank"]), str(row["number"]), row["state"]]
+        line = [_text(row["rank"]), _text(row["number"]), row["state"]]
         if confirmed:
             line += [_value(metric, row["confirmed_mean"]), _interval(metric, row["confirmed_ci95"])]
             line += [_text(row["confirmed_seeds"] or None), _luck(metric, row["luck"])]
@@ -134,13 +144,17 @@ def to_cells(rows: Sequence[dict[str, Any]], metric: str) -> tuple[list[str], li
         if grouped:
             line += [_value(metric, row["group_value"]), _text(row["n_groups"] or None)]
             line += [_interval(metric, row["groups_ci95"])]
+        line += [_value(metric, row["robust"])] if robust else []
         if crossed:
             line += [_value(metric, row["cv_value"]), _interval(metric, row["cv_ci95"])]
             line += [_text(row["cv_folds"] or None)]
         line += [_value(name, row["beside"].get(name)) for name in others]
-        line += [_number(row["params"].get(name)) for name in differing]
+        line += [_number(_params(row).get(name)) for name in differing]
         line += [str(row["epochs"]), f"{row['seconds']:.1f}"]
         line += ["" if row[name] is None else f"{row[name]:.0f}" for name in speeds.values()]
+        if timed:
+            seconds = row.get("seconds_per_image")
+            line += ["" if seconds is None else f"{1000 * seconds:.3g}"]
         line += [f"{row['parameters'] / 1e6:.2f}" if row["parameters"] else "", str(row["seed"])]
         line += ["; ".join(text for text in (row["note"], row["reason"]) if text)]
         cells.append(line)
@@ -149,14 +163,20 @@ def to_cells(rows: Sequence[dict[str, Any]], metric: str) -> tuple[list[str], li
 
 def differing_params(rows: Sequence[dict[str, Any]]) -> list[str]:
     """The dimensions that do not have one value in all rows, in the space's order."""
-    names = list(dict.fromkeys(name for row in rows for name in row["params"]))
-    return [name for name in names if len({repr(row["params"].get(name)) for row in rows}) > 1]
+    configs = [_params(row) for row in rows if row["state"] != ENSEMBLE]
+    names = list(dict.fromkeys(name for config in configs for name in config))
+    return [name for name in names if len({repr(config.get(name)) for config in configs}) > 1]
 
 
 def same_params(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The dimensions that have one value in all rows."""
     differing = set(differing_params(rows))
-    return {name: value for row in rows for name, value in row["params"].items() if name not in differing}
+    return {name: value for row in rows for name, value in _params(row).items() if name not in differing}
+
+
+def _params(row: dict[str, Any]) -> dict[str, Any]:
+    """The config of a trial. An ensemble has none: what its row has in that place are weights of trials."""
+    return {} if row["state"] == ENSEMBLE else dict(row["params"])
 
 
 def _bounds(interval: tuple[float, float] | None) -> list[float] | None:
@@ -169,6 +189,7 @@ def _frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
     if not rows:
         return pd.DataFrame(columns=["rank", "number", "state", "value"])
+    rows = [row | {"params": _params(row)} for row in rows]
     names = {key: list(dict.fromkeys(name for row in rows for name in row[key])) for key in ("beside", "params")}
     return pd.DataFrame([_flat(row, names) for row in rows], dtype=object)
 

@@ -6,6 +6,9 @@ import shlex
 
 from search_spaces import InputError
 
+ENSEMBLE = "ensemble"
+"""What the mean of several trials is called: the state of its row, and in the place of a trial's number."""
+
 # What file systems take is 255 bytes; some that encrypt names take fewer, and files beside a folder add an ending.
 _MOST_BYTES = 200
 # The default storage lies in the folder in which its studies have theirs.

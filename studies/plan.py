@@ -40,14 +40,14 @@ class StoredData:
 class Plan:
     """How many trials of how many epochs, until when, and on what.
 
-    `task` is narrowed to what can run here. `trials` counts all of the study's, finished ones included; `timeout` is in
-    seconds of this run. `lanes` trials of one structure train together. `source` opens the data again in another
-    process; None where that is not possible.
+    `task` is narrowed to what can run here. `trials` counts all of the study's, finished ones included; None is as many
+    as the time allows. `timeout` is in seconds of this run. `lanes` trials of one structure train together. `source`
+    opens the data again in another process; None where that is not possible.
     """
 
     task: Task
     data: Data
-    trials: int
+    trials: int | None
     epochs: int
     timeout: float | None
     device: torch.device
@@ -80,21 +80,24 @@ Watch = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class Budget:
-    """Trials, epochs each, and seconds in all."""
+    """Trials (None: as many as the time allows), epochs each, and seconds in all (None: no limit)."""
 
-    trials: int
+    trials: int | None
     epochs: int
     timeout: float | None
 
     def __str__(self) -> str:
-        limit = ""
-        if self.timeout is not None:
-            limit = f", at most {self.timeout:g} s" if self.timeout < 120 else f", at most {self.timeout / 60:.3g} min"
+        if self.trials is None:
+            limit = "" if self.timeout is None else f" for {duration_text(self.timeout)}"
+            return f"trials of {self.epochs} epochs{limit}"
+        limit = "" if self.timeout is None else f", at most {duration_text(self.timeout)}"
         return f"{self.trials} trials of {self.epochs} epochs{limit}"
 
 
-def default_budget(device: torch.device, threads: int) -> Budget:
-    """What a machine can do in ten minutes: on a CPU eight trials a core; a GPU is good for more of both."""
-    if device.type == "cuda":
-        return Budget(trials=100, epochs=12, timeout=600.0)
-    return Budget(trials=8 * max(threads, 1), epochs=8, timeout=600.0)
+def duration_text(seconds: float) -> str:
+    return f"{seconds:g} s" if seconds < 120 else f"{seconds / 60:.3g} min"
+
+
+def default_budget(device: torch.device) -> Budget:
+    """Ten minutes; a GPU is good for more epochs in them."""
+    return Budget(trials=None, epochs=12 if device.type == "cuda" else 8, timeout=600.0)

@@ -24,16 +24,24 @@ from .records import (
     GROUP,
     ORIGIN,
     PART,
+    PROMOTED_FROM,
+    RECIPE,
+    RUNG,
     SEED,
     SEPARATE,
     START,
     attributes_of,
+    config_key,
     final_state,
     is_done,
+    run_key,
 )
+from .rungs import Arm
 from .sampling import Draft, make_sampler, sampler_seed
 from .settings import Settings
 
+# So often a config that is known is drawn again before there is none left.
+_REDRAWS = 50
 # What may come of values that others have put into the storage.
 _UNFIT = (InputError, ValueError, TypeError, KeyError)
 
@@ -69,7 +77,7 @@ class Proposer:
         self._settings = settings
 
     def claimed(
-        self, waiting: FrozenTrial, space: SearchSpace, trials: int, group: int | None, origin: int | None
+        self, waiting: FrozenTrial, space: SearchSpace, trials: int | None, group: int | None, origin: int | None
     ) -> Proposal | None:
         """A trial that waits; None where it ended at once, or where another program took it meanwhile."""
         if not self._study._storage.set_trial_state_values(waiting._trial_id, TrialState.RUNNING):
@@ -86,14 +94,27 @@ class Proposer:
         return proposal
 
     def drawn(
-        self, space: SearchSpace, trials: int, structure: Config, group: int | None, origin: int | None
+        self,
+        space: SearchSpace,
+        trials: int | None,
+        structure: Config,
+        group: int | None,
+        origin: int | None,
+        arm: Arm | None = None,
     ) -> Proposal | None:
-        """A trial that was not there; None where it ended at once. It is written in one record."""
+        """A trial that was not there; None where it ended at once. It is written in one record.
+
+        Without a number of `trials` none ends at once: then None says that no config was found that is new. With an
+        `arm` the trial keeps its rung, and which trial it was promoted from.
+        """
         number = self._history.size
-        seed = sampler_seed(self._settings.seed, self._history.place_of(number))
-        draft = Draft(self._study, self._history, space, number, seed=seed, trials=trials, fixed=structure)
-        config = suggest(draft, space)
+        drawn = self._draft(space, number, trials, structure)
+        if drawn is None:
+            return None
+        draft, config = drawn
         attributes: dict[str, Any] = {SEED: self._settings.seed}
+        if arm is not None:
+            attributes |= self._of_arm(arm, promoted=group is None)
         if self._history.first_of(config, self._settings.seed) is None:
             attributes |= _lanes(number, group, origin)
         template = draft.template(attributes, {FIXED: structure, **under_way()} if structure else under_way())
@@ -101,6 +122,36 @@ class Proposer:
             self._study, self._study._storage.create_new_trial(self._study._study_id, template_trial=template)
         )
         return None if self._answered(trial, config) else self._proposal(trial, config)
+
+    def _of_arm(self, arm: Arm, *, promoted: bool) -> dict[str, Any]:
+        """What a trial keeps about why it was chosen; the first of a group is the one that was `promoted`."""
+        attributes: dict[str, Any] = {RUNG: arm.rung}
+        if arm.recipe:
+            attributes |= {RECIPE: True, "note": self._settings.recipe_note}
+        elif promoted and arm.parent is not None and arm.first:
+            attributes |= {PROMOTED_FROM: arm.parent}
+        return attributes
+
+    def _draft(
+        self, space: SearchSpace, number: int, trials: int | None, structure: Config
+    ) -> tuple[Draft, Config] | None:
+        """The sampler's proposal. Where nothing but time ends a search, one that is known is drawn again, at random:
+        in a small space, or near the best, the sampler would go on proposing what was tried."""
+        seed = sampler_seed(self._settings.seed, self._history.place_of(number))
+        under_way = {run_key(dict(trial.params), self.seed_of(trial.user_attrs)) for trial in self._history.running()}
+        for attempt in range(1 if trials is not None else 1 + _REDRAWS):
+            name = self._settings.sampler if attempt == 0 else "random"
+            own = sampler_seed(seed, attempt) if attempt else seed
+            draft = Draft(
+                self._study, self._history, space, number, name=name, seed=own, trials=trials, fixed=structure
+            )
+            config = suggest(draft, space)
+            run = run_key(config, self._settings.seed)
+            if trials is not None or (
+                run not in under_way and self._history.first_of(config, self._settings.seed) is None
+            ):
+                return draft, config
+        return None
 
     def enqueue(self, runs: Iterable[ToConfirm]) -> None:
         """Lets the runs that are neither done nor under way wait."""
@@ -111,20 +162,35 @@ class Proposer:
                 note = f"confirms trial {run.number}, fresh seed {run.nth}"
                 self._study.enqueue_trial(run.config, {CONFIRMS: run.number, SEED: run.seed, "note": note})
 
-    def _opened(self, trial_id: int, space: SearchSpace, trials: int) -> optuna.Trial:
+    def enqueue_configs(self, configs: Iterable[tuple[Config, str]]) -> int:
+        """Lets configs, or parts of some, wait with their notes; those that the search has had are left out.
+
+        Returns how many wait now that did not.
+        """
+        known = {config_key(trial.system_attrs.get(FIXED, trial.params)) for trial in self._history.searched()}
+        added = 0
+        for config, note in configs:
+            if (key := config_key(config)) not in known:
+                known.add(key)
+                self._study.enqueue_trial(config, {"note": note})
+                added += 1
+        return added
+
+    def _opened(self, trial_id: int, space: SearchSpace, trials: int | None) -> optuna.Trial:
         """The trial with a sampler of its own."""
         stored = self._study._storage.get_trial(trial_id)
         self._study.sampler = make_sampler(
             self._study,
             self._history,
             space,
+            name=self._settings.sampler,
             seed=sampler_seed(self._settings.seed, self._history.place_of(stored.number)),
             trials=trials,
             fixed=stored.system_attrs.get(FIXED, {}),
         )
         return optuna.Trial(self._study, trial_id)
 
-    def resumed(self, stored: FrozenTrial, space: SearchSpace, trials: int) -> Proposal | None:
+    def resumed(self, stored: FrozenTrial, space: SearchSpace, trials: int | None) -> Proposal | None:
         # Killed between two parameters, it lacks some: those that it has are kept.
         trial = self._opened(stored._trial_id, space, trials)
         if (config := self._suggested(trial, space)) is None:
@@ -192,7 +258,7 @@ class Proposer:
             if epoch not in there:
                 trial.report(value, epoch)
         for key, kept in earlier.user_attrs.items():
-            if key not in ("recipe", "note", GROUP, ORIGIN, PART, START, SEPARATE, SEED, CONFIRMS):
+            if key not in (RECIPE, RUNG, PROMOTED_FROM, "note", GROUP, ORIGIN, PART, START, SEPARATE, SEED, CONFIRMS):
                 trial.set_user_attr(key, kept)
         trial.set_user_attr("seconds", 0.0)
         trial.set_user_attr("note", f"same config as trial {earlier.number}, answered from its record")

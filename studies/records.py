@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import Config
 from training.lanes.results import FitResult, State
+
+from .accounts import PREDICTED
 
 _STATES = {
     TrialState.COMPLETE: "complete",
@@ -28,6 +31,10 @@ GROUP, ORIGIN, PART = "group", "origin", "part"
 START, SEPARATE = "start", "separate"
 # Names of a trial's seed, and of the number of the searched trial that it trains again on that seed.
 SEED, CONFIRMS = "seed", "confirms"
+# Names of what a strategy keeps: the rung, the trial that was promoted to it, and whether it is the task's recipe.
+RUNG, PROMOTED_FROM, RECIPE = "rung", "promoted_from", "recipe"
+# The name of the value on the validation examples as others might have brought them.
+ROBUST = "robust"
 # Before the names of what cross-validation says of a trial.
 CROSS_VALIDATED = "cv_"
 # A trial that somebody added to the study, ended, with Optuna itself.
@@ -37,20 +44,24 @@ SECONDARY = "beside_"
 ENDED = tuple(str(state) for state in State)
 # Names of what is kept about a value begin so.
 _OF_VALUE = ("n_groups", "ci95_", "group_", "groups_", SECONDARY)
-STATE_ORDER = ("complete", "running", "pruned", "infeasible", "failed", FOREIGN)
+# Of a trial that has not ended while nobody runs its study; only shown, in the storage it is running.
+INTERRUPTED = "interrupted"
+STATE_ORDER = ("complete", INTERRUPTED, "running", "pruned", "infeasible", "failed", FOREIGN)
 
 
 @dataclass(frozen=True)
 class TrialRecord:
     """One trial of a study. Intervals are 95 %; `seconds` are of this trial alone.
 
+    `state` is one of `STATE_ORDER`; `record_of` never gives `interrupted`, which `Study` says where nobody runs it.
     `value`, `n` and the intervals are of the last of the `epochs`. `curve` holds (epoch, value) pairs; `group` is the
     number of the first of the trials that it trained with.
     `confirms` is the number of the searched trial whose config this one trains again; None for a searched trial.
     `secondary` holds what other metrics say. Of the two speeds at most one is there, see `FitResult`.
     `ci95` counts every example as an independent sample, `groups_ci95` every group of examples (None where the data
-    has none). `cv_value` is the mean over `cv_folds` folds of training and validation examples, `cv_ci95` its interval
-    by groups of them; None and 0 where the trial was not cross-validated.
+    has none). `robust` is the metric on the validation examples as others might have brought them, None where that was
+    not measured. `cv_value` is the mean over `cv_folds` folds of training and validation examples, `cv_ci95` its
+    interval by groups of them; None and 0 where the trial was not cross-validated.
     """
 
     study: str
@@ -78,9 +89,14 @@ class TrialRecord:
     curve: tuple[tuple[int, float], ...] = ()
     features_per_second: float | None = None
     confirms: int | None = None
+    rung: int | None = None
+    promoted_from: int | None = None
+    predicted_seconds: float | None = None
+    robust: float | None = None
     cv_value: float | None = None
     cv_ci95: tuple[float, float] | None = None
     cv_folds: int = 0
+    cv_n: int = 0
 
 
 def attributes_of(result: FitResult, engine: str) -> dict[str, Any]:
@@ -100,9 +116,17 @@ def attributes_of(result: FitResult, engine: str) -> dict[str, Any]:
     for name in ("images_per_second", "features_per_second"):
         if (speed := getattr(result, name)) is not None:
             attributes[name] = round(speed, 1)
+    if result.robust is not None and math.isfinite(result.robust):
+        attributes[ROBUST] = result.robust
     if (crossed := result.cross_validated) is not None and all(map(math.isfinite, (crossed.value, *crossed.ci95))):
         low, high = crossed.ci95
-        said: dict[str, Any] = {"value": crossed.value, "ci95_low": low, "ci95_high": high, "folds": crossed.folds}
+        said: dict[str, Any] = {
+            "value": crossed.value,
+            "ci95_low": low,
+            "ci95_high": high,
+            "folds": crossed.folds,
+            "n": crossed.estimate.n,
+        }
         if crossed.stopped:
             said["stopped"] = crossed.stopped
         attributes |= {f"{CROSS_VALIDATED}{name}": value for name, value in said.items()}
@@ -122,11 +146,13 @@ def attributes_of(result: FitResult, engine: str) -> dict[str, Any]:
     return attributes
 
 
-def record_of(trial: FrozenTrial, study: str, data: str) -> TrialRecord:
-    """The row of a trial in any state."""
+def record_of(
+    trial: FrozenTrial, study: str, data: str, kept_elsewhere: Mapping[str, Any] | None = None
+) -> TrialRecord:
+    """The row of a trial in any state; `kept_elsewhere` are attributes that go before those that the trial has."""
     state = state_of(trial)
     # What others keep under such names is theirs.
-    kept: dict[str, Any] = trial.user_attrs
+    kept: dict[str, Any] = trial.user_attrs | dict(kept_elsewhere or {})
     if state == FOREIGN:
         kept = {"note": "added with Optuna, not trained by pomona: not ranked"}
     last = trial.intermediate_values[max(trial.intermediate_values)] if trial.intermediate_values else None
@@ -137,7 +163,7 @@ def record_of(trial: FrozenTrial, study: str, data: str) -> TrialRecord:
         epochs = len(trial.intermediate_values)
     reason = str(kept.get("reason", ""))
     if state == "running":
-        reason = f"under way or interrupted, {len(trial.intermediate_values)} epochs done"
+        reason = f"under way, {len(trial.intermediate_values)} epochs done"
     return TrialRecord(
         study=study,
         data=data,
@@ -166,9 +192,14 @@ def record_of(trial: FrozenTrial, study: str, data: str) -> TrialRecord:
         group=int(kept.get(GROUP, trial.number)),
         curve=tuple(sorted(trial.intermediate_values.items())),
         confirms=confirms_of(trial),
+        rung=_whole(kept, RUNG),
+        promoted_from=_whole(kept, PROMOTED_FROM),
+        predicted_seconds=_number(kept, PREDICTED),
+        robust=_number(kept, ROBUST, zero=True),
         cv_value=_number(kept, f"{CROSS_VALIDATED}value", zero=True),
         cv_ci95=_interval(kept, f"{CROSS_VALIDATED}ci95"),
         cv_folds=int(kept.get(f"{CROSS_VALIDATED}folds", 0)),
+        cv_n=int(kept.get(f"{CROSS_VALIDATED}n", 0)),
     )
 
 
@@ -214,6 +245,11 @@ def config_key(config: Config) -> str:
 def run_key(config: Config, seed: int) -> str:
     """Equal for equal configs and seeds: a `training.Run` as text, so that a record is found without loading torch."""
     return f"{seed} {config_key(config)}"
+
+
+def _whole(kept: dict[str, Any], name: str) -> int | None:
+    value = kept.get(name)
+    return value if type(value) is int else None
 
 
 def _number(kept: dict[str, Any], name: str, *, zero: bool = False) -> float | None:

@@ -7,17 +7,22 @@ To add one, give it a line in `Options` (or in `SearchRequest`, if a study does 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, Never, Self, TypeVar
 
-from search_spaces import Config, InputError, Task
+from search_spaces import Config, InputError, Narrowing, Task
 
-Kind = Literal["text", "path", "folder", "device", "count", "seed", "seconds", "values", "flag"]
-"""What an option's value means: `path` may be a URL too, `count` is 1 or more, `values` are those of dimensions."""
+Kind = Literal[
+    "text", "path", "folder", "device", "count", "seed", "seconds", "number", "values", "names", "configs", "flag"
+]
+"""What an option's value means: `path` may be a URL too, `count` is 1 or more, `values` say what is to be tried of
+dimensions, `names` are several, and `configs` are a file of them or themselves."""
 
 PRUNERS = ("hyperband", "median", "none")
+STRATEGIES = RUNGS, PLAIN = ("rungs", "plain")
+SAMPLERS = ("auto", "tpe", "random", "gp", "cmaes")
 _LEAST: dict[Kind, int] = {"count": 1, "seed": 0}
 
 
@@ -35,6 +40,7 @@ class Option:
         identifies: whether a study that goes on must have the same.
         stored: its name among the stored settings; by default the field's.
         before: the value of studies that were made before the option existed; MISSING where it always did.
+        choices: all values that a text can have; empty where it can be any.
     """
 
     kind: Kind
@@ -47,15 +53,18 @@ class Option:
     identifies: bool = False
     stored: str = ""
     before: Any = field(default_factory=lambda: MISSING)
+    choices: tuple[str, ...] = ()
 
     @property
     def least(self) -> int | None:
         return _LEAST.get(self.kind)
 
     def check(self, value: object) -> None:
-        """Raises InputError where a number that was given is out of range; None was not given."""
+        """Raises InputError where a value that was given is out of range or none of the choices; None was not given."""
         if value is None:
             return
+        if self.choices and value not in self.choices:
+            raise InputError(f"unknown {self.flag.removeprefix('--')} {value!r}: {', '.join(self.choices)}")
         if self.least is not None and isinstance(value, int) and value < self.least:
             raise InputError(f"{self.flag} must be at least {self.least}, not {value}")
         if self.kind == "seconds" and isinstance(value, int | float) and value <= 0:
@@ -67,6 +76,8 @@ def option(kind: Kind, help: str, **more: Any) -> Any:
     metadata = {"option": Option(kind, help, **more)}
     if kind == "values":
         return field(default_factory=dict, metadata=metadata)
+    if kind == "names":
+        return field(default=(), metadata=metadata)
     return field(default=False if kind == "flag" else None, metadata=metadata)
 
 
@@ -78,7 +89,8 @@ class Options(Generic[NotSaid]):
     """What a study keeps of its options.
 
     In `Options[None]`, a request, None means that an option was not said. In `Options[Never]`, the settings of a study,
-    every one has its value. `timeout` is in seconds; None is no limit there.
+    every one has its value. None as `trials` is as many as the time allows there; `timeout` is in seconds, None is no
+    limit.
     """
 
     data: str | NotSaid = option(
@@ -90,15 +102,27 @@ class Options(Generic[NotSaid]):
     weights_dir: Path | None = option(
         "folder", "Folder with pretrained weights, <backbone>.safetensors or .pth.", metavar="DIR"
     )
-    trials: int | NotSaid = option("count", "Trials in all.", default="what suits the machine", metavar="N")
+    trials: int | None = option(
+        "count",
+        "Trials in all; with --timeout too, whichever comes first.",
+        default="as many as the time allows",
+        metavar="N",
+    )
     epochs: int | NotSaid = option(
         "count", "Epochs of a full trial.", default="what suits the machine", metavar="E", identifies=True
     )
     timeout: float | None = option(
         "seconds",
-        "For the trials of this run, without reading the data.",
-        default="what suits the machine; none with --trials",
+        "Time for the trials of this run, without reading the data.",
+        default="10m; no limit with --trials",
         metavar="10m",
+    )
+    stop_at: float | None = option(
+        "number",
+        "End when the best trial's 95 % interval lies beyond this value (of groups, where there are groups).",
+        flag="--target",
+        metavar="VALUE",
+        before=None,
     )
     seed: int | NotSaid = option(
         "seed", "Of all that is random; one seed, one result.", initial=0, metavar="S", identifies=True
@@ -126,15 +150,38 @@ class Options(Generic[NotSaid]):
         default="auto, or the study's",
         metavar="auto|cpu|cuda",
     )
+    strategy: str | NotSaid = option(
+        "text",
+        "How trials are chosen: what is cheap first and what is promising further, or all of the space at once.",
+        initial=STRATEGIES[0],
+        metavar="|".join(STRATEGIES),
+        identifies=True,
+        before="plain",
+        choices=STRATEGIES,
+    )
+    sampler: str | NotSaid = option(
+        "text",
+        "Which of Optuna's samplers proposes configs; auto is TPE.",
+        initial=SAMPLERS[0],
+        metavar="|".join(SAMPLERS),
+        identifies=True,
+        before="auto",
+        choices=SAMPLERS,
+    )
     pruner: str | NotSaid = option(
         "text",
         "How trials that lead nowhere are given up.",
         initial=PRUNERS[0],
         metavar="|".join(PRUNERS),
         identifies=True,
+        choices=PRUNERS,
     )
-    fixed: Config = option(
-        "values", "Hold a dimension at a value. May be repeated.", flag="--set", metavar="DIM=VALUE", identifies=True
+    fixed: Narrowing = option(
+        "values",
+        "Narrow a dimension to a value, a range or some values: DIM=V, DIM=LOW..HIGH, DIM=A,B. May be repeated.",
+        flag="--set",
+        metavar="DIM=...",
+        identifies=True,
     )
     skip_unreadable: bool = option("flag", "Leave out files that are not images.")
     download_weights: bool = option("flag", "Fetch weights that are not available locally.", stored="download")
@@ -158,6 +205,16 @@ class SearchRequest(Options[None]):
         metavar="URL",
         environment="POMONA_STORAGE",
     )
+    enqueue: str | Sequence[Config] | None = option(
+        "configs",
+        "Configs to try after the recipe: JSON, JSON lines or TOML. What one leaves out the sampler chooses.",
+        metavar="FILE",
+    )
+    warm_start: tuple[str, ...] = option(
+        "names",
+        "A study of the storage whose best configs are tried after the recipe. May be repeated.",
+        metavar="STUDY",
+    )
     trust_split: bool = option("flag", "Keep a folder's split though it has copies of photos on both sides.")
     command: str = ""
 
@@ -169,9 +226,11 @@ class SearchRequest(Options[None]):
             # By identity: a seed of 0 was said.
             if (value := getattr(self, name)) is None or value is False or value == {}
         }
+        # One limit without the other is the only one, as in a new study.
         if self.trials is not None:
-            # A number of trials without a time has no limit, as in a new study.
             taken.pop("timeout", None)
+        if self.timeout is not None:
+            taken.pop("trials", None)
         if self.workers is not None:
             # The engine follows from their number.
             taken.pop("engine", None)

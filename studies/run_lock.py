@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Protocol
 
 import filelock
+import optuna
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from search_spaces import InputError
 
-from .database import one_line
+from .database import database_of, one_line
 from .patience import Patience
+from .storage import study_names
 
 # Somebody who asks whether the lock is held holds it for a moment.
 _MOMENT_SECONDS = 0.5
@@ -168,6 +170,37 @@ class ServerRunLock:
                 # Ended, not given back to the pool: with it goes the lock, whatever became of the call before.
                 connection.invalidate()
                 connection.close()
+
+
+def server_lock(study: optuna.Study, patience: Patience) -> ServerRunLock:
+    """That of a study in a database on a server."""
+    engine = database_of(study._storage).engine
+    return ServerRunLock(engine, study._study_id, study.study_name, dialect=engine.dialect.name, patience=patience)
+
+
+@contextmanager
+def held_to_run(lock: FileRunLock | ServerRunLock, study: optuna.Study, patience: Patience) -> Iterator[None]:
+    """Holds the lock while a study runs, and says what other programs do to it meanwhile.
+
+    Raises:
+        InputError: another process has the lock, another program ended a trial under way, or the study is gone.
+    """
+    name = study.study_name
+    with lock.held():
+        if isinstance(lock, ServerRunLock):
+            patience.keep_alive = lock.renew
+        try:
+            yield
+        except optuna.exceptions.UpdateFinishedTrialError:
+            raise InputError(
+                f"another program ended a trial of study {name!r} that was under way: resume the study"
+            ) from None
+        except KeyError:
+            if name in study_names(study._storage):
+                raise
+            raise InputError(f"study {name!r} was deleted while it ran") from None
+        finally:
+            patience.reset()
 
 
 def refuse_links(folder: Path) -> None:

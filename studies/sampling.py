@@ -15,7 +15,7 @@ from typing import Any, final
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
-from optuna.samplers import BaseSampler, PartialFixedSampler, TPESampler
+from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -25,9 +25,12 @@ from training.machine.seeds import number_of
 from .edges.optuna import distribution_of
 from .history import History
 from .records import confirms_of
+from .samplers import optuna_sampler
 
 # Trials that the sampler learns from; see docs/decisions/0007.
 LOOK_BACK = 3000
+# What a Gaussian process computes grows with the cube of their number; CMA-ES needs whole generations, and cheaply.
+_LOOK_BACKS = {"gp": 300, "cmaes": 10**9}
 _REDUCTION = 3
 # How Optuna names the value that a trial had at a rung.
 _RUNG = "completed_rung_"
@@ -38,27 +41,22 @@ def make_sampler(
     history: History,
     space: SearchSpace,
     *,
+    name: str = "auto",
     seed: int,
-    trials: int,
+    trials: int | None,
     fixed: Config,
     storage: BaseStorage | None = None,
 ) -> BaseSampler:
-    """TPE (Bergstra et al. 2011; multivariate: Falkner et al. 2018), without the `fixed` dimensions.
+    """The sampler called `name` (see `optuna_sampler`), without the `fixed` dimensions.
 
     `trials` are those that the study shall have: of few, few are drawn at random. What the sampler keeps with a trial
     goes to `storage`, by default to the study's.
     """
     with experimental():
-        sampler: BaseSampler = TPESampler(
-            n_startup_trials=min(10, max(4, trials // 4)),
-            multivariate=True,
-            group=True,  # keeps conditional dimensions in the model
-            seed=seed,
-        )
-        if fixed:
-            sampler = PartialFixedSampler(fixed, sampler)
+        sampler = optuna_sampler(name, space, study.direction, seed=seed, trials=trials, fixed=fixed)
     distributions = {name: distribution_of(dimension) for name, dimension in space.dimensions.items()}
-    one_per_parameter_set, informative = history.one_per_parameter_set(), history.informative(LOOK_BACK, distributions)
+    one_per_parameter_set = history.one_per_parameter_set()
+    informative = history.informative(_LOOK_BACKS.get(name, LOOK_BACK), distributions)
     views = (_View(study, seen, sampler, storage) for seen in (lambda: one_per_parameter_set, lambda: informative))
     return _Seeing(sampler, *views)
 
@@ -269,12 +267,26 @@ class _Seeing(BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        return self._sampler.sample_relative(self._view, trial, search_space)
+        with _quiet():
+            return self._sampler.sample_relative(self._view, trial, search_space)
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         return self._sampler.sample_independent(self._view, trial, param_name, param_distribution)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """What a sampler says of its own fits is nothing that a user could do something about."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from training.lanes.results import State
 
 from .attempts import MOST_LOSSES, Verdicts
 from .records import run_key
+from .rungs import Arm, Finished, Strategy
 
 # Groups that a structure gets where lanes cost less side by side, before the sampler is asked for another one.
 _ROUNDS = 2
@@ -65,12 +66,13 @@ class Group:
     pruned: frozenset[int] = frozenset()
     size: int = 1
     saved: int = 0
+    arm: Arm | None = None
 
     @staticmethod
-    def begun_with(trial: Trial, origin: int | None) -> Group:
+    def begun_with(trial: Trial, origin: int | None, arm: Arm | None = None) -> Group:
         member = Member(trial.number, trial.config)
         origin = trial.number if origin is None else origin
-        return Group(trial, origin, {trial.number: member}, {trial.number: trial}, trial.number)
+        return Group(trial, origin, {trial.number: member}, {trial.number: trial}, trial.number, arm=arm)
 
     @property
     def name(self) -> int:
@@ -85,12 +87,16 @@ class Group:
 
 @dataclass(frozen=True)
 class Ask:
-    """A question to the sampler: a trial, of `structure` and `seed` where these are given, to be kept with the rest."""
+    """A question to the sampler: a trial, of `structure` and `seed` where these are given, to be kept with the rest.
+
+    Where a strategy decided what is trained, `arm` says so, and `structure` may be a whole config.
+    """
 
     structure: Config | None = None
     seed: int | None = None
     group: int | None = None
     origin: int | None = None
+    arm: Arm | None = None
 
 
 @dataclass(frozen=True)
@@ -137,12 +143,14 @@ class Scheduler:
         epochs: of a full trial.
         lanes: the most trials that train side by side.
         folder: where groups are saved, each in a folder of its own.
+        strategy: what decides which structure is next; without one it is the sampler's free choice.
     """
 
-    def __init__(self, *, epochs: int, lanes: int, folder: Path) -> None:
+    def __init__(self, *, epochs: int, lanes: int, folder: Path, strategy: Strategy | None = None) -> None:
         self._epochs = epochs
         self._lanes = lanes
         self._folder = folder
+        self._strategy = strategy
         self._queue: list[Group] = []
         self._origins: dict[int, _Origin] = {}
         # Those that get another group as soon as a worker is idle.
@@ -161,6 +169,8 @@ class Scheduler:
         """Groups that an earlier process left, and trials that wait for the ends of others."""
         for group in groups:
             self._queue.append(group)
+            if self._strategy is not None:
+                self._strategy.began(group.first.config)
             self._leaders |= {trial.run: number for number, trial in group.running.items()}
         self._followers = {number: list(waiting) for number, waiting in followers.items()}
 
@@ -173,8 +183,14 @@ class Scheduler:
 
     # --- giving out work
 
-    def next(self, worker: int) -> Ask | Order | None:
-        """What an idle worker does next; a question is to be answered by `take`. None if there is nothing to do."""
+    def next(
+        self, worker: int, *, left: float = math.inf, trials: int | None = None, waiting: bool = False
+    ) -> Ask | Order | None:
+        """What an idle worker does next; a question is to be answered by `take`. None if there is nothing to do.
+
+        There are `left` seconds and `trials` new trials at most; None is no limit. Where trials are `waiting` in the
+        storage, they go before what a strategy would choose.
+        """
         if self._queue:
             group = self._queue.pop(0)
             self.out[worker] = [group]
@@ -188,6 +204,11 @@ class Scheduler:
             self._ready.pop(0)
         if self._exhausted:
             return None
+        if self._strategy is not None and not waiting:
+            if trials == 0 or (arm := self._strategy.next(left, trials)) is None:
+                return None
+            self._asked = Ask(arm.structure | arm.first, arm=arm)
+            return self._asked
         self._asked = Ask()
         return self._asked
 
@@ -195,6 +216,11 @@ class Scheduler:
         """The answer to a question of `next`."""
         asked, self._asked = self._asked, None
         assert asked is not None
+        if asked.arm is not None and self._strategy is not None:
+            self._strategy.began(asked.structure if trial is None else trial.config)  # type: ignore[arg-type]
+            if trial is None:  # the same was trained before
+                self._strategy.done(asked.structure or {})
+                return
         if trial is None:
             if asked.origin is None:
                 self._exhausted = True
@@ -204,7 +230,7 @@ class Scheduler:
         number = trial.number if asked.origin is None else asked.origin
         self._count(number, trial)
         if not self._follows(trial):
-            self._queue.append(Group.begun_with(trial, number))
+            self._queue.append(Group.begun_with(trial, number, asked.arm))
 
     def places(self, worker: int, *, together: bool) -> Iterator[Ask]:
         """Questions for the free places of a group that has not begun; each is to be answered by `join` or ends them.
@@ -215,6 +241,11 @@ class Scheduler:
         """
         (group,) = self.out[worker]
         origin = self._origins[group.origin]
+        if self._strategy is not None:
+            most = group.arm.lanes if group.arm is not None and group.first.shares and together else 1
+            while group.size < most:
+                yield Ask(group.first.structure, group.first.seed, group.number, group.origin, group.arm)
+            return
         if not group.first.shares:
             origin.most = 1
             return
@@ -247,7 +278,18 @@ class Scheduler:
             for key, result in event.results.items()
             if key in group.running and math.isfinite(result.loss) and math.isfinite(result.value)
         }
-        return Judging(good, tuple(key for key, (epoch, _) in good.items() if epoch < self._epochs), None)
+        going_on = tuple(key for key, (epoch, _) in good.items() if epoch < self._epochs)
+        return Judging(good, going_on, None)
+
+    def hopeless(self, worker: int, values: Mapping[int, tuple[int, float]]) -> frozenset[int]:
+        """Trials, of those with (epoch, value), that the strategy gives up."""
+        if self._strategy is None:
+            return frozenset()
+        group = self._of(worker, values) if values else None
+        arm = None if group is None else group.arm
+        if arm is None:
+            return frozenset()
+        return frozenset(key for key, (_, value) in values.items() if self._strategy.is_hopeless(arm, value))
 
     def judged(self, worker: int, event: Epoch, pruned: frozenset[int]) -> tuple[Verdict, dict[int, Verdicts]]:
         """The answer to an epoch once it is recorded, and what is to be kept of it before."""
@@ -258,11 +300,13 @@ class Scheduler:
         stop = {key: (State.PRUNED, reason) for key in sorted(pruned) if key in group.running}
         return Verdict(stop), self._verdicts(group)
 
-    def ended(self, number: int) -> list[int]:
-        """A trial has ended: those that waited for it, and end with it."""
+    def ended(self, number: int, result: Finished | None = None) -> list[int]:
+        """A trial has ended, perhaps with what a strategy learns from: those that waited for it, and end with it."""
         for groups in (*self.out.values(), self._queue):
             for group in groups:
-                if group.running.pop(number, None) is not None:
+                if (trial := group.running.pop(number, None)) is not None:
+                    if self._strategy is not None:
+                        self._strategy.ended(result or Finished(number, trial.config, None, 0))
                     group.members[number] = replace(group.members[number], left=group.judged)
         self._leaders = {run: leader for run, leader in self._leaders.items() if leader != number}
         return self._followers.pop(number, [])
@@ -280,6 +324,8 @@ class Scheduler:
     def done(self, worker: int) -> int | None:
         """A job was trained to its end. The group whose folder nobody needs any more, if it was the last of it."""
         (first, *_) = groups = self.out.pop(worker)
+        if self._strategy is not None:
+            self._strategy.done(first.first.config)
         if all(group.part is None for group in groups):
             origin = self._origins.get(first.origin)
             if origin is not None and origin.count < origin.most:
@@ -378,4 +424,6 @@ class Scheduler:
             folders,
             latest=group.judged + 1,
             open=group.is_open,
+            robust=group.arm is not None and group.arm.robust,
+            cross_validate=group.arm is not None and group.arm.cross_validate,
         )

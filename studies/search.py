@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import optuna
 import torch
 
-from search_spaces import TASKS, InputError, Task, task_file, task_named
+from search_spaces import TASKS, InputError, Task, task_file, task_named, value_text
 from training import (
     Data,
     Measured,
@@ -24,23 +23,23 @@ from training import (
 )
 
 from .creation import is_whole
+from .done import check_target, goal_reached
 from .driver import run_study
 from .engines import default_workers, engine_for, engine_named
+from .enqueued import Enqueued, count_text, enqueued_from, warm_start
+from .going_on import enough_or_error, going_on, same_or_error
 from .location import location_of, shown_storage
 from .names import check_new_name
 from .plan import Budget, Outcome, Plan, StoredData, Watch, default_budget
-from .request import PRUNERS, Options, ResumeRequest, SearchRequest, check_values, declared
+from .request import ResumeRequest, SearchRequest, check_values
+from .samplers import check_sampler
 from .settings import Settings
 from .storage import is_in_memory, open_storage, refuse_unusable, storage_exists, study_names
 from .study import Study
 
 _MOST_LANES = 32
-# Settings that follow from the task, from what is fixed and from the weights there are.
-_CONSEQUENCES = {
-    "space": "search space; weights may have come or gone since",
-    "metric": "metric",
-    "direction": "direction",
-}
+# A time does not say how many trials there will be: lanes are those of so many.
+_TRIALS_BY_TIME = 64
 Notify = Callable[[str], None]
 CountProgress = Callable[[int, int], None]
 
@@ -54,10 +53,12 @@ class Search:
     engine: str
     command: str = ""
     workers: int = 1
+    stop_at: float | None = None
+    enqueued: tuple[Enqueued, ...] = ()
 
     @property
-    def wanted(self) -> int:
-        """Trials in all."""
+    def wanted(self) -> int | None:
+        """Trials in all; None where the time alone decides."""
         return self.plan.trials
 
     @property
@@ -65,11 +66,25 @@ class Search:
         """Trials that have ended so far."""
         return self.study.ended
 
+    def why_ended(self) -> str:
+        """Why a run that was not interrupted ended before its number of trials; empty where it did not."""
+        if reached := goal_reached(self.study.settings, self.study.best()):
+            return reached
+        return "no config was found that has not been tried" if self.plan.trials is None else ""
+
     def run(self, watch: Watch) -> Generator[Outcome, None, None]:
-        """Runs until the plan is fulfilled; see `Driver.run` for what may be raised."""
+        """Runs until the plan is fulfilled or a goal reached; see `Driver.run` for what may be raised."""
         with self.study.running():
-            self.study.extend(self.plan.trials, self.plan.timeout, self.command)
-            yield from run_study(self.study, self.plan, engine_named(self.engine, self.workers), watch)
+            self.study.extend(self.plan.trials, self.plan.timeout, self.command, stop_at=self.stop_at)
+            if self.enqueued:
+                self.study.enqueue((one.config, one.note) for one in self.enqueued)
+            yield from run_study(
+                self.study,
+                self.plan,
+                engine_named(self.engine, self.workers),
+                watch,
+                enough=lambda: bool(goal_reached(self.study.settings, self.study.best())),
+            )
 
 
 def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgress | None = None) -> Search:
@@ -84,14 +99,15 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
     if (study := _existing(request)) is not None:
         request = request.following(study.settings)
     values = request.values()
-    if values["pruner"] not in PRUNERS:
-        raise InputError(f"unknown pruner {values['pruner']!r}: {', '.join(PRUNERS)}")
+    check_sampler(values["sampler"])
+    check_target(task.metric, task.direction, values["stop_at"])
     device = resolve_device(values["device"])
     engine, workers = _engine(request.engine, request.workers, device)
     budget = _budget(request, device)
     if study is not None:
-        _enough_or_error(study, budget, request.storage)
+        enough_or_error(study, budget, request.storage)
     ready = runnable(task, request.fixed, weights_dir=request.weights_dir, download=request.download_weights)
+    enqueued = _enqueued(request, ready, notify)
     data = open_data(
         request.data,
         task,
@@ -103,10 +119,28 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
     request = replace(request, engine=engine, workers=workers)
     settings = _settings(request, task, budget, ready, data, measured, device)
     study = _made_or_followed(study, request, settings, ready, notify)
+    if settings.stop_at is not None:
+        notify(
+            f"target: ends when the best trial's 95 % interval lies beyond {value_text(task.metric, settings.stop_at)}"
+        )
     _say(notify, ready, data, device, measured, budget, settings.lanes)
     _say_workers(notify, engine, workers)
     plan = _plan(ready, data, device, study, budget, request.weights_dir)
-    return Search(study, plan, engine, request.command, workers)
+    return Search(study, plan, engine, request.command, workers, settings.stop_at, enqueued)
+
+
+def _enqueued(request: SearchRequest, ready: Runnable, notify: Notify) -> tuple[Enqueued, ...]:
+    """The configs that the request brings, checked."""
+    found: list[Enqueued] = []
+    if request.enqueue is not None:
+        found += enqueued_from(request.enqueue, ready.task.space)
+        file = f" of {request.enqueue}" if isinstance(request.enqueue, str) else ""
+        notify(f"enqueue: {count_text(len(found))}{file}")
+    if request.warm_start:
+        more, words = warm_start(request.warm_start, request.storage, ready.task.space, study=request.study)
+        found += more
+        notify(words)
+    return tuple(found)
 
 
 def _engine(engine: str | None, workers: int | None, device: torch.device) -> tuple[str, int]:
@@ -163,8 +197,9 @@ def _made_or_followed(
 ) -> Study:
     """The study that is there, if it can go on with these settings, or else a new one."""
     if study is not None:
-        _same_or_error(study.settings, settings, study.name)
-        notify(_going_on(study, Budget(settings.trials, settings.epochs, settings.timeout), request.storage))
+        same_or_error(study.settings, settings, study.name)
+        budget = Budget(settings.trials, settings.epochs, settings.timeout)
+        notify(going_on(study, budget, request.storage, settings.stop_at))
         return study
     name = _free_name(settings.task, open_storage(request.storage)) if request.study is None else request.study
     study = Study.create(name, request.storage, settings, ready.task.recipe)
@@ -201,15 +236,15 @@ def prepare_resume(request: ResumeRequest, notify: Notify, progress: CountProgre
         epochs=settings.epochs,
         timeout=settings.timeout if request.timeout is None else request.timeout,
     )
-    _enough_or_error(study, budget, request.storage)
+    enough_or_error(study, budget, request.storage)
     plan = plan_to_go_on(
         study, request.storage, notify, progress, task=request.task, trust_task_file=request.trust_task_file
     )
-    notify(_going_on(study, budget, request.storage))
+    notify(going_on(study, budget, request.storage, settings.stop_at))
     notify(f"budget: {budget}, {settings.lanes} side by side (--trials and --timeout change it)")
     _say_workers(notify, engine, workers)
     plan = replace(plan, trials=budget.trials, timeout=budget.timeout)
-    return Search(study, plan, engine, request.command, workers)
+    return Search(study, plan, engine, request.command, workers, settings.stop_at)
 
 
 def plan_to_go_on(
@@ -227,6 +262,7 @@ def plan_to_go_on(
         InputError: they are not what they were, or the task is not known here.
     """
     settings = study.settings
+    check_sampler(settings.sampler)
     task = task or _task_to_resume(study, storage_url, notify, trusted=trust_task_file)
     device = resolve_device(settings.device)
     ready = runnable(task, settings.fixed, weights_dir=settings.weights_dir, download=settings.download_weights)
@@ -239,7 +275,7 @@ def plan_to_go_on(
         direction=task.direction,
         fingerprint=data.fingerprint,
     )
-    _same_or_error(settings, now, study.name)
+    same_or_error(settings, now, study.name)
     return _plan(ready, data, device, study, study.budget, settings.weights_dir)
 
 
@@ -281,9 +317,9 @@ def _plan(
 
 def _budget(request: SearchRequest, device: torch.device) -> Budget:
     """What was asked for; the machine's defaults for the rest. A number of trials without a timeout has no limit."""
-    default = default_budget(device, torch.get_num_threads())
+    default = default_budget(device)
     return Budget(
-        trials=default.trials if request.trials is None else request.trials,
+        trials=request.trials,
         epochs=default.epochs if request.epochs is None else request.epochs,
         timeout=default.timeout if request.timeout is None and request.trials is None else request.timeout,
     )
@@ -291,46 +327,8 @@ def _budget(request: SearchRequest, device: torch.device) -> Budget:
 
 def _lanes(budget: Budget) -> int:
     """Few trials in many structures tell more than many in few: the number of structures grows with that of trials."""
-    return min(max(round(math.sqrt(budget.trials) / 2), 1), _MOST_LANES)
-
-
-def _enough_or_error(study: Study, budget: Budget, storage: str | None) -> None:
-    """Raises where a study has more trials than are asked for: perhaps so many more were meant."""
-    if (ended := study.ended) > budget.trials:
-        more = _resume_command(study, ended + budget.trials, storage)
-        raise InputError(
-            f"study {study.name!r} has {ended} trials already, and --trials counts all of them: "
-            f"for {budget.trials} more, {more}"
-        )
-
-
-def _going_on(study: Study, budget: Budget, storage: str | None) -> str:
-    ended = study.ended
-    if ended < budget.trials:
-        return f"study {study.name}: going on, {ended} of {budget.trials} trials are done"
-    more = _resume_command(study, 2 * budget.trials, storage)
-    return f"study {study.name}: done, all of its {budget.trials} trials have ended; go on with: {more}"
-
-
-def _resume_command(study: Study, trials: int, storage: str | None) -> str:
-    where = "" if storage is None else f" --storage {shlex.quote(storage)}"
-    return f"pomona resume {shlex.quote(study.name)}{where} --trials {trials}"
-
-
-def _same_or_error(old: Settings, new: Settings, name: str) -> None:
-    """A study is one task, one space, one data set, one seed and one length of training.
-
-    Raises:
-        InputError: the settings differ in what identifies a study; it names a cause before its consequences.
-    """
-    options = {part: one.flag for part, one in declared(Options).items() if one.identifies}
-    for part, what in ({"task": "task", "fingerprint": "data (fingerprint)"} | options | _CONSEQUENCES).items():
-        before, after = getattr(old, part), getattr(new, part)
-        if before != after:
-            leave = f"leave {what} out, or " if what.startswith("--") else ""
-            raise InputError(
-                f"study {name!r} was made with another {what} ({before}, not {after}): {leave}choose another --study"
-            )
+    trials = _TRIALS_BY_TIME if budget.trials is None else budget.trials
+    return min(max(round(math.sqrt(trials) / 2), 1), _MOST_LANES)
 
 
 def _say(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Never, TypeVar, Union, get_args, get_type_hints
 
-from search_spaces import InputError
+from search_spaces import InputError, Part, Value
 from training.machine.decode import DecodeError, MissingField, decoded
 from training.machine.files import json_text
 from training.machine.precision import Numerics
@@ -56,6 +56,7 @@ class Settings(Options[Never]):
     def to_json(self) -> str:
         stored = {part.stored: getattr(self, name) for name, part in _parts().items()}
         stored["numerics"] = vars(self.numerics)
+        stored["fixed"] = {name: _plain(wanted) for name, wanted in self.fixed.items()}
         return json_text(stored, indent=None, sort_keys=True)
 
     @staticmethod
@@ -99,13 +100,19 @@ def _parts() -> Mapping[str, _Part]:
     return parts
 
 
+def _plain(wanted: Value | Part) -> object:
+    if not isinstance(wanted, Part):
+        return wanted
+    return {"options": wanted.options} if wanted.range is None else {"range": wanted.range}
+
+
 def _value(part: _Part, raw: Mapping[str, Any]) -> Any:
     if part.stored not in raw:
         if part.default is MISSING:
             raise MissingField(f"{part.stored} is missing")
         return part.default
     value = decoded(raw[part.stored], part.wanted, part.stored)
-    if part.least is not None and value < part.least:
+    if part.least is not None and value is not None and value < part.least:
         raise DecodeError(f"{part.stored} is {value}, which is less than {part.least}")
     return value
 

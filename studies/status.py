@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from .done import why_done
 from .records import ENDED
 from .study import Study
 
 
 def status_of(study: Study) -> dict[str, Any]:
     """What `pomona status --json` prints; docs/json.md says what each field is."""
-    best, settings = study.best(), study.settings
-    records = study.records()
+    settings, running, ended = study.settings, study.is_running(), study.ended
+    best, records = study.best(running=running), study.records(running=running)
     confirmed = next(iter(study.confirmed()), None)
     return {
         "study": study.name,
@@ -20,18 +21,22 @@ def status_of(study: Study) -> dict[str, Any]:
         "fingerprint": settings.fingerprint,
         "metric": settings.metric,
         "target": settings.target,
-        "running": study.is_running(),
+        "running": running,
         "trials": settings.trials,
         "epochs": settings.epochs,
         "budget": str(study.budget),
+        "stop_at": settings.stop_at,
         "commands": [settings.command, *settings.later_commands],
-        "ended": study.ended,
-        "states": study.counts(),
+        "ended": ended,
+        "done": why_done(settings, ended, best) or None,
+        "states": study.counts(running=running),
         "confirmations": sum(record.confirms is not None and record.state in ENDED for record in records),
         "seconds": round(sum(record.seconds for record in records), 1),
         "best": best
         and {
             "number": best.number,
+            "state": best.state,
+            "epochs": best.epochs,
             "value": best.value,
             "n": best.n,
             "ci95": best.ci95,

@@ -6,29 +6,37 @@ import contextlib
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import optuna
 from optuna.trial import TrialState
 
 from search_spaces import Config, InputError, SearchSpace
-from training.lanes.results import FitResult
+from training.lanes.results import FitResult, State
 from training.machine.files import atomic_write_bytes
 from training.machine.precision import Numerics
 
 from .attempts import Attempts, Verdicts
 from .confirmed import Confirmed, ToConfirm, confirmed_trials
 from .creation import create_study, keep_settings, stored_study
-from .database import database_of
 from .history import History
+from .interrupted import interrupted_record, saved_state
 from .names import check_name, check_new_name
+from .outputs import FOLDER, KeptOutputs
 from .patience import Patience
 from .plan import Budget
 from .proposals import Proposal, Proposer
-from .records import CONFIRMS, FIXED, PART, STATE_ORDER, TrialRecord, is_done, record_of
-from .run_lock import FileRunLock, ServerRunLock, refuse_links
+from .ranking import ranked
+from .records import CONFIRMS, FIXED, INTERRUPTED, PART, STATE_ORDER, TrialRecord, is_done, record_of
+from .request import PRUNERS, RUNGS
+from .run_lock import FileRunLock, ServerRunLock, held_to_run, refuse_links, server_lock
+from .rungs import Arm
 from .sampling import make_pruner
 from .settings import Settings
-from .storage import is_on_server, open_storage, output_folder, storage_exists, study_names, together
+from .storage import is_on_server, open_storage, output_folder, storage_exists, together
+
+if TYPE_CHECKING:
+    from training import LaneState
 
 
 class Study:
@@ -43,10 +51,12 @@ class Study:
         self._open = self._proposer.open
         # The runs that are to be trained while the study confirms trials, None while it searches.
         self._confirming: Container[str] | None = None
+        self._is_run_here = False
         self._study.pruner = make_pruner(settings.pruner, settings.epochs)
         self.settings = settings
         self.storage_url = storage_url
         self.folder = output_folder(storage_url) / study.study_name
+        self.outputs = KeptOutputs(self.folder / FOLDER, settings.direction)
 
     @property
     def name(self) -> str:
@@ -89,10 +99,12 @@ class Study:
         )
         return Study(*stored_study(name, storage), storage_url, patience)
 
-    def extend(self, trials: int, timeout: float | None, command: str = "") -> None:
-        """Keeps a new number of trials and time limit for later runs, and the command that asked for them."""
+    def extend(
+        self, trials: int | None, timeout: float | None, command: str = "", *, stop_at: float | None = None
+    ) -> None:
+        """Keeps new limits for later runs, and the command that asked for them."""
         old = self.settings
-        new = replace(old, trials=trials, timeout=timeout)
+        new = replace(old, trials=trials, timeout=timeout, stop_at=stop_at)
         if command and command != (old.later_commands or (old.command,))[-1]:
             new = replace(new, later_commands=(*old.later_commands, command))
         if new == old:
@@ -110,22 +122,22 @@ class Study:
                 program deletes the study meanwhile, or ends a trial that is under way.
         """
         refuse_links(self.folder)
-        lock = self._run_lock()
-        with lock.held():
-            if isinstance(lock, ServerRunLock):
-                self._patience.keep_alive = lock.renew
+        with held_to_run(self._run_lock(), self._study, self._patience):
+            self._is_run_here = True
             try:
                 yield
-            except optuna.exceptions.UpdateFinishedTrialError:
-                raise InputError(
-                    f"another program ended a trial of study {self.name!r} that was under way: resume the study"
-                ) from None
-            except KeyError:
-                if self.name in study_names(self._study._storage):
-                    raise
-                raise InputError(f"study {self.name!r} was deleted while it ran") from None
             finally:
-                self._patience.reset()
+                self._is_run_here = False
+
+    def enqueue(self, configs: Iterable[tuple[Config, str]]) -> int:
+        """Lets configs wait for their turn, in order, each with the note of its trial.
+
+        One may lack dimensions, which the sampler chooses; whether they lie in the space is for the caller to check.
+        Those that the search has had, or that wait already, are left out. Returns how many are new.
+        """
+        with self.together():
+            self._history.refresh()
+            return self._proposer.enqueue_configs(configs)
 
     @contextlib.contextmanager
     def confirming(self, runs: Sequence[ToConfirm]) -> Iterator[None]:
@@ -144,15 +156,12 @@ class Study:
 
     def is_running(self) -> bool:
         """Whether some process holds `running()`."""
-        return self._run_lock().is_held()
+        return self._is_run_here or self._run_lock().is_held()
 
     def _run_lock(self) -> FileRunLock | ServerRunLock:
         if not is_on_server(self.storage_url):
             return FileRunLock(self.folder, self.name)
-        database = database_of(self._study._storage)
-        return ServerRunLock(
-            database.engine, self.id, self.name, dialect=database.engine.dialect.name, patience=self._patience
-        )
+        return server_lock(self._study, self._patience)
 
     def wait_with(self, check: Callable[[], None]) -> None:
         """From now on the storage waits without a limit for a lost connection or a lock, calling `check` meanwhile.
@@ -174,13 +183,13 @@ class Study:
         """
         return together(self._study._storage)
 
-    def proposals(self, space: SearchSpace, trials: int) -> Iterator[Proposal]:
+    def proposals(self, space: SearchSpace, trials: int | None) -> Iterator[Proposal]:
         """Trials to run, one after the other: those that were interrupted, then new ones; see `left` and `ask`."""
         yield from self.left(space, trials)
         while (proposal := self.ask(space, trials)) is not None:
             yield proposal
 
-    def left(self, space: SearchSpace, trials: int) -> list[Proposal]:
+    def left(self, space: SearchSpace, trials: int | None) -> list[Proposal]:
         """The trials that are under way for the storage; to be called while none is: then a kill left them.
 
         Those that others began, with values that the space has not, fail here. See also `confirming`.
@@ -194,21 +203,25 @@ class Study:
     def ask(
         self,
         space: SearchSpace,
-        trials: int,
+        trials: int | None,
         *,
         structure: Config | None = None,
         seed: int | None = None,
         group: int | None = None,
         origin: int | None = None,
+        arm: Arm | None = None,
     ) -> Proposal | None:
         """A new trial, or None once `trials` of the search's have ended or are under way; see also `confirming`.
 
         The dimensions in `structure` are fixed at its values, and with `seed` no trial of another seed is given. Trials
         that wait in the storage come first as they are: the recipe, which is trial 0. While one waits that is of
         another structure or seed, or that the sampler has to complete, no trial is given for `structure`. One that
-        waits with values that the space has not fails. A config that ended before with the same seed is not proposed
-        again: its record answers, as a trial of its own. `group` and `origin` are kept with the trial (see
-        `Proposal`); without a group it begins one.
+        waits with values that the space has not fails. `group` and `origin` are kept with the trial (see `Proposal`);
+        without a group it begins one.
+
+        Where the sampler proposes a config that ended before with the same seed, its record answers, as a trial of its
+        own. Without a number of `trials`, such a config is drawn again instead, and so is one that is under way; None
+        says then that none was found that has not been tried.
 
         Raises:
             InputError: `structure` names a dimension that is not there, or a value that it can't have.
@@ -229,11 +242,36 @@ class Study:
                 elif self._confirming is not None or seed not in (None, self.settings.seed):
                     return None
                 else:
-                    proposal = self._proposer.drawn(space, trials, structure, group, origin)
-                if proposal is not None:
+                    proposal = self._proposer.drawn(space, trials, structure, group, origin, arm)
+                    if proposal is None and trials is None:
+                        return None
+                if proposal is not None or arm is not None:
                     return proposal
 
-    def _has_more(self, trials: int) -> bool:
+    def trials_left(self, trials: int | None) -> int | None:
+        """How many new trials a search may still have; None is no limit."""
+        self._history.refresh()
+        if trials is None:
+            return None
+        return max(trials - self._history.ended - len(self._history.running()), 0)
+
+    def has_waiting(self) -> bool:
+        """Whether a trial waits in the storage to be given by `ask`."""
+        self._history.refresh()
+        return bool(self._history.waiting(self._confirming))
+
+    @property
+    def is_confirming(self) -> bool:
+        return self._confirming is not None
+
+    @property
+    def has_pruner(self) -> bool:
+        """Whether trials are judged by a pruner: rungs are successive halving by themselves."""
+        return self.settings.strategy != RUNGS or self.is_confirming or self.settings.pruner != PRUNERS[0]
+
+    def _has_more(self, trials: int | None) -> bool:
+        if trials is None:
+            return True
         return self._confirming is not None or self._history.ended + len(self._history.running()) < trials
 
     def begin(self, numbers: Iterable[int]) -> None:
@@ -338,10 +376,20 @@ class Study:
         """Whether a trial was given by `left` or `ask` and has not ended since."""
         return number in self._open
 
-    def finish(self, number: int, result: FitResult) -> None:
-        """Records how a trial ended."""
+    def finish(self, number: int, result: FitResult, further: Mapping[str, float] | None = None) -> None:
+        """Records how a trial ended and what is `further` kept with it, and keeps the outputs of the best ones of the
+        search."""
         trial = self._open.pop(number)
+        if (
+            result.state == State.COMPLETE
+            and result.value is not None
+            and result.outputs is not None
+            and self._confirming is None
+        ):
+            self.outputs.keep(number, result.value, result.outputs)
         with self.together():
+            for name, value in (further or {}).items():
+                trial.set_user_attr(name, value)
             self._proposer.end(trial, result)
 
     def trial_folder(self, number: int) -> Path:
@@ -351,30 +399,59 @@ class Study:
     def keep_traceback(self, number: int, text: str) -> None:
         atomic_write_bytes(self.folder / "failures" / f"{number:05d}.txt", text.encode())
 
-    def records(self) -> list[TrialRecord]:
-        """Every trial that was started, in the order of their numbers."""
-        trials = self._study.get_trials(deepcopy=False)
-        return [record_of(t, self.name, self.settings.source) for t in trials if t.state != TrialState.WAITING]
+    def records(self, *, running: bool | None = None) -> list[TrialRecord]:
+        """Every trial that was started, in the order of their numbers.
 
-    def counts(self) -> dict[str, int]:
-        """How many trials of the search are in each state, those that ran to their end first."""
+        One that has not ended is `running` while somebody runs the study, and `interrupted` otherwise, with the value
+        of its last whole epoch. `running` is what `is_running` says, where that was asked already.
+        """
+        trials = [t for t in self._study.get_trials(deepcopy=False) if t.state != TrialState.WAITING]
+        rests = self._rests(trials, running)
+        return [self._record(trial, rests) for trial in trials]
+
+    def counts(self, *, running: bool | None = None) -> dict[str, int]:
+        """How many trials of the search are in each state, those that ran to their end first; see `records`."""
         self._refresh()
         counts = self._history.counts()
+        if self._rests(self._history.running(), running):
+            counts[INTERRUPTED] = counts.pop("running")
         return {state: counts[state] for state in STATE_ORDER if counts[state]}
 
-    def best(self) -> TrialRecord | None:
-        """The trial of the search with the best value, if any ran to its end."""
+    def best(self, *, running: bool | None = None) -> TrialRecord | None:
+        """The best trial of the search, if any has a rank; see `ranked` and `records`. The leaderboard has it first."""
         self._refresh()
-        trial = self._history.best()
-        return None if trial is None else record_of(trial, self.name, self.settings.source)
+        best, unended = self._history.best(), self._history.running()
+        # The others that ran to their ends are behind these two, whatever was interrupted.
+        first = {trial.number: trial for trial in (best, self._history.best_by_value()) if trial is not None}
+        found = [self._record(trial, False) for trial in first.values()]
+        if self._rests(unended, running):
+            found += [self._record(trial, True) for trial in unended]
+        return next(iter(ranked(found, self.settings.direction)), None)
 
     def trial(self, number: int) -> TrialRecord:
-        """Raises InputError where the study has no such trial."""
+        """The record of a trial; see `records`. Raises InputError where the study has no such trial."""
         self._refresh()
         trial = self._history.numbered(number)
         if trial is None or trial.state == TrialState.WAITING:
             raise InputError(f"study {self.name!r} has no trial {number}")
-        return record_of(trial, self.name, self.settings.source)
+        return self._record(trial, self._rests([trial], None))
+
+    def saved_state(self, number: int) -> LaneState | None:
+        """The latest state that is left of a trial that was interrupted, to go on with; None where there is none."""
+        record = self.trial(number)
+        return saved_state(record, self.settings, self.trial_folder(record.group))
+
+    def _rests(self, trials: Iterable[optuna.trial.FrozenTrial], running: bool | None) -> bool:
+        """Whether some of the trials have not ended, and nobody runs the study."""
+        if not any(trial.state == TrialState.RUNNING for trial in trials):
+            return False
+        return not (self.is_running() if running is None else running)
+
+    def _record(self, trial: optuna.trial.FrozenTrial, rests: bool) -> TrialRecord:
+        record = record_of(trial, self.name, self.settings.source)
+        if not rests or trial.state != TrialState.RUNNING:
+            return record
+        return interrupted_record(trial, self.name, self.settings, self.trial_folder(record.group))
 
     @property
     def ended(self) -> int:

@@ -82,6 +82,10 @@ def test_the_wheel_holds_every_module_and_nothing_of_tests_results_or_cases(whee
     assert not any(name.startswith(("tests/", "results/", "bench/cases/")) for name in names)
 
 
+def test_the_wheel_holds_the_portfolio(wheel: Path) -> None:
+    assert "studies/portfolio.json" in zipfile.ZipFile(wheel).namelist()
+
+
 def test_installed_alone_it_works_from_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
     """In an environment with the dependencies of this one but without the checkout, not even as an editable install."""
     environment, empty = tmp_path / "environment", tmp_path / "empty"

@@ -17,8 +17,10 @@ from .lanes.checkpoint import Checkpoint as Checkpoint
 from .lanes.checkpoint import check_checkpoint_folder as check_checkpoint_folder
 from .lanes.checkpoint import has_checkpoint as has_checkpoint
 from .lanes.checkpoint import load_checkpoint as load_checkpoint
+from .lanes.ensemble_checkpoint import load_model as load_model
 from .lanes.fit import fit as fit
 from .lanes.fit import fit_lanes as fit_lanes
+from .lanes.fit import keep_state as keep_state
 from .lanes.group import LaneGroup as LaneGroup
 from .lanes.group_folder import GroupFolder as GroupFolder
 from .lanes.jobs import Divided as Divided

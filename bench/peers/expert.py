@@ -44,6 +44,11 @@ class Photos:
 @functools.lru_cache(maxsize=1)
 def load_photos(data: Path, resolution: int) -> Photos:
     """DIR/train and DIR/valid, decoded in threads and kept for later trials."""
+    return Photos(*load_split(data / "train", resolution), *load_split(data / "valid", resolution))
+
+
+def load_split(folder: Path, resolution: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Photos (n, 3, R, R) and labels (n,) of a folder of class folders, decoded in threads."""
 
     def decode(path: str) -> NDArray[np.uint8]:
         with Image.open(path) as image:
@@ -51,13 +56,10 @@ def load_photos(data: Path, resolution: int) -> Photos:
             small = image.convert("RGB").resize((resolution, resolution), Image.Resampling.BICUBIC)
         return np.asarray(small).transpose(2, 0, 1)
 
-    arrays: list[Any] = []
+    samples = vision.torchvision().datasets.ImageFolder(folder).samples
     with ThreadPoolExecutor(cores()) as pool:
-        for split in ("train", "valid"):
-            samples = vision.torchvision().datasets.ImageFolder(data / split).samples
-            arrays.append(np.stack(list(pool.map(decode, [path for path, _ in samples]))))
-            arrays.append(np.array([label for _, label in samples]))
-    return Photos(*arrays)
+        images = np.stack(list(pool.map(decode, [path for path, _ in samples])))
+    return images, np.array([label for _, label in samples])
 
 
 def train(
@@ -135,7 +137,7 @@ class Trainer:
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
             self.scheduler.step()
-        return self._evaluate()
+        return self.evaluate()
 
     def _logits(self, images: Tensor, frozen: int) -> Tensor:
         images = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
@@ -147,7 +149,8 @@ class Trainer:
         return logits.float()
 
     @torch.inference_mode()
-    def _evaluate(self) -> float:
+    def evaluate(self) -> float:
+        """Scores the model as it is on the validation photos, as a further entry of `curve`."""
         self.model.eval()
         predicted = [
             self._logits(images.float().div_(255), self.stages).argmax(1).cpu()

@@ -8,6 +8,7 @@ once as there are cores, with one thread each. The photos are decoded once, for 
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import subprocess
@@ -15,11 +16,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -29,22 +29,27 @@ from studies.edges.optuna import suggest
 from training import spec_of
 from training.machine.process import configure
 
-from .expert import Photos, Trainer, load_photos
-from .result import PeerResult, cores
+from .expert import Trainer
+from .photo_files import photos_at
+from .result import PeerResult, TrialEnd, cores
 
 STUDY = "search"
-_ARRAYS = tuple(field.name for field in fields(Photos))
 
 
 @dataclass(frozen=True)
 class Job:
-    """What the process of a trial has to know; `dimensions` are the space's."""
+    """What the process of a trial has to know; `dimensions` are the space's.
+
+    With `kept` the weights of a trial that is better than all before it stay in its folder.
+    """
 
     dimensions: dict[str, Any]
+    data: Path
     weights: Path
     epochs: int
     seed: int
     pruned: bool
+    kept: bool = False
 
 
 def main(argv: Sequence[str]) -> int:
@@ -56,12 +61,13 @@ def main(argv: Sequence[str]) -> int:
     torch.set_num_threads(1)
     folder, number = Path(argv[0]), int(argv[1])
     job = Job(**pickle.loads((folder / "job.pickle").read_bytes()))
-    photos = Photos(**{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS})
     space = SearchSpace(job.dimensions)
+    trained: list[Trainer] = []
 
     def objective(trial: optuna.Trial) -> float:
         started = time.perf_counter()
-        trainer = Trainer(spec_of(suggest(trial, space)), photos, job.weights, job.epochs, job.seed)
+        spec = spec_of(suggest(trial, space))
+        trainer = Trainer(spec, photos_at(folder, job.data, spec.input.resolution), job.weights, job.epochs, job.seed)
         while not trainer.finished:
             accuracy = trainer.train_epoch()
             trial.report(accuracy, len(trainer.curve))
@@ -69,6 +75,7 @@ def main(argv: Sequence[str]) -> int:
                 raise optuna.TrialPruned
         trial.set_user_attr("correct", trainer.correct)
         trial.set_user_attr("seconds", time.perf_counter() - started)
+        trained.append(trainer)
         return trainer.curve[-1]
 
     study = optuna.load_study(
@@ -77,7 +84,11 @@ def main(argv: Sequence[str]) -> int:
         sampler=optuna.samplers.TPESampler(seed=1000 * job.seed + number),
         pruner=_pruner(job.epochs),
     )
-    study.optimize(objective, n_trials=1)
+    ended: list[int] = []
+    study.optimize(objective, n_trials=1, callbacks=[lambda _, trial: ended.append(trial.number)])
+    # After the trial's end has been recorded, so that its time has nothing of this.
+    if job.kept and trained and study.best_trial.number == ended[0]:
+        torch.save(trained[0].model.state_dict(), _state(folder, ended[0]))
     return 0
 
 
@@ -87,7 +98,8 @@ def train_all(
     """Every config trained to its end, in their order."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        study = _prepare(folder, Job(dict(space.dimensions), weights.resolve(), epochs, seed, False), data, configs)
+        job = Job(dict(space.dimensions), data.resolve(), weights.resolve(), epochs, seed, False)
+        study = _prepare(folder, job, configs)
         _run(folder, len(configs), until=lambda: False)
         return [
             PeerResult(
@@ -120,7 +132,8 @@ def search(
     complete = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        study = _prepare(folder, Job(dict(space.dimensions), weights.resolve(), epochs, seed, True), data, [first])
+        job = Job(dict(space.dimensions), data.resolve(), weights.resolve(), epochs, seed, True)
+        study = _prepare(folder, job, [first])
 
         def passed() -> bool:
             nonlocal seconds, complete
@@ -134,12 +147,51 @@ def search(
     return seconds, complete
 
 
-def _prepare(folder: Path, job: Job, data: Path, configs: Sequence[Config]) -> optuna.Study:
+def search_until(
+    space: SearchSpace,
+    first: Config,
+    data: Path,
+    weights: Path,
+    epochs: int,
+    deadline: float,
+    folder: Path,
+    seed: int = 0,
+) -> list[TrialEnd]:
+    """Searches `space` with TPE and Hyperband until `deadline`, which is one of `time.time`.
+
+    What the trials share, and the weights of those that were the best so far, stay in `folder`, an empty one.
+
+    Returns:
+        The trials that were trained to their end by then.
+    """
+    job = Job(dict(space.dimensions), data.resolve(), weights.resolve(), epochs, seed, True, kept=True)
+    study = _prepare(folder, job, [first])
+    _run(folder, sys.maxsize, until=lambda: False, deadline=deadline)
+    ends = []
+    for trial in study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)):
+        assert trial.datetime_complete is not None
+        assert trial.value is not None
+        state = _state(folder, trial.number)
+        ends.append(
+            TrialEnd(
+                trial.datetime_complete.timestamp(),
+                trial.value,
+                len(trial.user_attrs["correct"]),
+                dict(trial.params),
+                state if state.is_file() else None,
+            )
+        )
+    return ends
+
+
+def _state(folder: Path, number: int) -> Path:
+    return folder / f"trial-{number}.pt"
+
+
+def _prepare(folder: Path, job: Job, configs: Sequence[Config]) -> optuna.Study:
     """A study with `configs` as its first trials, and beside it what their processes need."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    photos = load_photos(data, spec_of(configs[0]).input.resolution)
-    for name in _ARRAYS:
-        np.save(folder / f"{name}.npy", getattr(photos, name))
+    photos_at(folder, job.data, spec_of(configs[0]).input.resolution)
     (folder / "job.pickle").write_bytes(pickle.dumps(vars(job)))
     study = optuna.create_study(study_name=STUDY, storage=_storage(folder), direction="maximize")
     for config in configs:
@@ -147,8 +199,8 @@ def _prepare(folder: Path, job: Job, data: Path, configs: Sequence[Config]) -> o
     return study
 
 
-def _run(folder: Path, trials: int, until: Callable[[], bool]) -> None:
-    """Keeps a process a core at work, each for one trial, until one that ended made `until` true."""
+def _run(folder: Path, trials: int, until: Callable[[], bool], deadline: float = math.inf) -> None:
+    """Keeps a process a core at work, each for one trial, until one that ended made `until` true, or `deadline`."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     running: list[subprocess.Popen[bytes]] = []
     started = 0
@@ -163,7 +215,7 @@ def _run(folder: Path, trials: int, until: Callable[[], bool]) -> None:
                 if process.returncode != 0:
                     raise RuntimeError(f"the process of a trial ended with code {process.returncode}")
                 running.remove(process)
-            if ended and until():
+            if (ended and until()) or time.time() >= deadline:
                 return
             time.sleep(0.02)
     finally:

@@ -25,13 +25,18 @@ from training import spec_of
 from training.machine.process import configure
 
 from .expert import Photos, Trainer, load_photos
-from .result import PeerResult, cores
+from .photo_files import photos_at
+from .result import PeerResult, TrialEnd, cores
 
 CONFIG = "config"
 
 
 class Trial(tune.Trainable):
-    """An epoch a step. `reset_config` lets Tune give the next trial to an actor that is there already."""
+    """An epoch a step. `reset_config` lets Tune give the next trial to an actor that is there already.
+
+    The photos are `photos`, or with `files`, a folder for decoded photos and that of the photos, those of each config's
+    resolution. With `kept` the weights of a trial stay in that folder if it is the best of its actor.
+    """
 
     def setup(
         self,
@@ -41,12 +46,15 @@ class Trial(tune.Trainable):
         epochs: int = 1,
         seed: int = 0,
         dimensions: dict[str, Any] | None = None,
+        files: tuple[Path, Path] | None = None,
+        kept: Path | None = None,
     ) -> None:
-        assert photos is not None
+        assert (photos is None) != (files is None)
         assert weights is not None
         configure()
         torch.set_num_threads(1)
         self.photos, self.weights, self.epochs, self.seed, self.dimensions = photos, weights, epochs, seed, dimensions
+        self.files, self.kept, self.best = files, kept, -1.0
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -56,11 +64,17 @@ class Trial(tune.Trainable):
     def _begin(self, sample: dict[str, Any]) -> None:
         # With a list of configs a sample holds one of them whole; with a search it holds a value a dimension.
         config = sample[CONFIG] if self.dimensions is None else config_of(SearchSpace(self.dimensions), sample)
-        self.trainer = Trainer(spec_of(config), self.photos, self.weights, self.epochs, self.seed)
+        spec = spec_of(config)
+        photos = photos_at(*self.files, spec.input.resolution) if self.files is not None else self.photos
+        assert photos is not None
+        self.trainer = Trainer(spec, photos, self.weights, self.epochs, self.seed)
 
     def step(self) -> dict[str, Any]:
         accuracy = self.trainer.train_epoch()
         finished = self.trainer.finished
+        if finished and self.kept is not None and accuracy > self.best:
+            self.best = accuracy
+            torch.save(self.trainer.model.state_dict(), _state(self.kept, self.trial_id))
         # `done` is the word by which Tune knows that a trial has ended.
         details = {"correct": self.trainer.correct, "curve": self.trainer.curve} if finished else {}
         return {"accuracy": accuracy, "done": finished, **details}
@@ -168,3 +182,76 @@ def search(
         )
         tuner.fit()
     return until.seconds, until.complete
+
+
+class _Ends(tune.Stopper):
+    """Stops nothing; notes when which trial was trained to its end, and how well."""
+
+    def __init__(self, space: SearchSpace, kept: Path) -> None:
+        self.space, self.kept = space, kept
+        self.found: list[TrialEnd] = []
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        if result["done"] and "correct" in result:
+            state = _state(self.kept, trial_id)
+            config = config_of(self.space, result["config"])
+            end = TrialEnd(
+                time.time(), result["accuracy"], len(result["correct"]), config, state if state.is_file() else None
+            )
+            self.found.append(end)
+        return False
+
+    def stop_all(self) -> bool:
+        return False
+
+
+def search_until(
+    space: SearchSpace,
+    first: Config,
+    data: Path,
+    weights: Path,
+    epochs: int,
+    deadline: float,
+    folder: Path,
+    seed: int = 0,
+) -> list[TrialEnd]:
+    """Searches `space` under ASHA until `deadline`, which is one of `time.time`.
+
+    What the trials share, and the weights of those that were the best so far, stay in `folder`, an empty one.
+
+    Returns:
+        The trials that were trained to their end by then.
+    """
+    start()
+    folder = folder.resolve()
+    photos_at(folder, data, spec_of(first).input.resolution)
+    trainable = tune.with_parameters(
+        Trial,
+        weights=weights.resolve(),
+        epochs=epochs,
+        seed=seed,
+        dimensions=dict(space.dimensions),
+        files=(folder, data.resolve()),
+        kept=folder,
+    )
+    ends = _Ends(space, folder)
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, {"cpu": 1}),
+        param_space=param_space(space),
+        tune_config=tune.TuneConfig(
+            metric="accuracy",
+            mode="max",
+            num_samples=-1,
+            time_budget_s=max(deadline - time.time(), 1.0),
+            reuse_actors=True,
+            search_alg=BasicVariantGenerator(points_to_evaluate=[dict(first)], random_state=seed),
+            scheduler=ASHAScheduler(max_t=epochs, grace_period=1, reduction_factor=3),
+        ),
+        run_config=tune.RunConfig(storage_path=str(folder / "tune"), verbose=0, stop=ends),
+    )
+    tuner.fit()
+    return [end for end in ends.found if end.at <= deadline]
+
+
+def _state(folder: Path, trial: str) -> Path:
+    return folder / f"trial-{trial}.pt"

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+
+from search_spaces import Config
 
 OnEpoch = Callable[[int, float], None]
 """Called with (epoch, accuracy on the validation photos); what it raises ends the trial."""
@@ -21,6 +24,21 @@ class PeerResult:
     correct: list[bool]
     seconds: float
     curve: list[float]
+
+
+@dataclass(frozen=True)
+class TrialEnd:
+    """A trial of a search that was trained to its end: when (as `time.time` has it), and what came out.
+
+    `accuracy` is on the `n` validation photos. `state` is the file of the trained weights; None where a trial before
+    had been better.
+    """
+
+    at: float
+    accuracy: float
+    n: int
+    config: Config
+    state: Path | None
 
 
 def cores() -> int:

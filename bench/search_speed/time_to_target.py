@@ -55,6 +55,7 @@ def find_ours(job: Job, goal: Goal, passes: Passes) -> tuple[float | None, int]:
             trials=goal.trials,
             epochs=job.epochs,
             seed=goal.seed,
+            strategy="plain",
             device=job.device,
             fixed=goal.fixed,
         )

@@ -29,7 +29,8 @@ def confirm(
 
     The seed decides the order of the data, the initial weights, dropout and the augmented views. What is there already
     is not trained again: a later call with more seeds adds to it, and one that was stopped goes on. The leaderboard
-    then begins with the mean of each over its seeds, its 95 % interval, and the luck that its search value held.
+    then begins with the mean of each over its seeds, its 95 % interval, and the luck that its search value held. Only
+    trials that ran to their end are confirmed.
 
     Example: pomona confirm fruit-1 --top 3 --seeds 5
     """

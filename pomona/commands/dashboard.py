@@ -45,7 +45,10 @@ def dashboard(
 
     address = f"http://127.0.0.1:{port}/"
     if study is not None:
-        address += f"dashboard/studies/{open_study(study, storage).id}"
+        opened = open_study(study, storage)
+        address += f"dashboard/studies/{opened.id}"
+        if count := opened.counts().get("interrupted"):
+            note(f"shown as running, but interrupted, as nobody runs the study: {count} trial{'s' * (count > 1)}")
     application = guarded(compressed(wsgi(open_storage(storage, require_existing=True))), port, read_only=read_only)
     try:
         server = make_server("127.0.0.1", port, application, Threaded, Quiet)

@@ -28,7 +28,8 @@ def leaderboard(
 ) -> None:
     """Rank the trials of a study: value, n, intervals, what differs, what it cost, and why others ended early.
 
-    First come those that `pomona confirm` trained again on fresh seeds, by the lower bound of their mean.
+    First come those that `pomona confirm` trained again on fresh seeds, by the lower bound of their mean. The row
+    "ensemble" is the mean of several trials, where that is better on the validation split than one alone.
 
     Example: pomona leaderboard fruit-1 --format md > fruit.md
     """
@@ -40,10 +41,10 @@ def leaderboard(
 
     opened = open_study(study, storage)
     if as_json or form == "json":
-        print_answer(to_json(rows_of(opened, confirmations)[:top]))
+        print_answer(to_json(rows_of(opened, confirmations, ensemble=True)[:top]))
     elif form == "csv":
-        print_answer(to_csv(rows_of(opened, confirmations)[:top]))
+        print_answer(to_csv(rows_of(opened, confirmations, ensemble=True)[:top]))
     elif form == "md":
-        print_answer(markdown_leaderboard(opened, top, confirmations=confirmations))
+        print_answer(markdown_leaderboard(opened, top, confirmations=confirmations, ensemble=True))
     else:
-        print_leaderboard(opened, top, confirmations=confirmations)
+        print_leaderboard(opened, top, confirmations=confirmations, ensemble=True)

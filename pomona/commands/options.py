@@ -21,7 +21,10 @@ _TYPES: dict[Kind, Any] = {
     "count": int | None,
     "seed": int | None,
     "seconds": str | None,
+    "number": float | None,
     "values": list[str] | None,
+    "names": list[str] | None,
+    "configs": str | None,
     "flag": bool,
 }
 _OPTIONS = declared(SearchRequest)
@@ -78,7 +81,10 @@ Task = Annotated[
 ]
 Data = Annotated[str | None, option_of("data")]
 WeightsDir = Annotated[Path | None, option_of("weights_dir")]
-Set = Annotated[list[str] | None, option_of("fixed")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="DIM=VALUE", help="Give a dimension another value. May be repeated."),
+]
 Device = Annotated[str, typer.Option(metavar=_OPTIONS["device"].metavar, help=_OPTIONS["device"].help)]
 Download = Annotated[bool, option_of("download_weights")]
 SkipUnreadable = Annotated[bool, option_of("skip_unreadable")]

@@ -24,6 +24,8 @@ def resume(
 ) -> None:
     """Go on with a study that was stopped or killed, at the last whole epoch of the trial under way.
 
+    A limit that is not given stays: --timeout 5m for a study of 10 trials is more time for the same 10 trials.
+
     Example: pomona resume fruit-1 --trials 32
     """
     request = ResumeRequest(

@@ -13,7 +13,7 @@ from ..streams import AnswerLost
 from .options import AsJson, Task, with_search_options
 
 if TYPE_CHECKING:
-    from studies import Confirmation, Search
+    from studies import Confirmation, Search, Study
 
 _IN_MEMORY = "the study was in memory only and is gone now"
 
@@ -23,9 +23,14 @@ def search(task: Task, as_json: AsJson = False, **options: Any) -> None:
     """Search the hyperparameters of a task. Ctrl-C stops cleanly; `pomona resume` goes on.
 
     Without --data the task's own data is used. A study of the same name goes on where it was, with its own options
-    where none are given.
+    where none are given. --timeout alone is a time, --trials alone a number of trials; with both, whichever comes
+    first ends the search. docs/how-to/steer-a-search.md says more.
 
     Example: pomona search fruit --data photos --set resolution=128 --timeout 10m
+
+    Example: pomona search fruit --set learning_rate=1e-4..1e-2 --set optimizer=adamw --target 0.92
+
+    Example: pomona search fruit --enqueue mine.json --warm-start fruit-1 --trials 40
     """
     request = request_of_options(task, options)
     from studies import prepare_search
@@ -59,12 +64,23 @@ def run_and_show(
         # Of a terminal that was closed: what counts then is that everything is saved.
         if stopped != STOPPED_BY_USER:
             raise
+    if not gone:
+        _say_how_to_use(study, storage)
     if stopped:
         why = stopped if stopped == STOPPED_BY_USER else f"stopped: {stopped}"
         again = again or pomona_command("resume", study.name, storage=storage)
         note(why if gone else f"{why}; go on with: {again}")
         if stopped == STOPPED_BY_USER:
             raise typer.Exit(130)
-    elif not gone and study.best() is not None:
-        task = study.settings.task_argument
-        note(f"use it: {pomona_command('train', task, from_study=study.name, storage=storage)}")
+
+
+def _say_how_to_use(study: Study, storage: str | None) -> None:
+    """The command that trains the best so far; where that was interrupted, also the one that keeps it as it is."""
+    if (best := study.best()) is None:
+        return
+    use = pomona_command("train", study.settings.task_argument, from_study=study.name, storage=storage)
+    if best.state == "interrupted" and not study.confirmed():
+        note(f"use it as it is: {use} --as-saved")
+        note(f"train it to its end: {use}")
+    else:
+        note(f"use it: {use}")

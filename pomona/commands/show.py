@@ -24,11 +24,11 @@ _EXPENDABLE = ("seed", "M params", "n", "img/s", "features/s", "groups", "groups
 _ROWS_ON_TERMINAL = 100
 
 
-def print_leaderboard(study: Study, top: int | None, *, confirmations: bool = False) -> None:
+def print_leaderboard(study: Study, top: int | None, *, confirmations: bool = False, ensemble: bool = False) -> None:
     """Title, table, and what the first row is worth."""
     from studies import to_cells
 
-    every = rows_of(study, confirmations)
+    every = rows_of(study, confirmations, ensemble=ensemble)
     print_lines([*_title(study, every), ""])
     rows = every[:top]
     trials = len(rows)
@@ -44,11 +44,11 @@ def print_leaderboard(study: Study, top: int | None, *, confirmations: bool = Fa
         note(f"the first {len(rows)} of {trials} trials (--top {trials} and --format csv show all)")
 
 
-def markdown_leaderboard(study: Study, top: int | None, *, confirmations: bool = False) -> str:
+def markdown_leaderboard(study: Study, top: int | None, *, confirmations: bool = False, ensemble: bool = False) -> str:
     """The table with its provenance: command, versions, commit, machine, data fingerprint."""
     from studies import to_cells
 
-    rows = rows_of(study, confirmations)
+    rows = rows_of(study, confirmations, ensemble=ensemble)
     headings, cells = to_cells(rows[:top], study.settings.metric)
     title, *lines = map(one_line, _title(study, rows))
     cells = [[one_line(cell).replace("|", r"\|") for cell in row] for row in cells]
@@ -62,11 +62,12 @@ def _title(study: Study, rows: list[dict[str, Any]]) -> list[str]:
     from studies import same_params
 
     settings = study.settings
-    counts = study.counts()
+    running = study.is_running()
+    counts = study.counts(running=running)
     ended = ", ".join(f"{count} {state}" for state, count in counts.items()) or "none"
     lines = [f"{study.name}: {settings.task} on data {settings.source}, {sum(counts.values())} trials ({ended})"]
     confirmed = study.confirmed()
-    best = study.best()
+    best = study.best(running=running)
     if best is None:
         return [*lines, "No trial has run to its end yet."]
     metric = settings.metric
@@ -76,13 +77,18 @@ def _title(study: Study, rows: list[dict[str, Any]]) -> list[str]:
     if best.groups_ci95 is not None and best.group_value is not None:
         on_groups = f"{value_text(metric, best.group_value)}, {interval_text(metric, best.groups_ci95)}"
         grouped = f"; {on_groups} on {best.n_groups} groups"
+    robust = "" if best.robust is None else f"; robust {value_text(metric, best.robust)}"
     others = "".join(f"; {name} {value_text(name, value)}" for name, value in best.secondary.items())
     if confirmed:
         lines.append(_confirmed_line(confirmed[0], metric, best.n))
-    lines.append(f"Best: trial {best.number}, {metric} {value}{interval}{grouped}{others}.")
+    how_far = f"; {best.reason}" if best.state == "interrupted" else ""
+    lines.append(f"Best: trial {best.number}, {metric} {value}{interval}{grouped}{robust}{others}{how_far}.")
     known = next((one for one in confirmed if one.number == best.number), None)
     if known is not None:
         honest = f"Confirmed, it is {value_text(metric, known.mean)}."
+    elif best.state == "interrupted":
+        command = pomona_command("resume", study.name, storage=study.storage_url)
+        honest = f"It can't be confirmed before it has run to its end: {command} goes on."
     else:
         command = pomona_command("confirm", study.name, storage=study.storage_url)
         honest = f"It is not confirmed on fresh seeds: {command} does that."
@@ -134,9 +140,10 @@ def _provenance(study: Study, top: int | None, confirmations: bool) -> list[tupl
     ]
 
 
-def rows_of(study: Study, confirmations: bool = False) -> list[dict[str, Any]]:
-    """The rows of the leaderboard, also those of the trials that confirm others if they are wanted."""
-    from studies import leaderboard_rows
+def rows_of(study: Study, confirmations: bool = False, *, ensemble: bool = False) -> list[dict[str, Any]]:
+    """The rows of the leaderboard, also those of the trials that confirm others, and of the ensemble, if wanted."""
+    from studies import leaderboard_rows, with_ensemble
 
-    direction, metric = study.settings.direction, study.settings.metric
-    return leaderboard_rows(study.records(), direction=direction, metric=metric, confirmations=confirmations)
+    direction, metric, records = study.settings.direction, study.settings.metric, study.records()
+    rows = leaderboard_rows(records, direction=direction, metric=metric, confirmations=confirmations)
+    return with_ensemble(rows, study, records) if ensemble else rows

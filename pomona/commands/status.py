@@ -7,6 +7,7 @@ from search_spaces import interval_text, value_text
 from ..confirmed_text import mean_text
 from ..console import print_json, print_lines
 from ..hints import pomona_command
+from ..study_state import state_text
 from .options import AsJson, Storage, Study
 
 
@@ -20,21 +21,25 @@ def status(
     Example: pomona status fruit-1 --json
     """
     from studies import open_study, status_of
+    from training.lanes.results import interrupted_after
 
     payload = status_of(open_study(study, storage))
     if as_json:
         print_json(payload)
         return
-    state = "running" if payload["running"] else "done" if payload["ended"] >= payload["trials"] else "stopped"
+    state = state_text(payload)
+    trials = payload["ended"] if payload["trials"] is None else f"{payload['ended']} of {payload['trials']}"
     lines = [
-        f"{payload['study']}: {payload['task']} on {payload['data']}, {state}",
-        f"  {payload['ended']} of {payload['trials']} trials of {payload['epochs']} epochs: "
+        f"{payload['study']}: {payload['task']} on {payload['data']}, {state}"
+        + (f": {payload['done']}" if state == "done" else ""),
+        f"  {trials} trials of {payload['epochs']} epochs: "
         + (", ".join(f"{count} {name}" for name, count in payload["states"].items()) or "none"),
     ]
     if (best := payload["best"]) is not None:
         metric = payload["metric"]
         interval = f" ({interval_text(metric, best['ci95'])})" if best["ci95"] else ""
-        lines.append(f"  best: trial {best['number']}, {metric} {value_text(metric, best['value'])}{interval}")
+        how_far = f", {interrupted_after(best['epochs'], payload['epochs'])}" if best["state"] == "interrupted" else ""
+        lines.append(f"  best: trial {best['number']}, {metric} {value_text(metric, best['value'])}{interval}{how_far}")
     if (confirmed := payload["confirmed"]) is not None:
         figure = mean_text(payload["metric"], confirmed["mean"], confirmed["ci95"], confirmed["seeds"])
         lines.append(f"  confirmed: trial {confirmed['number']}, {figure}")

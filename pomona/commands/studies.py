@@ -10,6 +10,7 @@ import typer
 from search_spaces import InputError, interval_text, value_text
 
 from ..console import note, print_answer, print_json, print_table
+from ..study_state import state_text
 from .options import AsJson, Storage
 
 studies = typer.Typer(name="studies", help="List the studies of a storage, delete or rename one.")
@@ -88,10 +89,10 @@ def rename(
 def _cells(payload: dict[str, Any]) -> list[str]:
     if payload["task"] is None:
         return [payload["study"], "", "", "", "not pomona's", ""]
-    state = "running" if payload["running"] else "done" if payload["ended"] >= payload["trials"] else "stopped"
     best = ""
     if (trial := payload["best"]) is not None:
         interval = f" ({interval_text(payload['metric'], trial['ci95'])})" if trial["ci95"] else ""
         best = f"{payload['metric']} {value_text(payload['metric'], trial['value'])}{interval}"
-    done = f"{payload['ended']} of {payload['trials']}"
-    return [payload["study"], payload["task"], payload["data"], done, state, best]
+        best += ", interrupted" if trial["state"] == "interrupted" else ""
+    done = str(payload["ended"]) if payload["trials"] is None else f"{payload['ended']} of {payload['trials']}"
+    return [payload["study"], payload["task"], payload["data"], done, state_text(payload), best]

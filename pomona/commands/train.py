@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from search_spaces import Config, InputError, interval_text, task_named, value_text
+from studies.names import ENSEMBLE
 from training.machine.decode import DecodeError, decoded
 
 from ..console import bar, counting, note, print_json, print_lines
@@ -30,10 +31,24 @@ def train(
         typer.Option(metavar="STUDY", help="The best config of a study; of the confirmed ones where there are some."),
     ] = None,
     recipe: Annotated[bool, typer.Option("--recipe", help="The task's own setting; the default.")] = False,
-    trial: Annotated[int | None, typer.Option(metavar="N", help="Another trial of --from-study.")] = None,
+    trial: Annotated[
+        str | None,
+        typer.Option(metavar="N|ensemble", help="Another trial of --from-study, or the ensemble of its leaderboard."),
+    ] = None,
     set_: Set = None,
     epochs: Annotated[int | None, typer.Option(metavar="E", help="Epochs. [default: the study's, or 8]", min=1)] = None,
-    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Of all that is random; one seed, one result.")] = 0,
+    as_saved: Annotated[
+        bool,
+        typer.Option("--as-saved", help="Keep a trial of --from-study that was interrupted as it is; train nothing."),
+    ] = False,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="S",
+            min=0,
+            help="Of all that is random; one seed, one result. [default: 0, or that of the trial that is gone on with]",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where the checkpoint goes. [default: checkpoints/TASK-1, ...]")
     ] = None,
@@ -48,6 +63,8 @@ def train(
 ) -> None:
     """Train one config to a checkpoint. With the same --out, a run that was stopped or killed goes on.
 
+    Where the best trial of --from-study was interrupted, it goes on from the state that the search saved.
+
     Example: pomona train fruit --from-study fruit-1 --out best
     """
     if sum((config is not None, from_study is not None, recipe)) > 1:
@@ -55,19 +72,21 @@ def train(
     fixed = task_named(task).space.parse(set_ or [])
     from training import State
 
-    from ..training_run import TrainRequest, describe, prepare_training
+    from ..ensemble_run import describe_run, prepare_run
+    from ..training_run import TrainRequest
 
     request = TrainRequest(
         task=task,
         config=None if config is None else _read_config(config),
         from_study=from_study,
-        trial=trial,
+        trial=None if trial is None else _trial(trial),
         storage=storage,
         fixed=fixed,
         data=data,
         weights_dir=weights_dir,
         epochs=epochs,
         seed=seed,
+        as_saved=as_saved,
         out=out,
         device=device,
         skip_unreadable=skip_unreadable,
@@ -75,16 +94,22 @@ def train(
         download=download_weights,
     )
     with counting("reading the data") as progress:
-        run = prepare_training(request, note, progress)
+        run = prepare_run(request, note, progress)
     if run.resumes:
         note(f"going on from the checkpoint in {run.out}")
     result = _run(run)
-    if result.state != State.COMPLETE:
+    if run.trains and result.state != State.COMPLETE:
         raise InputError(f"{result.reason}: change the config, a lower learning rate or a smaller batch")
     if as_json:
-        print_json(describe(run, result))
+        print_json(describe_run(run, result))
     else:
         _print_result(run, result)
+
+
+def _trial(text: str) -> int | str:
+    if text != ENSEMBLE and not (text.isascii() and text.isdecimal()):
+        raise typer.BadParameter(f"{text!r} is no number of a trial, and not {ENSEMBLE!r}.", param_hint="'--trial'")
+    return text if text == ENSEMBLE else int(text)
 
 
 def _run(run: TrainRun) -> FitResult:
@@ -122,10 +147,11 @@ def _print_result(run: TrainRun, result: FitResult) -> None:
         return
     metric = run.task.metric
     others = "".join(f", {name} {value_text(name, value)}" for name, value in result.secondary.items())
+    reason = f", {result.reason}" if result.reason else ""
     print_lines(
         [
             f"{run.out}: {metric} {value_text(metric, result.value)} on n = {result.n} "
-            f"(95 % interval {interval_text(metric, result.estimate.ci95)}){others}, {result.seconds:.1f} s"
+            f"(95 % interval {interval_text(metric, result.estimate.ci95)}){others}, {result.seconds:.1f} s{reason}"
         ]
     )
 

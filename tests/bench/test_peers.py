@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ from PIL import Image
 from torch import nn
 
 from bench.peers import expert, notebook, optuna_processes
-from bench.peers.result import PeerResult
-from search_spaces import FRUIT, Config
+from bench.peers.result import PeerResult, TrialEnd
+from search_spaces import FRUIT, Choice, Config
 from training import spec_of
 from training.machine import vision
 
@@ -206,3 +207,40 @@ def _agree_with_the_expert(results: list[PeerResult], configs: list[Config], dat
     """They train with its trainer, in other processes."""
     for result, config in zip(results, configs, strict=True):
         assert result.correct == expert.train(spec_of(config), data, weights, 2).correct
+
+
+@pytest.mark.slow
+def test_optuna_searches_until_a_time_and_keeps_the_best(data: Path, weights: Path, tmp_path: Path) -> None:
+    space = FRUIT.space.fix(CONFIG | {"resolution": 96, "batch_size": 16}).replace(learning_rate=Choice(1e-3, 1e-2))
+    first, _ = space.adapt(CONFIG)
+    deadline = time.time() + 25
+    ends = optuna_processes.search_until(space, first, data, weights, 1, deadline, tmp_path)
+    assert ends
+    _scored_as_they_were(ends, deadline, data, weights)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # what Ray warns of is not ours
+def test_ray_searches_until_a_time_and_keeps_the_best(data: Path, weights: Path, tmp_path: Path) -> None:
+    ray_tune = pytest.importorskip("bench.peers.ray_tune")
+    space = FRUIT.space.fix(CONFIG | {"resolution": 96, "batch_size": 16}).replace(learning_rate=Choice(1e-3, 1e-2))
+    first, _ = space.adapt(CONFIG)
+    deadline = time.time() + 45
+    try:
+        ends = ray_tune.search_until(space, first, data, weights, 1, deadline, tmp_path)
+    finally:
+        ray_tune.ray.shutdown()
+    assert ends
+    _scored_as_they_were(ends, deadline, data, weights)
+
+
+def _scored_as_they_were(ends: list[TrialEnd], deadline: float, data: Path, weights: Path) -> None:
+    """The first trial was the best of its time, so its weights are there, and they score as they did."""
+    first = min(ends, key=lambda end: end.at)
+    assert max(end.at for end in ends) <= deadline + 1
+    assert first.n == 8
+    assert first.state is not None
+    spec = spec_of(first.config)
+    trainer = expert.Trainer(spec, expert.load_photos(data, spec.input.resolution), weights, 1)
+    trainer.model.load_state_dict(torch.load(first.state, weights_only=True))
+    assert trainer.evaluate() == first.accuracy

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from search_spaces import InputError, Task
-from training.data import Kind, Split, modality_named, open_again, open_data, open_labelled, unlabelled
+from training.data import Kind, Split, modality_named, open_again, open_data, open_labelled, shifted, unlabelled
 from training.data.modalities import ModelInput, modality_for
 from training.data.previews import Lines, Numbers, Pictures
 
@@ -97,6 +97,19 @@ class ModalityContract:
         assert splits.train.names[0] in modality.described(splits.train, 0, case.task.columns)
         usual, most = modality.preview_size
         assert 0 < usual <= most
+
+    def test_examples_as_others_would_bring_them_are_the_same_examples(self, case: ModalityCase) -> None:
+        splits = open_data(case.source, case.task).at(case.resolution)
+        valid, index = splits.valid, torch.arange(3)
+        forms = shifted(splits, case.task.modality)
+        keys = [key for form in (valid, *forms) for key in set(form.keys)]
+        assert len(keys) == len(set(keys))
+        for form in forms:
+            inputs, labels = form.take(index)
+            assert torch.equal(form.labels, valid.labels)
+            assert torch.equal(labels, valid.labels[index])
+            assert (inputs.shape, inputs.dtype) == (valid.take(index)[0].shape, valid.inputs.dtype)
+            assert torch.equal(inputs, form.take(index)[0])
 
     def test_an_exported_model_takes_what_a_client_reads(self, case: ModalityCase) -> None:
         modality = modality_named(case.task.modality)

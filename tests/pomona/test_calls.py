@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from pomona.calls import call_text
+from search_spaces import Part
 
 
 def test_a_call_is_text_that_makes_the_same_call() -> None:
@@ -37,3 +38,10 @@ def test_a_call_is_text_that_makes_the_same_call() -> None:
         )
     ]
     assert call_text("resume", "s", trials=5, storage=None) == "pomona.resume('s', trials=5)"
+
+
+def test_parts_of_dimensions_are_text_as_they_were_given() -> None:
+    fixed = {"dropout": Part(range=(0.1, np.float64(0.2))), "backbone": Part(options=("a", "b"))}
+    assert call_text("search", "x", fixed=fixed) == (
+        "pomona.search('x', fixed={'dropout': (0.1, 0.2), 'backbone': ['a', 'b']})"
+    )

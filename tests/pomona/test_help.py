@@ -13,7 +13,8 @@ from .conftest import Run
 from .every_command import commands, parameters
 
 # What --out, --config and --trial name differs from command to command; that they name it does not.
-METAVARS_THAT_DIFFER = {"--out"}
+# `train` takes one value of a dimension, `search` a part of it too.
+METAVARS_THAT_DIFFER = {"--out", "--set"}
 
 
 def squeezed(text: str) -> str:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import pomona
 from pomona.keywords import SearchKeywords
 from pomona.request import request_of_keywords, request_of_options
-from search_spaces import InputError
+from search_spaces import InputError, Part
 from studies import SearchRequest
 from studies.request import Kind, declared
 
@@ -30,7 +30,10 @@ KEYWORD_TYPES: dict[Kind, str] = {
     "count": "Whole | None",
     "seed": "Whole | None",
     "seconds": "Duration | None",
-    "values": "Mapping[str, Value] | None",
+    "number": "SupportsFloat | None",
+    "values": "Mapping[str, Value | Sequence[Value]] | None",
+    "names": "str | Study | Sequence[str | Study] | None",
+    "configs": "PathLike | Mapping[str, Value] | Sequence[Mapping[str, Value]] | None",
     "flag": "bool",
 }
 # As typed on the command line, as given in Python, and what becomes of both.
@@ -42,7 +45,14 @@ GIVEN: dict[Kind, tuple[Any, Any, Any]] = {
     "count": (3, 3, 3),
     "seed": (0, 0, 0),
     "seconds": ("10m", 600, 600.0),
-    "values": (["learning_rate=0.5"], {"learning_rate": 0.5}, {"learning_rate": 0.5}),
+    "number": (0.5, 0.5, 0.5),
+    "values": (
+        ["learning_rate=0.25..0.5", "batch_size=8,16", "momentum=0.5"],
+        {"learning_rate": (0.25, 0.5), "batch_size": [8, 16], "momentum": 0.5},
+        {"learning_rate": Part(range=(0.25, 0.5)), "batch_size": Part(options=(8, 16)), "momentum": 0.5},
+    ),
+    "names": (["a", "b"], ["a", "b"], ("a", "b")),
+    "configs": ("a/b", Path("a/b"), "a/b"),
     "flag": (True, True, True),
 }
 
@@ -66,7 +76,7 @@ def test_the_command_has_each_option() -> None:
         assert one.opts == [option.flag]
         assert one.help.startswith(option.help)
         assert option.default in one.help
-        assert (one.is_flag, one.multiple) == (option.kind == "flag", option.kind == "values")
+        assert (one.is_flag, one.multiple) == (option.kind == "flag", option.kind in ("values", "names"))
         assert not one.required
 
 

@@ -145,7 +145,7 @@ def test_a_stop_whose_answer_nobody_can_read_still_ends_as_one(
 
     monkeypatch.setattr(progress, "run_until_stopped", lambda _search: stopped)
     monkeypatch.setattr(show, "print_leaderboard", nowhere)
-    prepared = SimpleNamespace(study=SimpleNamespace(name="s"))
+    prepared = SimpleNamespace(study=SimpleNamespace(name="s", best=lambda: None))
     with pytest.raises(ends) as raised:
         run_and_show(prepared, as_json=False, storage=None)  # type: ignore[arg-type]
     if isinstance(raised.value, typer.Exit):

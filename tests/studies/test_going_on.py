@@ -9,8 +9,8 @@ import pytest
 
 from search_spaces import InputError
 from studies import SearchRequest, Study
+from studies.going_on import enough_or_error, going_on
 from studies.plan import Budget
-from studies.search import _enough_or_error, _going_on
 from studies.status import status_of
 from training import State
 
@@ -55,16 +55,27 @@ def test_fewer_trials_than_there_are_is_an_error_that_says_how_to_get_more(url: 
     with pytest.raises(
         InputError, match=r"has 10 trials already.* for 5 more, pomona resume s --storage \S+ --trials 15"
     ):
-        _enough_or_error(study, Budget(5, 3, None), url)
+        enough_or_error(study, Budget(5, 3, None), url)
+
+
+def test_a_time_alone_is_no_number_of_trials(url: str) -> None:
+    study = ten_trials(url)
+    enough_or_error(study, Budget(None, 3, 60.0), url)
+    study.extend(None, 60.0)
+    told = status_of(Study.open("s", url))
+    assert (told["trials"], told["budget"], told["done"]) == (None, "trials of 3 epochs for 60 s", None)
+    study.extend(10, 60.0)
+    assert status_of(Study.open("s", url))["done"] == "all of its 10 trials have ended"
 
 
 def test_a_study_that_is_done_says_so_and_how_to_go_on(url: str) -> None:
     study = ten_trials(url)
-    _enough_or_error(study, Budget(10, 3, None), None)
-    assert "done, all of its 10 trials have ended; go on with: pomona resume s --trials 20" in _going_on(
-        study, Budget(10, 3, None), None
+    enough_or_error(study, Budget(10, 3, None), None)
+    assert "done, all of its 10 trials have ended; go on with: pomona resume s --trials 20" in going_on(
+        study, Budget(10, 3, None), None, None
     )
-    assert "10 of 12 trials are done" in _going_on(study, Budget(12, 3, None), None)
+    assert "10 of 12 trials are done" in going_on(study, Budget(12, 3, None), None, None)
+    assert "going on, 10 trials are done" in going_on(study, Budget(None, 3, 60.0), None, None)
 
 
 def test_the_budget_and_the_commands_are_the_current_ones(url: str) -> None:
@@ -81,7 +92,7 @@ def test_the_budget_and_the_commands_are_the_current_ones(url: str) -> None:
         assert seen._study.user_attrs["commands"] == commands
 
 
-@pytest.mark.parametrize(("name", "value"), [("epochs", "8"), ("epochs", 0), ("lanes", -1), ("trials", None)])
+@pytest.mark.parametrize(("name", "value"), [("epochs", "8"), ("epochs", 0), ("lanes", -1), ("trials", 0)])
 def test_settings_changed_by_hand_are_one_line(url: str, name: str, value: object) -> None:
     study = a_study(url)
     text = replace(study.settings, **{name: value}).to_json()  # type: ignore[arg-type]

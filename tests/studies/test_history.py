@@ -14,6 +14,8 @@ from optuna.samplers._tpe.sampler import _split_trials, default_gamma
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from studies.history import GOOD, LATEST, History
+from studies.ranking import ranked
+from studies.records import record_of
 
 VALUES = st.floats(-1, 1).map(lambda value: round(value, 1))  # so that there are equal ones
 ENDINGS = ["complete", "pruned", "silent", "infeasible", "failed", "running", "waiting"]
@@ -26,7 +28,13 @@ def _quiet() -> None:
 
 
 def trial_of(
-    ending: str, value: float, epoch: int, x: float = 0.5, seed: int = 0, confirms: int | None = None
+    ending: str,
+    value: float,
+    epoch: int,
+    x: float = 0.5,
+    seed: int = 0,
+    confirms: int | None = None,
+    robust: float | None = None,
 ) -> FrozenTrial:
     state = {
         "complete": TrialState.COMPLETE,
@@ -35,7 +43,10 @@ def trial_of(
         "waiting": TrialState.WAITING,
     }.get(ending, TrialState.PRUNED)
     waiting = state == TrialState.WAITING
-    ours = {"state": "pruned" if ending == "silent" else ending, "seed": seed}
+    ours: dict[str, object] = {"state": "pruned" if ending == "silent" else ending, "seed": seed}
+    ours |= {"n": 50, "ci95_low": value - 0.3, "ci95_high": value + 0.3}
+    if robust is not None:
+        ours["robust"] = robust
     if confirms is not None:
         ours["confirms"] = confirms
     return create_trial(
@@ -76,6 +87,22 @@ def test_looking_twice_is_the_same_as_looking_once(
     assert once.best() == twice.best()
     assert once.ended == twice.ended == sum(trial.state.is_finished() for trial in study.trials)
     assert once.informative(limit, DISTRIBUTIONS) == twice.informative(limit, DISTRIBUTIONS)
+
+
+MEASURED = st.builds(trial_of, st.sampled_from(ENDINGS), VALUES, st.integers(1, 4), robust=st.none() | VALUES)
+
+
+@given(st.lists(MEASURED | CONFIRMATIONS, max_size=20), st.integers(0, 20), st.sampled_from(["maximize", "minimize"]))
+def test_the_best_is_the_first_of_the_leaderboard(trials: list[FrozenTrial], first: int, direction: str) -> None:
+    study = study_of(trials[:first], direction)
+    history = History(study)
+    history.refresh()
+    study.add_trials(trials[first:])
+    history.refresh()
+    records = [record_of(trial, "s", "") for trial in study.trials if trial.state != TrialState.WAITING]
+    order = ranked(records, direction)
+    best = history.best()
+    assert (best and best.number) == (order[0].number if order else None)
 
 
 def test_a_trial_that_ends_later_is_taken_then(tmp_path: object) -> None:

@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 
 from studies import curves, leaderboard, leaderboard_rows, to_cells, to_csv, to_json
 from studies.records import STATE_ORDER, TrialRecord
-from training import wilson
+from training import CrossValidated, Estimate, wilson
+
+from ..toys import TOY
+from .small_studies import a_study, result
 
 STATES = st.sampled_from(STATE_ORDER)
 
@@ -54,15 +57,22 @@ def a_record(number: int, state: str = "complete", right: int | None = 40, rate:
 
 
 @given(record_lists())
-def test_every_trial_has_one_row_and_complete_ones_are_ranked_by_value(records: list[TrialRecord]) -> None:
+def test_every_trial_has_one_row_and_those_with_a_model_are_ranked_by_value(records: list[TrialRecord]) -> None:
     rows = leaderboard_rows(records)
     assert sorted(row["number"] for row in rows) == [record.number for record in records]
-    complete = [row for row in rows if row["state"] == "complete"]
-    assert rows[: len(complete)] == complete
-    assert [row["rank"] for row in complete] == list(range(1, len(complete) + 1))
-    assert all(row["rank"] is None for row in rows[len(complete) :])
-    values = [row["value"] for row in complete]
-    assert values == sorted(values, reverse=True)
+    ranked = [row for row in rows if row["state"] in ("complete", "interrupted") and row["value"] is not None]
+    assert rows[: len(ranked)] == ranked
+    assert [row["rank"] for row in ranked] == list(range(1, len(ranked) + 1))
+    assert all(row["rank"] is None for row in rows[len(ranked) :])
+    # Of equal ones those that ran to their end come first.
+    keys = [(-row["value"], row["state"] != "complete", row["number"]) for row in ranked]
+    assert keys == sorted(keys)
+
+
+def test_one_that_was_interrupted_before_its_first_epoch_ended_has_no_rank() -> None:
+    records = [a_record(0, "interrupted", right=None), a_record(1, "pruned"), a_record(2, "interrupted", right=49)]
+    rows = leaderboard_rows([*records, a_record(3)])
+    assert [(row["number"], row["rank"]) for row in rows] == [(2, 1), (3, 2), (0, None), (1, None)]
 
 
 def test_speeds_of_photos_and_of_kept_features_are_two_columns() -> None:
@@ -124,6 +134,14 @@ def test_reasons_are_shown() -> None:
     assert [row[-1] for row in cells] == ["", "it was infeasible", "it was failed"]
 
 
+def test_robustness_is_a_column_for_people_where_it_was_measured() -> None:
+    headings, cells = to_cells(leaderboard_rows([replace(a_record(0), robust=0.875), a_record(1)]), "accuracy")
+    assert [dict(zip(headings, line, strict=True))["robust %"] for line in cells] == ["87.50", ""]
+    headings, _ = to_cells(leaderboard_rows([a_record(0)]), "accuracy")
+    assert "robust %" not in headings
+    assert leaderboard([a_record(0)])["robust"].tolist() == [None]
+
+
 def test_curves_have_a_row_an_epoch() -> None:
     assert curves([a_record(3)]).to_dict("list") == {"number": [3, 3], "epoch": [1, 2], "value": [0.5, 0.6]}
 
@@ -156,3 +174,13 @@ def test_cross_validation_stands_beside_the_value_where_there_is_any() -> None:
         [None, None, None, 0],
         [0.9, 0.85, 0.93, 10],
     ]
+
+
+def test_what_cross_validation_says_is_read_back_from_a_study() -> None:
+    study = a_study("sqlite://")
+    for crossed in (CrossValidated(Estimate(0.0, 60, 0.0, 0.1), 3, "", 1.0), None):
+        proposal = study.ask(TOY.space, 2)
+        assert proposal is not None
+        study.finish(proposal.number, replace(result(), cross_validated=crossed))
+    said = [(record.cv_value, record.cv_ci95, record.cv_folds, record.cv_n) for record in study.records()]
+    assert said == [(0.0, (0.0, 0.1), 3, 60), (None, None, 0, 0)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import MISSING, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,10 @@ VALUES: dict[str, Any] = {
     "count": 9,
     "seed": 0,
     "seconds": 5.0,
+    "number": 0.5,
     "values": {"views": 2},
+    "names": ("other",),
+    "configs": "elsewhere",
     "flag": True,
 }
 
@@ -45,6 +48,8 @@ def test_what_is_said_stands_and_the_rest_follows(said: set[str]) -> None:
     for name in declared(Options):
         if name == "timeout" and name not in said and "trials" in said:
             assert followed.timeout is None
+        elif name == "trials" and name not in said and "timeout" in said:
+            assert followed.trials is None
         elif name == "engine" and name not in said and "workers" in said:
             assert followed.engine is None  # it follows from their number
         else:
@@ -66,6 +71,17 @@ def test_numbers_out_of_range(name: str, value: Any, saying: str) -> None:
         with pytest.raises(InputError, match=f"^{saying}$"):
             check()
     check_values({name: None})
+
+
+@pytest.mark.parametrize("name", [name for name, option in declared(Options).items() if option.choices])
+def test_a_text_that_is_none_of_the_choices_is_refused(name: str) -> None:
+    option = declared(Options)[name]
+    with pytest.raises(InputError, match=f"^unknown {name} 'guess': {', '.join(option.choices)}$"):
+        SearchRequest("toy", **{name: "guess"}).values()
+    assert option.initial in option.choices
+    assert option.before in (MISSING, *option.choices)
+    for choice in option.choices:
+        check_values({name: choice})
 
 
 def test_what_is_not_said_has_its_initial_value() -> None:

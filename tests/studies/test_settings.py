@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces import InputError
+from search_spaces import InputError, Part
 from studies.request import declared
 from studies.settings import Settings
 from training.machine.precision import Numerics
@@ -18,6 +18,9 @@ from ..toys import TOY
 from .settings import settings_for
 
 SETTINGS = settings_for(TOY)
+VALUES = st.integers(-(2**63), 2**63) | st.booleans() | st.floats(-1e300, 1e300) | st.text()
+BOUNDS = st.integers(-(2**63), 2**63) | st.floats(-1e300, 1e300)
+PARTS = st.builds(Part, range=st.tuples(BOUNDS, BOUNDS)) | st.builds(Part, options=st.lists(VALUES).map(tuple))
 
 
 @pytest.mark.parametrize("file", [None, "/somewhere/my_task.py"])
@@ -30,13 +33,13 @@ def test_settings_survive_the_storage(file: str | None) -> None:
 @given(
     st.fixed_dictionaries(
         {
-            "trials": st.integers(1, 10**6),
+            "trials": st.none() | st.integers(1, 10**6),
             "epochs": st.integers(1, 10**6),
             "timeout": st.none() | st.floats(0.001, 1e9),
             "seed": st.integers(0, 2**63),
             "lanes": st.integers(1, 100),
             "weights_dir": st.none() | st.just(Path("/somewhere/weights")),
-            "fixed": st.dictionaries(st.text(), st.integers() | st.booleans() | st.floats(-1e300, 1e300) | st.text()),
+            "fixed": st.dictionaries(st.text(), VALUES | PARTS),
             "download_weights": st.booleans(),
             "numerics": st.sampled_from([Numerics("bf16", True), Numerics("fp32", False)]),
             "later_commands": st.lists(st.text(max_size=5)).map(tuple),
@@ -69,6 +72,7 @@ def test_studies_of_earlier_versions_go_on() -> None:
         fixed={"batch_size": 8, "learning_rate": 0.1, "optimizer": "sgd"},
         numerics=Numerics("bf16"),
         timeout=60.0,
+        strategy="plain",
         weights_dir=Path("/weights"),
     )
 

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -13,7 +14,7 @@ import pytest
 from optuna.trial import TrialState
 
 from search_spaces import Config, InputError
-from studies import Study, open_storage
+from studies import Study, leaderboard_rows, open_storage
 from studies.edges.optuna import distribution_of
 from studies.sampling import Brackets
 from studies.status import status_of
@@ -216,7 +217,7 @@ def test_trials_left_by_a_kill_are_given_again(url: str) -> None:
     resumed = Study.open("s", url, to_run=True)
     assert resumed.left(TOY.space, 5) == [asked[0], asked[2]]
     resumed.finish(0, result())
-    assert [record.state for record in resumed.records()] == ["complete", "complete", "running"]
+    assert [record.state for record in resumed.records()] == ["complete", "complete", "interrupted"]
 
 
 # --- what is counted on the way
@@ -235,7 +236,7 @@ def test_counts_and_best_agree_with_the_records(url: str) -> None:
     for seen in (study, Study.open("s", url)):
         records = [record.state for record in seen.records()]
         assert seen.counts() == {state: records.count(state) for state in set(records)}
-        assert list(seen.counts()) == ["complete", "running", "pruned", "infeasible", "failed"]
+        assert list(seen.counts()) == ["complete", "interrupted", "pruned", "infeasible", "failed"]
         best = seen.best()
         assert best is not None
         assert best == seen.trial(4)
@@ -302,3 +303,19 @@ def test_a_trial_with_other_choices_added_by_others_does_not_end_the_study(url: 
     best = study.best()
     assert best is not None
     assert best.state == "complete"
+
+
+def test_robustness_is_recorded_and_decides_between_trials_that_are_tied(url: str) -> None:
+    study = a_study(url, trials=3)
+    for right, robust in ((9, None), (9, 0.5), (8, 0.75)):
+        proposal = study.ask(TOY.space, 3)
+        assert proposal is not None
+        study.finish(proposal.number, replace(result(right=right), robust=robust))
+    study = Study.open("s", url)
+    assert [record.robust for record in study.records()] == [None, 0.5, 0.75]
+    rows = leaderboard_rows(study.records(), direction=study.settings.direction)
+    best = study.best()
+    assert best is not None
+    # Trial 0 was not measured: its value keeps it where it is.
+    assert [row["number"] for row in rows] == [0, 2, 1]
+    assert best.number == rows[0]["number"]

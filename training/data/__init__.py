@@ -110,6 +110,11 @@ def splits_for(data: Data, resolution: int, check_stop: CheckStop = never_stop) 
     return data.at(resolution, progress=lambda _done, _total: check_stop())
 
 
+def shifted(splits: Splits, modality: str) -> tuple[Split, ...]:
+    """The validation examples as if somebody else had brought them, in several forms; see `Modality.shifted`."""
+    return modality_for(modality, splits.location).shifted(splits.valid)
+
+
 def unlabelled(kind: Kind, paths: Sequence[Path], resolution: int) -> tuple[Tensor, tuple[str, ...]]:
     """Examples to be predicted, as a pool of inputs, and what to call each: image files, or what is in other files.
 

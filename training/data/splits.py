@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,6 +27,12 @@ def identities_of(digests: Iterable[str]) -> Tensor:
     return torch.from_numpy(np.frombuffer(raw, ">i8").astype(np.int64))
 
 
+def identity_digest(split: Split) -> str:
+    """A digest of which examples a split holds, in their order: equal at all resolutions of one data set."""
+    known = split.identities
+    return short_digest([len(split), list(split.names) if known is None else known.tolist(), split.labels.tolist()])
+
+
 def counts_of(
     labels: NDArray[np.integer[Any]], rows: Mapping[str, NDArray[np.int64]], classes: Sequence[str]
 ) -> dict[str, dict[str, int]]:
@@ -35,6 +41,9 @@ def counts_of(
         split: dict(zip(classes, np.bincount(labels[chosen], minlength=len(classes)).tolist(), strict=True))
         for split, chosen in rows.items()
     }
+
+
+Change = Callable[[Tensor, Sequence[str]], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +58,8 @@ class Split:
     nothing is to be remembered about them. `identities`, int64 (n,), say which example each is, whatever its file, its
     place in it, the split and the resolution: of a photo the digest of its file, of a table's row that of its numbers
     and its target, of a text that of its words. They tell whether a checkpoint was trained on it; None where nobody
-    needs to know.
+    needs to know. `change` is done to inputs (n, ...) that are taken from the pool, on the CPU, given the keys of their
+    examples (their names where there are none); it is a function of these alone. None for nothing.
     """
 
     inputs: Tensor
@@ -59,6 +69,7 @@ class Split:
     names: tuple[str, ...]
     keys: tuple[str, ...] = ()
     identities: Tensor | None = None
+    change: Change | None = None
 
     def __post_init__(self) -> None:
         assert self.rows.dtype == torch.int64
@@ -73,7 +84,11 @@ class Split:
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs (n, ...) and labels (n,) of the examples `index` (n,), copied out of the pool."""
-        return self.inputs[self.rows[index]], self.labels[index]
+        inputs = self.inputs[self.rows[index]]
+        if self.change is not None:
+            keys = self.keys or self.names
+            inputs = self.change(inputs, [keys[place] for place in index.tolist()])
+        return inputs, self.labels[index]
 
     def subset(self, chosen: Tensor) -> Split:
         """The examples for which `chosen` (n,) is true, of the same pool."""
@@ -87,6 +102,7 @@ class Split:
             names=tuple(self.names[i] for i in index),
             keys=tuple(self.keys[i] for i in index) if self.keys else (),
             identities=None if self.identities is None else self.identities[places],
+            change=self.change,
         )
 
 

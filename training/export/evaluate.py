@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,13 +13,17 @@ from typing import Any
 import torch
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from ..data import unlabelled
+from ..data import Kind, unlabelled
 from ..data.batches import evaluation_batches
+from ..data.packed import pack
 from ..data.splits import Split
 from ..lanes.checkpoint import Checkpoint
 from ..models.classifier import Classifier
+from ..models.ensemble import Ensemble
 from ..models.numerics import Numerics
 from ..scoring.intervals import Estimate, accuracy
+
+_TIMED_EXAMPLES, _TIMED_ROUNDS = 32, 5
 
 
 @dataclass(frozen=True)
@@ -130,12 +136,12 @@ def predict(checkpoint: Checkpoint, paths: Sequence[Path], device: torch.device)
         InputError: a file is not there, or not what the checkpoint was trained on.
     """
     record = checkpoint.record
-    inputs, names = unlabelled(record.kind, paths, record.resolution)
-    split = Split(inputs, torch.arange(len(inputs)), torch.zeros(len(inputs), dtype=torch.int64), (), names)
+    split = pack({side: _unlabelled_split(record.kind, paths, side) for side in checkpoint.resolutions})
     outputs = predict_outputs(checkpoint.classifier(device), split, device, record.numerics)
     if not record.classes:
-        return [Prediction(name, value=value) for name, value in zip(names, outputs[:, 0].tolist(), strict=True)]
-    predictions = []
+        values = outputs[:, 0].tolist()
+        return [Prediction(name, value=value) for name, value in zip(split.names, values, strict=True)]
+    names, predictions = split.names, []
     for name, row in zip(names, outputs.softmax(1).tolist(), strict=True):
         best = max(range(len(row)), key=row.__getitem__)
         named = dict(zip(record.classes, row, strict=True))
@@ -143,8 +149,27 @@ def predict(checkpoint: Checkpoint, paths: Sequence[Path], device: torch.device)
     return predictions
 
 
+def seconds_per_example(checkpoint: Checkpoint, split: Split, device: torch.device) -> float:
+    """What an answer takes, by the median of a few batches of `split`, after one that warms up."""
+    model, numerics = checkpoint.classifier(device), checkpoint.record.numerics
+    batch = split.subset(torch.arange(len(split)) < _TIMED_EXAMPLES)
+    taken = []
+    for _ in range(1 + _TIMED_ROUNDS):
+        started = time.perf_counter()
+        predict_outputs(model, batch, device, numerics)
+        taken.append((time.perf_counter() - started) / len(batch))
+    return statistics.median(taken[1:])
+
+
+def _unlabelled_split(kind: Kind, paths: Sequence[Path], resolution: int) -> Split:
+    inputs, names = unlabelled(kind, paths, resolution)
+    return Split(inputs, torch.arange(len(inputs)), torch.zeros(len(inputs), dtype=torch.int64), (), names)
+
+
 @torch.inference_mode()
-def predict_outputs(model: Classifier, split: Split, device: torch.device, numerics: Numerics) -> torch.Tensor:
+def predict_outputs(
+    model: Classifier | Ensemble, split: Split, device: torch.device, numerics: Numerics
+) -> torch.Tensor:
     """Logits (n, classes), or numbers (n, 1), of a split in its order, on the CPU.
 
     The model is left in evaluation mode.
@@ -152,8 +177,5 @@ def predict_outputs(model: Classifier, split: Split, device: torch.device, numer
     model.eval()
     parts = []
     for stored in evaluation_batches(split, device):
-        inputs = model.prepared(stored, numerics.memory_format)
-        with numerics.autocast(device):
-            features = model.suffix(inputs, 0)
-        parts.append(model.predictions(features).cpu())
+        parts.append(model.answers(stored, numerics).cpu())
     return torch.cat(parts)

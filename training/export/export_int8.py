@@ -84,11 +84,13 @@ class Quantised:
         }
 
 
-def check_quantisable(modality: str) -> None:
+def check_quantisable(modality: str, models: int = 1) -> None:
     """
     Raises:
-        InputError: models of this modality are not worth it.
+        InputError: models of this modality are not worth it, or there are several in one.
     """
+    if models > 1:
+        raise InputError("8 bits are for single models, and this is an ensemble: leave --int8 out")
     if not modality_named(modality).quantisable:
         raise InputError("8 bits are for models of images: those of tables and texts are small, leave --int8 out")
 

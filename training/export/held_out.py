@@ -9,6 +9,7 @@ import torch
 from search_spaces import InputError
 
 from ..data import open_again, open_labelled
+from ..data.packed import pack
 from ..data.splits import Split
 from ..lanes.checkpoint import Checkpoint
 from ..machine.display import display_name
@@ -111,24 +112,31 @@ def _found(checkpoint: Checkpoint, source: LabelledSource, split: str | None) ->
         if splits.fingerprint == record.fingerprint:
             # Divided again as for the training, to the last example.
             name = split or "valid"
-            if (chosen := splits.named(name)) is None:
+            several = [(r, splits if r == record.resolution else opened.at(r)) for r in checkpoint.resolutions]
+            chosen = {r: part for r, one in several if (part := one.named(name)) is not None}
+            if not chosen:
                 raise InputError(f"{splits.source} has no split {name!r}: leave the split out")
-            return _Found(chosen, name, splits.source, splits.train.identities, ())
+            return _Found(pack(chosen), name, splits.source, splits.train.identities, ())
         changed = f"{display_name(record.data)} is not what it was when the checkpoint was trained on it"
         notes = (f"{changed} (another fingerprint)",)
     location = record.data if source.data is None else source.data
-    labelled = open_labelled(
-        location,
-        record.classes,
-        record.kind,
-        split,
-        record.resolution,
-        skip_unreadable=source.skip_unreadable,
-        trust_split=source.trust_split,
-        progress=source.progress,
-    )
+    labelled_at = {
+        side: open_labelled(
+            location,
+            record.classes,
+            record.kind,
+            split,
+            side,
+            skip_unreadable=source.skip_unreadable,
+            trust_split=source.trust_split,
+            progress=source.progress,
+        )
+        for side in checkpoint.resolutions
+    }
+    labelled = labelled_at[record.resolution]
     notes += (labelled.note,) if labelled.note else ()
-    return _Found(labelled.examples, labelled.split, display_name(location), checkpoint.trained_on, notes)
+    examples = pack({side: one.examples for side, one in labelled_at.items()})
+    return _Found(examples, labelled.split, display_name(location), checkpoint.trained_on, notes)
 
 
 def _split_of_its_own(found: _Found) -> Scored:

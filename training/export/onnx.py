@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,12 +30,15 @@ from torch import nn
 from search_spaces import InputError
 
 from ..data.modalities import InputSignature, Kind, Modality, ModelInput, modality_named
+from ..data.packed import at_resolution, pack
 from ..data.splits import Split
 from ..lanes.checkpoint import Checkpoint
 from ..machine.environment import versions
 from ..machine.files import atomic_path
 from ..models.classifier import Classifier
+from ..models.ensemble import Ensemble
 from ..models.numerics import Numerics
+from ..models.spec import spec_of
 from ..scoring.intervals import Estimate, accuracy
 from .evaluate import predict_outputs
 
@@ -61,8 +65,13 @@ class Signature:
     output: str
 
     @staticmethod
-    def of(kind: Kind, model: ModelInput) -> Signature:
-        return Signature(modality_named(kind.modality).signature(kind, model), "values" if kind.numeric else "logits")
+    def of(kind: Kind, *models: ModelInput) -> Signature:
+        """Of several models that see one example differently the inputs are joined, in the order of `Packed`."""
+        inputs = {modality_named(kind.modality).signature(kind, model): None for model in models}
+        first, *others = sorted(inputs, key=lambda one: one.shape)
+        if others:
+            first = replace(first, shape=(sum(math.prod(one.shape) for one in inputs),))
+        return Signature(first, "values" if kind.numeric else "logits")
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,12 +126,12 @@ class Export:
 class Deployed(nn.Module):
     """What a client holds, as a split holds it -> logits (N, classes) or numbers (N, 1)."""
 
-    def __init__(self, model: Classifier) -> None:
+    def __init__(self, model: Classifier | Ensemble) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return cast(torch.Tensor, self.model(self.model.prepared(inputs, torch.contiguous_format)))
+        return self.model.answers(inputs, Numerics())
 
 
 def export_onnx(checkpoint: Checkpoint, file: Path, split: Split) -> Export:
@@ -139,8 +148,9 @@ def export_onnx(checkpoint: Checkpoint, file: Path, split: Split) -> Export:
     if file.suffix != SUFFIX:
         raise InputError(f"an ONNX file is named {file.stem}{SUFFIX}, not {file.name!r}")
     record, model = checkpoint.record, checkpoint.classifier()
-    seen = sample_of(split, record.kind, record.resolution, most=MOST_EXAMPLES)
-    signature = Signature.of(record.kind, model_input(model))
+    sample = {r: sample_of(at_resolution(split, r), record.kind, r, most=MOST_EXAMPLES) for r in checkpoint.resolutions}
+    seen = pack(sample)
+    signature = Signature.of(record.kind, *(model_input(one) for one in model.classifiers))
     # The file holds torch's own modules; what it must agree with is the model as it is scored.
     scored = checkpoint.classifier(torch.device("cpu"), Numerics())
     expected = predict_outputs(scored, seen, torch.device("cpu"), Numerics()).numpy()
@@ -150,7 +160,8 @@ def export_onnx(checkpoint: Checkpoint, file: Path, split: Split) -> Export:
             write_graph(model, signature, temporary)
         except torch.onnx.OnnxExporterError as problem:
             reason = str(problem).strip().splitlines()[0]
-            raise InputError(f"{record.spec.backbone.name} can't be exported to ONNX: {reason}") from None
+            names = ", ".join(dict.fromkeys(spec_of(config).backbone.name for config in checkpoint.configs))
+            raise InputError(f"{names} can't be exported to ONNX: {reason}") from None
         describe(temporary, metadata(checkpoint, model, "fp32"))
         found = predictions(open_session(temporary), seen)
         difference = float(np.abs(found - expected).max())
@@ -177,7 +188,7 @@ def export_onnx(checkpoint: Checkpoint, file: Path, split: Split) -> Export:
     )
 
 
-def write_graph(model: Classifier, signature: Signature, file: Path) -> None:
+def write_graph(model: Classifier | Ensemble, signature: Signature, file: Path) -> None:
     """The graph of `Deployed(model)` for any number of examples, without metadata; `model` is frozen by it.
 
     By the exporter that traces: torch's newer one gives the same graph but asks for one more library, onnxscript.
@@ -199,7 +210,7 @@ def write_graph(model: Classifier, signature: Signature, file: Path) -> None:
         )
 
 
-def metadata(checkpoint: Checkpoint, model: Classifier, precision: str) -> dict[str, str]:
+def metadata(checkpoint: Checkpoint, model: Classifier | Ensemble, precision: str) -> dict[str, str]:
     """What a client must know, and where the model comes from; all but text is JSON."""
     record = checkpoint.record
     entries: dict[str, Any] = {
@@ -209,12 +220,12 @@ def metadata(checkpoint: Checkpoint, model: Classifier, precision: str) -> dict[
         "metric": record.metric,
         "classes": record.classes,
         "columns": record.columns,
-        **modality_named(record.modality).export_metadata(model_input(model)),
+        **modality_named(record.modality).export_metadata(input_of(model)),
         "precision": precision,
         "version": versions().get("pomona", ""),
         "source": record.source,
         "fingerprint": record.fingerprint,
-        "config": record.config,
+        "config": checkpoint.configs if isinstance(model, Ensemble) else record.config,
         "value": record.value,
         "n": record.n,
         "ci95": record.ci95,
@@ -232,6 +243,16 @@ def model_input(model: Classifier) -> ModelInput:
         return ModelInput(fitted=fitted)
     mean, std = (tuple(cast(torch.Tensor, values).flatten().tolist()) for values in (model.mean, model.std))
     return ModelInput(model.resolution, mean, std, fitted)
+
+
+def input_of(model: Classifier | Ensemble) -> ModelInput:
+    """As `model_input`, of several the one that sees an example largest; without what they do differently."""
+    inputs = sorted((model_input(one) for one in model.classifiers), key=lambda one: one.resolution)
+    largest = inputs[-1]
+    if len({(one.mean, one.std) for one in inputs}) > 1:
+        largest = replace(largest, mean=(), std=())
+    resolutions = tuple(dict.fromkeys(one.resolution for one in inputs))
+    return replace(largest, resolutions=resolutions if len(resolutions) > 1 else ())
 
 
 def describe(file: Path, entries: dict[str, str]) -> None:

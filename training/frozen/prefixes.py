@@ -230,6 +230,7 @@ class Prefixes:
                 (),
                 ("",) * len(index),
                 tuple(split.keys[i] for i in missing),
+                change=split.change,
             )
             below = self._rows(replace(asked, split=chosen), source)
         for chunk in torch.split(torch.arange(len(index)), _CHUNK[self.device.type]):
@@ -240,7 +241,7 @@ class Prefixes:
                 random_numbers = None
                 if asked.strength:
                     random_numbers = view_random_numbers([split.keys[i] for i in examples.tolist()], asked.view)
-                pixels = self.pool(split)[split.rows[examples]]
+                pixels = split.take(examples)[0] if split.change else self.pool(split)[split.rows[examples]]
                 activations = self.inputs(pixels, asked.structure, asked.strength, random_numbers)
             out = self.forward(asked.structure.backbone, activations, source, cut)
             yield (out.permute(0, 2, 3, 1) if self._last(out) else out).contiguous().cpu()

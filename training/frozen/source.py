@@ -82,7 +82,10 @@ class Pass:
         if self._strength and self._view is not None:
             keys = self.split.keys or self.split.names
             random_numbers = view_random_numbers([keys[i] for i in batch.index.tolist()], self._view)
-        pixels = self.rows(self.prefixes.pool(self.split), batch, self.split.rows)
+        if self.split.change is None:
+            pixels = self.rows(self.prefixes.pool(self.split), batch, self.split.rows)
+        else:
+            pixels = self.split.take(batch.index)[0]
         return self.prefixes.inputs(pixels, self.structure, self._strength, random_numbers)
 
 

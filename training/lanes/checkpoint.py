@@ -26,15 +26,18 @@ from ..machine.digest import DIGEST, file_digest, is_whole, sealed
 from ..machine.files import atomic_write_json
 from ..models.backbones import build
 from ..models.classifier import Classifier, Head
+from ..models.ensemble import Ensemble
 from ..models.lowering import lower
 from ..models.numerics import Numerics
 from ..models.spec import Spec, spec_of
 from ..scoring.objectives import Objective, objective_of
-from .results import curve_from_json
+from .results import curve_from_json, interrupted_after
 from .state_file import FORMAT, StateError, is_state, read_state, write_state
 
 STATE = "checkpoint.safetensors"
 RECORD = "checkpoint.json"
+ENSEMBLE = "ensemble.json"
+"""Of the folder of several checkpoints that answer as one: see `ensemble_checkpoint.py`."""
 TRAINED_ON = "data.trained_on"
 """The name of a tensor: the identities of the examples that the model was trained on, int64 (n,), ascending."""
 
@@ -77,6 +80,11 @@ class CheckpointRecord:
     offset: float = 0.0
 
     @property
+    def interrupted(self) -> str:
+        """How far a run came that did not get to its last epoch; empty where it did."""
+        return interrupted_after(self.epoch, self.epochs) if self.epoch < self.epochs else ""
+
+    @property
     def spec(self) -> Spec:
         return spec_of(self.config)
 
@@ -102,24 +110,48 @@ class Checkpoint:
         """As `Split.identities`, of all that the model has learnt from; None in checkpoints of earlier versions."""
         return self.tensors.get(TRAINED_ON)
 
-    def classifier(self, lowered_for: torch.device | None = None, numerics: Numerics | None = None) -> Classifier:
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """Those that the model looks at an example in, ascending."""
+        return (self.record.resolution,)
+
+    @property
+    def configs(self) -> list[Config]:
+        """Of each model that answers."""
+        return [self.record.config]
+
+    @property
+    def curve_of(self) -> str:
+        """Which of several models the record's curve is of, for people; empty for the only one."""
+        return ""
+
+    def classifier(
+        self, lowered_for: torch.device | None = None, numerics: Numerics | None = None
+    ) -> Classifier | Ensemble:
         """The model with its weights in evaluation mode, on the CPU in torch's own modules.
 
         With `lowered_for` it is on that device as it is in training there, in the record's numerics unless others are
         given: in bf16 that rounds in other places than the plain modules, and photos on the edge change sides.
         """
-        record, spec = self.record, self.record.spec
-        backbone = build(spec.backbone.name)
-        head = Head(backbone.widths[-1], self.objective.outputs, spec.head)
-        model = Classifier(backbone, spec, head)
-        model.offset = record.offset
-        restore_model(model, self.tensors, self.folder)
-        if lowered_for is not None:
-            cut = spec.backbone.cut(len(backbone.stages))
-            lowered = lower(backbone, cut, numerics or record.numerics, lowered_for)
-            model.stages = nn.ModuleList([*lowered.frozen, *lowered.trained])
-            model.to(lowered_for)
-        return model.eval()
+        return classifier_of(self, lowered_for, numerics)
+
+
+def classifier_of(
+    checkpoint: Checkpoint, lowered_for: torch.device | None = None, numerics: Numerics | None = None
+) -> Classifier:
+    """The only model of a checkpoint; see `Checkpoint.classifier`."""
+    record, spec = checkpoint.record, checkpoint.record.spec
+    backbone = build(spec.backbone.name)
+    head = Head(backbone.widths[-1], checkpoint.objective.outputs, spec.head)
+    model = Classifier(backbone, spec, head)
+    model.offset = record.offset
+    restore_model(model, checkpoint.tensors, checkpoint.folder)
+    if lowered_for is not None:
+        cut = spec.backbone.cut(len(backbone.stages))
+        lowered = lower(backbone, cut, numerics or record.numerics, lowered_for)
+        model.stages = nn.ModuleList([*lowered.frozen, *lowered.trained])
+        model.to(lowered_for)
+    return model.eval()
 
 
 def save_checkpoint(folder: Path, record: CheckpointRecord, tensors: dict[str, torch.Tensor]) -> None:
@@ -134,7 +166,8 @@ def save_checkpoint(folder: Path, record: CheckpointRecord, tensors: dict[str, t
     """
     earlier = _check_ours(folder)
     write_state(folder / STATE, _HOLDS, asdict(record), tensors)
-    atomic_write_json(folder / RECORD, sealed({"format": FORMAT, "tensors": STATE, **asdict(record)}))
+    shown = asdict(record) | ({"interrupted": record.interrupted} if record.interrupted else {})
+    atomic_write_json(folder / RECORD, sealed({"format": FORMAT, "tensors": STATE, **shown}))
     if earlier is not None:
         (folder / earlier).unlink(missing_ok=True)
 
@@ -157,6 +190,8 @@ def _check_ours(folder: Path) -> str | None:
         InputError: a file that we did not write is in the way.
     """
     state, record = folder / STATE, folder / RECORD
+    if (folder / ENSEMBLE).exists() or (folder / ENSEMBLE).is_symlink():
+        raise InputError(f"{folder} holds an ensemble: name another folder for the checkpoint")
     if (state.exists() or state.is_symlink()) and not is_state(state, _HOLDS):
         raise InputError(
             f"{state} was not written by pomona and is in the way of a checkpoint: move it away, or name another folder"

@@ -36,7 +36,7 @@ from .group import LaneGroup
 from .group_folder import Saves
 from .jobs import Ended, Epoch, Event, Job, Member, Verdict, Working
 from .lane_state import LaneState
-from .results import EpochResult, FitResult, State, curve_from_json, curve_to_json
+from .results import EpochResult, FitResult, State, curve_from_json, curve_to_json, interrupted_after
 from .runner import Events, GroupRunner
 
 CPU = torch.device("cpu")
@@ -58,6 +58,7 @@ def fit(
     on_batch: Callable[[int, int], None] | None = None,
     checkpoint_to: Path | None = None,
     resume_from: Path | None = None,
+    start: LaneState | None = None,
 ) -> FitResult:
     """Trains `config` on `splits.train` for `epochs` and scores it on `splits.valid` after each.
 
@@ -76,6 +77,8 @@ def fit(
         checkpoint_to: a folder for the state after a whole epoch: the first, one every few seconds, and the last one
             when the run ends or is left. A process that is killed loses what it did since.
         resume_from: such a folder; it must be of the same config, seed, epochs and data.
+        start: a lane of the same config, seed, epochs and data after a whole epoch, but not after the last one, to go
+            on from where there is no `resume_from`; what a search saved of a trial is one.
 
     Returns:
         A result in every case that lies in the config: running out of memory and a loss that is not finite are
@@ -86,7 +89,7 @@ def fit(
             folder of the checkpoint holds files of others that are in the way.
     """
     config = task.space.validate(config)
-    started, before = time.perf_counter(), 0.0
+    started = time.perf_counter()
     saved = None if resume_from is None else load_checkpoint(resume_from)
     if checkpoint_to is not None:
         check_checkpoint_folder(checkpoint_to)
@@ -94,25 +97,18 @@ def fit(
         prefixes = Prefixes(backbones=backbones, numerics=numerics, device=device)
     prefixes = prefixes.fitted_to(splits)
     backbone = prefixes.backbone(resolve(task, config).backbone.name)
-    about: dict[str, Any] = {
-        "task": task.name,
-        "config": config,
-        "classes": splits.classes,
-        "seed": seed,
-        "epochs": epochs,
-        "weights": f"{backbone.origin} ({backbone.weights_digest})",
-        "fingerprint": splits.fingerprint,
-    }
-    resume = None
+    about = _about(task, config, splits, backbone, seed=seed, epochs=epochs)
+    resume = start
     if saved is not None:
         _check_same_run(saved, about)
         if saved.record.numerics != prefixes.numerics:
             prefixes = prefixes.with_numerics(saved.record.numerics)
         resume = LaneState(saved.tensors, curve_from_json(saved.record.curve), None, 0.0)
-        before = sum(epoch.seconds for epoch in resume.curve)
+    before = 0.0 if resume is None else sum(epoch.seconds for epoch in resume.curve)
     saves = None
     if checkpoint_to is not None or resume is not None:
-        saves = _CheckpointSaves(checkpoint_to, resume, about, prefixes, splits)
+        on_disk = 0 if saved is None else saved.record.epoch
+        saves = _CheckpointSaves(checkpoint_to, resume, about, prefixes, splits, on_disk)
 
     def count(working: Working) -> None:
         if on_batch is not None:
@@ -132,6 +128,60 @@ def fit(
         seconds=before + time.perf_counter() - started,
         checkpoint=checkpoint_to if checkpoint_to is not None and has_checkpoint(checkpoint_to) else None,
     )
+
+
+def keep_state(
+    task: Task,
+    config: Config,
+    splits: Splits,
+    state: LaneState,
+    *,
+    epochs: int,
+    seed: int,
+    prefixes: Prefixes,
+    checkpoint_to: Path,
+) -> FitResult:
+    """Writes the checkpoint of a lane as it is after its last whole epoch; nothing is trained.
+
+    Args:
+        state: of this config, seed, number of epochs and data.
+
+    Returns:
+        How the lane stands: `complete` after the last epoch, otherwise `pruned`, with how far it came as the reason.
+
+    Raises:
+        InputError: the config is outside the task's space, weights are absent, or `checkpoint_to` holds files of others
+            that are in the way.
+    """
+    config = task.space.validate(config)
+    check_checkpoint_folder(checkpoint_to)
+    prefixes = prefixes.fitted_to(splits)
+    spec = resolve(task, config)
+    backbone = prefixes.backbone(spec.backbone.name)
+    structure, done = spec.structure(len(backbone.stages)), len(state.curve)
+    group = LaneGroup(task, splits, structure, epochs=epochs, seed=seed, prefixes=prefixes, epoch=done)
+    group.add(_KEY, config, resume=state)
+    about = _about(task, config, splits, backbone, seed=seed, epochs=epochs)
+    with uninterrupted():
+        _CheckpointSaves(checkpoint_to, state, about, prefixes, splits, on_disk=0).save(group)
+    if done == epochs:
+        result = group.result(_KEY, State.COMPLETE)
+    else:
+        result = group.result(_KEY, State.PRUNED, interrupted_after(done, epochs))
+    return dataclasses.replace(result, checkpoint=checkpoint_to)
+
+
+def _about(task: Task, config: Config, splits: Splits, backbone: Backbone, *, seed: int, epochs: int) -> dict[str, Any]:
+    """What a checkpoint says of its run, and what has to be the same where one goes on."""
+    return {
+        "task": task.name,
+        "config": config,
+        "classes": splits.classes,
+        "seed": seed,
+        "epochs": epochs,
+        "weights": f"{backbone.origin} ({backbone.weights_digest})",
+        "fingerprint": splits.fingerprint,
+    }
 
 
 def _result_of(
@@ -214,14 +264,22 @@ class _CheckpointSaves:
     """A run of `fit` on disk: its checkpoint, which is written after the first epoch, now and then, and at the end."""
 
     def __init__(
-        self, folder: Path | None, resume: LaneState | None, about: dict[str, Any], prefixes: Prefixes, splits: Splits
+        self,
+        folder: Path | None,
+        resume: LaneState | None,
+        about: dict[str, Any],
+        prefixes: Prefixes,
+        splits: Splits,
+        on_disk: int,
     ) -> None:
+        """`on_disk` epochs are in `folder` already; `resume` may come from elsewhere."""
         self._folder = folder
         self._resume = resume
         self._about = about
         self._prefixes = prefixes
         self._splits = splits
-        self._first = self._on_disk = 0 if resume is None else len(resume.curve)
+        self._first = 0 if resume is None else len(resume.curve)
+        self._on_disk = on_disk
         self._group: LaneGroup | None = None
 
     def save_again(self) -> None:
@@ -235,7 +293,7 @@ class _CheckpointSaves:
         # The first one at once: that the folder can't be written is better known early.
         return group.epoch in (self._first + 1, group.epochs)
 
-    def save(self, group: LaneGroup) -> bool:
+    def save(self, group: LaneGroup, *, leaving: bool = False) -> bool:
         curve = group.lanes[0].curve
         if self._folder is None or len(curve) <= self._on_disk or not math.isfinite(curve[-1].loss):
             return False

@@ -12,13 +12,15 @@ import math
 import time
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
+import numpy as np
 import torch
 
 from search_spaces import Config, InputError, Task
 
 from ..data.batches import batch_count
-from ..data.splits import Splits
+from ..data.splits import Split, Splits, identity_digest
 from ..frozen.prefixes import Prefixes
 from ..frozen.source import Pass, scoring_pass, training_pass
 from ..machine.environment import environment
@@ -32,15 +34,20 @@ from ..scoring.objectives import objective_of
 from .heads import HeadShape, HeadStack, stacked
 from .lane_state import LaneState
 from .optimisation import make_optimizer
-from .results import EpochResult, FitResult, State
+from .results import EpochResult, FitResult, Outputs, State
 from .suffix import SuffixTrainer
 
 OnBatch = Callable[[int, int], None]
+Score = tuple[float, torch.Tensor, torch.Tensor]
+"""A lane's loss, predictions (n,) and outputs (n, outputs) on the validation split."""
 
 
 @dataclass(eq=False)
 class Lane:
-    """One run of a group. `curve` and `predictions` are of its whole epochs."""
+    """One run of a group. `curve`, `predictions` and `outputs` are of its whole epochs.
+
+    `outputs` are those of the last one, on the device; None where the lane goes on and nobody asked it yet.
+    """
 
     key: int
     config: Config
@@ -51,6 +58,7 @@ class Lane:
     parameters: int
     curve: list[EpochResult] = field(default_factory=list)
     predictions: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
+    outputs: torch.Tensor | None = None
     seconds: float = 0.0
 
     def phase_of(self, epoch: int) -> Phase:
@@ -142,9 +150,10 @@ class LaneGroup:
             lane.seconds = resume.seconds
         try:
             self._place(lane, lane.phase_of(min(done + 1, self.epochs)), resume)
-            if done and len(lane.predictions) == 0:
+            if done and (len(lane.predictions) == 0 or done == self.epochs):
                 runner = next(runner for runner in self._runners() if key in runner.keys)
-                lane.predictions = self._score([runner])[key][1]
+                _, predictions, lane.outputs = self._score([runner], self.splits.valid)[key]
+                lane.predictions = lane.predictions if len(lane.predictions) else predictions
         except BaseException:
             # Half a lane would break the others' next epoch.
             self.drop([key])
@@ -201,7 +210,7 @@ class LaneGroup:
                     losses |= dict(zip(runner.keys, runner.end(len(self.splits.train)), strict=True))
                 share = (time.perf_counter() - began) / sum(len(runner.keys) for runner in together)
                 seconds |= {key: share for runner in together for key in runner.keys}
-            scores = self._score(runners)
+            scores = self._score(runners, self.splits.valid)
         # Prefixes that had to be computed, and the scoring, are for all.
         common = (time.perf_counter() - started - sum(seconds.values())) / max(len(self._lanes), 1)
         with uninterrupted():
@@ -214,6 +223,14 @@ class LaneGroup:
         for restore in self._restores:
             restore()
         self._restores = []
+
+    def predict(self, keys: Container[int], split: Split) -> dict[int, torch.Tensor]:
+        """What lanes say of each example of `split` (n,), not augmented, by their keys; lanes stay as they are.
+
+        What the prefixes' `check_stop` raises passes through, as does running out of memory.
+        """
+        runners = [runner for runner in self._runners() if any(key in keys for key in runner.keys)]
+        return {key: said for key, (_, said, _) in self._score(runners, split).items() if key in keys}
 
     def state(self, key: int) -> LaneState:
         """What a lane needs to go on later, in another group at the same epoch."""
@@ -257,7 +274,22 @@ class LaneGroup:
                 "numerics": str(self.prefixes.numerics),
                 "weights": f"{self._backbone.origin} ({self._backbone.weights_digest})",
             },
+            outputs=None if lane.outputs is None else self._outputs(lane.outputs),
         )
+
+    def _outputs(self, values: torch.Tensor) -> Outputs:
+        valid = self.splits.valid
+        return Outputs(
+            values=self.objective.absolute(values).cpu().numpy().copy(),
+            labels=valid.labels.numpy(),
+            groups=np.unique(valid.groups, return_inverse=True)[1] if valid.groups else np.zeros(0, np.int64),
+            classes=self.splits.classes,
+            split=self._valid_digest,
+        )
+
+    @cached_property
+    def _valid_digest(self) -> str:
+        return identity_digest(self.splits.valid)
 
     def _runners(self) -> list[HeadStack | SuffixTrainer]:
         return [*self._stacks.values(), *self._suffixes.values()]
@@ -280,8 +312,8 @@ class LaneGroup:
         """The cut whose output a runner trains on."""
         return self.structure.cut if isinstance(runner, SuffixTrainer) else self.stages
 
-    def _score(self, runners: list[HeadStack | SuffixTrainer]) -> dict[int, tuple[float, torch.Tensor]]:
-        split = self.splits.valid
+    def _score(self, runners: list[HeadStack | SuffixTrainer], split: Split) -> dict[int, Score]:
+        """The loss, the predictions (n,) and the outputs of each lane on `split`, by its key."""
         parts: list[list[torch.Tensor]] = [[] for _ in runners]
         for batch in scoring_pass(self.prefixes, self.structure, split).batches():
             self.prefixes.check_stop()
@@ -294,23 +326,23 @@ class LaneGroup:
             losses = self.objective.loss.each(outputs, labels).mean(1).tolist()
             predictions = self.objective.absolute(self.objective.metric.predictions(outputs).cpu())
             for place, key in enumerate(runner.keys):
-                scores[key] = (losses[place], predictions[place])
+                scores[key] = (losses[place], predictions[place], outputs[place])
         return scores
 
     def _record(
         self,
         lane: Lane,
         losses: dict[int, float],
-        scores: dict[int, tuple[float, torch.Tensor]],
+        scores: dict[int, Score],
         seconds: dict[int, float],
         common: float,
         from_kept: Container[int],
     ) -> EpochResult:
         epoch = len(lane.curve) + 1
         phase = lane.phase_of(epoch)
-        valid_loss, predictions = scores[lane.key]
+        valid_loss, predictions, outputs = scores[lane.key]
         if math.isfinite(losses[lane.key]):
-            lane.predictions = predictions
+            lane.predictions, lane.outputs = predictions, outputs
         result = EpochResult(
             epoch=epoch,
             epochs=self.epochs,

@@ -16,6 +16,8 @@ from ..machine.leftovers import remove_files
 from .group import LaneGroup
 from .jobs import Member, part_folder
 from .lane_state import LaneState, load_lane, save_lane
+from .results import State
+from .saved_lanes import lane_file
 
 _UNFINISHED = "unfinished-"
 _LANE_FILES = r"\d{5,}\.safetensors"
@@ -27,8 +29,10 @@ class Saves(Protocol):
     def wanted(self, group: LaneGroup) -> bool:
         """Whether the group is to be saved whatever the clock says."""
 
-    def save(self, group: LaneGroup) -> bool:
+    def save(self, group: LaneGroup, *, leaving: bool = False) -> bool:
         """Keeps all lanes as they are after the last whole epoch; False where that was not needed.
+
+        `leaving`: nobody may go on with them, so how well they did is kept too.
 
         Raises:
             InputError: no room or no permission; what was kept before stays.
@@ -58,7 +62,7 @@ class GroupFolder:
     def wanted(self, group: LaneGroup) -> bool:
         return False
 
-    def save(self, group: LaneGroup) -> bool:
+    def save(self, group: LaneGroup, *, leaving: bool = False) -> bool:
         lanes = [lane for lane in group.lanes if lane.curve]
         if not lanes:
             return False
@@ -68,7 +72,10 @@ class GroupFolder:
         unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=folder))
         try:
             for lane in lanes:
-                save_lane(_file(unfinished, lane.key), group.state(lane.key), self._about | {"config": lane.config})
+                # With an interval that takes a while to find, too much for a save now and then.
+                result = group.result(lane.key, State.PRUNED) if leaving else None
+                about = self._about | {"config": lane.config}
+                save_lane(_file(unfinished, lane.key), group.state(lane.key), about, result)
             turn = sum(path.name.startswith(f"{group.epoch:06d}-") for path in before)
             unfinished.rename(folder / f"{group.epoch:06d}-{turn}")
         except BaseException:
@@ -107,4 +114,4 @@ def _saves_in(folder: Path) -> list[tuple[int, Path]]:
 
 
 def _file(folder: Path, key: int) -> Path:
-    return folder / f"{key:05d}.safetensors"
+    return folder / lane_file(key)

@@ -34,8 +34,9 @@ class Job:
 
     `folders` are where the group is saved: in the first of them, and one that goes on is looked for in all, in their
     order, as it was after epoch `latest` or before. Where that is not there, or damaged, it begins again. An `open` one
-    has not begun, and others may join it. With `cross_validate`, heads on kept plain features are cross-validated
-    when they have done their epochs: see `cross_validation.py`.
+    has not begun, and others may join it. With `robust`, runs that complete are also scored on the validation examples
+    as others might have brought them; see `FitResult`. With `cross_validate`, heads on kept plain features are
+    cross-validated when they have done their epochs: see `cross_validation.py`.
     """
 
     members: tuple[Member, ...]
@@ -44,6 +45,7 @@ class Job:
     folders: tuple[Path, ...] = ()
     latest: int = 0
     open: bool = False
+    robust: bool = False
     cross_validate: bool = False
 
 

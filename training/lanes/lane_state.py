@@ -13,10 +13,10 @@ from torch import nn
 from ..machine.decode import decoded
 from ..machine.digest import DIGEST, is_whole, note, tensors_digest
 from ..machine.files import json_text
-from .results import EpochResult, curve_from_json, curve_to_json
+from .results import EpochResult, FitResult, curve_from_json, curve_to_json
+from .saved_result import LANE, scores_record
 from .state_file import StateError, read_metadata, read_state, write_state
 
-_HOLDS = "lane"
 _PREDICTIONS = "predictions"
 # Formats of lanes before they had the same as checkpoints; the earlier one had no digests.
 _EARLIER_KEY, _EARLIER, _BEFORE_DIGESTS = "lane", "3", "2"
@@ -60,8 +60,10 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch
                 moments[name] = torch.empty_like(parameter).copy_(moment).detach()
 
 
-def save_lane(path: Path, state: LaneState, about: dict[str, Any]) -> None:
+def save_lane(path: Path, state: LaneState, about: dict[str, Any], result: FitResult | None = None) -> None:
     """Writes one file, whole or not at all; `about` is plain data that has to be the same when it is loaded.
+
+    `result` is how well the lane did until then, for `read_saved_result`.
 
     Raises:
         InputError: no room or no permission.
@@ -70,7 +72,8 @@ def save_lane(path: Path, state: LaneState, about: dict[str, Any]) -> None:
     if state.predictions is not None:
         tensors[_PREDICTIONS] = state.predictions.contiguous()
     record = {"about": about, "curve": curve_to_json(state.curve), "seconds": state.seconds}
-    write_state(path, _HOLDS, record, tensors)
+    record |= {} if result is None else scores_record(result)
+    write_state(path, LANE, record, tensors)
 
 
 def load_lane(path: Path, about: dict[str, Any]) -> LaneState | None:
@@ -92,7 +95,7 @@ def load_lane(path: Path, about: dict[str, Any]) -> LaneState | None:
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """Raises OSError and ValueError."""
     try:
-        return read_state(path, _HOLDS)
+        return read_state(path, LANE)
     except StateError as problem:
         try:
             described, tensors = read_metadata(path, _EARLIER_KEY)

@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..machine.decode import decoded
 from ..scoring.intervals import Estimate
 
@@ -44,6 +47,25 @@ class EpochResult:
         return self.images / self.seconds if self.seconds else 0.0
 
 
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """What a model says of every validation example, in the split's order, and all that it takes to score it again.
+
+    Attributes:
+        values: logits (n, classes), float32; or numbers in the target's unit (n, 1), float64 where the labels have an
+            offset (see `Splits`).
+        labels: (n,), places in `classes`, or numbers where those are empty.
+        groups: (n,), equal for examples of one group; empty where the data has no groups.
+        split: a digest of which examples they are: outputs of equal splits stand in the same order.
+    """
+
+    values: NDArray[np.floating[Any]]
+    labels: NDArray[Any]
+    groups: NDArray[np.int64]
+    classes: tuple[str, ...]
+    split: str
+
+
 @dataclass(frozen=True)
 class CrossValidated:
     """What repeated grouped K-fold on training and validation examples says of a config.
@@ -73,9 +95,11 @@ class FitResult:
     """One config trained once. `value` is that of the last epoch, `seconds` all of it with evaluation.
 
     `estimate` is the value with its interval on the validation split, `grouped` the same with groups as independent
-    samples, and `secondary` what other metrics say. `predictions` has an entry for each
-    validation example, in the split's order: the number of a class, or a number. `cross_validated` is there where the
-    job asked for it and the config was worth it; its seconds are among `seconds`, and nothing else depends on it.
+    samples, and `secondary` what other metrics say. `predictions` has an entry for each validation example, in the
+    split's order: the number of a class, or a number. `outputs` are what these come from, None where there is no whole
+    epoch. `robust` is the mean of the metric over the forms in which others might have brought the validation examples
+    (`Modality.shifted`); None where that was not asked for, or there are none. `cross_validated` is there where the job
+    asked for it and the config was worth it. Their seconds are among `seconds`, and nothing else depends on them.
     """
 
     state: State
@@ -91,6 +115,8 @@ class FitResult:
     parameters: int = 0
     checkpoint: Path | None = None
     environment: dict[str, Any] = field(default_factory=dict)
+    robust: float | None = None
+    outputs: Outputs | None = field(default=None, repr=False, compare=False)
     cross_validated: CrossValidated | None = None
 
     @property
@@ -124,6 +150,11 @@ class FitResult:
         chosen = [epoch for epoch in last if epoch.from_kept == from_kept]
         seconds = sum(epoch.seconds for epoch in chosen)
         return sum(epoch.images for epoch in chosen) / seconds if seconds else None
+
+
+def interrupted_after(epoch: int, epochs: int) -> str:
+    """What is said of a run that ended after `epoch` of its `epochs` for no reason of its own."""
+    return f"interrupted after {epoch} of {epochs} epochs"
 
 
 def curve_to_json(curve: tuple[EpochResult, ...]) -> list[dict[str, Any]]:

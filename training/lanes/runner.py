@@ -12,6 +12,7 @@ import math
 import traceback
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import torch
 
@@ -29,7 +30,9 @@ from .group_folder import Saves
 from .jobs import Divided, Ended, Epoch, Event, Job, Member, Ready, Saved, Verdict, Working
 from .lane_state import LaneState
 from .results import EpochResult, FitResult, State
+from .robustness import score_shifted
 
+_Figure = TypeVar("_Figure")
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 Events = Generator[Event, Verdict | None, None]
@@ -197,8 +200,8 @@ class GroupRunner:
         reported = {key: result for key, result in results.items() if members[key].left is None}
         ends = {key: self._natural_end(group, key, result) for key, result in reported.items()}
         ended = {key: end for key, end in ends.items() if end is not None}
-        if self.job.cross_validate:
-            ended = self._cross_validated(group, ended)
+        if self.job.robust or self.job.cross_validate:
+            ended = self._with_further_figures(group, ended)
         verdict = (yield Epoch(group.epoch, reported, ended)) or Verdict()
         stopped = {key: group.result(key, *why) for key, why in verdict.stop.items() if key in reported}
         if stopped:
@@ -206,27 +209,44 @@ class GroupRunner:
         left = [key for key in results if members[key].left == group.epoch]
         group.drop([*(ended | stopped), *left])
 
-    def _cross_validated(self, group: LaneGroup, ended: dict[int, FitResult]) -> dict[int, FitResult]:
-        """The same results with what cross-validation says of those that are complete.
+    def _with_further_figures(self, group: LaneGroup, ended: dict[int, FitResult]) -> dict[int, FitResult]:
+        """The same results with what else the job asks of those that are complete."""
+        complete = [key for key, end in ended.items() if end.state == State.COMPLETE]
+        results = dict(ended)
+        if self.job.robust:
+            shifted = self._measured(score_shifted, group, complete, "scored on changed examples")
+            for key, robustness in shifted.items():
+                seconds = results[key].seconds + robustness.seconds
+                results[key] = replace(results[key], robust=robustness.value, seconds=seconds)
+        if self.job.cross_validate:
+            for key, crossed in self._measured(cross_validate, group, complete, "cross-validated").items():
+                seconds = results[key].seconds + crossed.seconds
+                results[key] = replace(results[key], cross_validated=crossed, seconds=seconds)
+        return results
+
+    def _measured(
+        self,
+        measure: Callable[[LaneGroup, Sequence[int]], dict[int, _Figure]],
+        group: LaneGroup,
+        keys: Sequence[int],
+        wanted: str,
+    ) -> dict[int, _Figure]:
+        """What is measured of lanes that are complete.
 
         It may be broken off and done again. What goes wrong in it takes nothing from what the runs came to.
         """
+        if not keys:
+            return {}
         try:
-            found = cross_validate(group, [key for key, end in ended.items() if end.state == State.COMPLETE])
+            return measure(group, keys)
         except Exception as failure:
             if isinstance(failure, InputError | Interrupted) or not self._is_result(failure):
                 raise
             problem = _Problem.of(failure)
-            note(f"trials are not cross-validated: {problem.reason}")
+            note(f"trials are not {wanted}: {problem.reason}")
             if problem.memory:
                 free_memory(self.prefixes.device)
-            return ended
-        return {
-            key: replace(end, cross_validated=found[key], seconds=end.seconds + found[key].seconds)
-            if key in found
-            else end
-            for key, end in ended.items()
-        }
+            return {}
 
     def _natural_end(self, group: LaneGroup, key: int, result: EpochResult) -> FitResult | None:
         if not math.isfinite(result.loss):
@@ -288,17 +308,17 @@ class GroupRunner:
             return False
         return self._save(group, saves)
 
-    def _save(self, group: LaneGroup, saves: Saves | None) -> bool:
+    def _save(self, group: LaneGroup, saves: Saves | None, *, leaving: bool = False) -> bool:
         if saves is None or not len(group):
             return False
         with self._clock.saving():
-            return saves.save(group)
+            return saves.save(group, leaving=leaving)
 
     def _save_leaving(self, group: LaneGroup, saves: Saves | None, leaving: BaseException) -> None:
         try:
             with uninterrupted():
                 group.rewind()
-                self._save(group, saves)
+                self._save(group, saves, leaving=True)
         except InputError:
             # No room, perhaps. Who asked for the stop is told; after another problem, that one is.
             if not isinstance(leaving, Exception) or isinstance(leaving, Interrupted):

@@ -1,13 +1,12 @@
 """The file of a state after an epoch: tensors, and a record of what they are, whole or not there at all.
 
-A lane that pauses and a model that is kept are both such a file. It is a safetensors file; under `_KEY` its metadata
+A lane that pauses and a model that is kept are both such a file. It is a safetensors file; under `KEY` its metadata
 holds JSON: the format, what the file holds, the record, and a digest of the tensors, all of it under a digest of its
 own. The other metadata mark a file as ours, whatever became of its contents.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,18 +15,11 @@ import safetensors
 import safetensors.torch
 import torch
 
-from ..machine.digest import is_whole, sealed, tensors_digest
+from ..machine.digest import sealed, tensors_digest
 from ..machine.files import atomic_write_bytes, json_text
-
-FORMAT = 4
-"""1 to 3 were formats of checkpoints and of lanes while they had one each."""
-
-_KEY = "state"
-_MADE_BY, _HOLDS = "made_by", "holds"
-
-
-class StateError(ValueError):
-    """The file is damaged, or of a format that this version of pomona does not know."""
+from .state_record import FORMAT as FORMAT
+from .state_record import HOLDS, KEY, MADE_BY, check_description, description_in
+from .state_record import StateError as StateError
 
 
 def write_state(path: Path, holds: str, record: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
@@ -42,7 +34,7 @@ def write_state(path: Path, holds: str, record: Mapping[str, Any], tensors: Mapp
         InputError: no room or no permission; what was there stays.
     """
     described = sealed({"format": FORMAT, "holds": holds, "record": record, "tensors": tensors_digest(tensors)})
-    metadata = {_MADE_BY: "pomona", _HOLDS: holds, _KEY: json_text(described, indent=None)}
+    metadata = {MADE_BY: "pomona", HOLDS: holds, KEY: json_text(described, indent=None)}
     atomic_write_bytes(path, safetensors.torch.save(dict(tensors), metadata))
 
 
@@ -53,13 +45,10 @@ def read_state(path: Path, holds: str) -> tuple[dict[str, Any], dict[str, torch.
         StateError: they are not what `write_state` wrote.
         OSError: there is no such file, or it can't be read.
     """
-    described, tensors = read_metadata(path, _KEY)
-    if described.get("format") != FORMAT:
-        raise StateError(f"it is of format {described.get('format')!r}, and this version of pomona reads {FORMAT}")
-    if not is_whole(described) or described["tensors"] != tensors_digest(tensors):
+    described, tensors = read_metadata(path, KEY)
+    check_description(described, holds)
+    if described["tensors"] != tensors_digest(tensors):
         raise StateError("its digest is not that of its contents")
-    if described["holds"] != holds:
-        raise StateError(f"it holds a {described['holds']}, not a {holds}")
     return described["record"], tensors
 
 
@@ -72,14 +61,10 @@ def read_metadata(path: Path, key: str) -> tuple[dict[str, Any], dict[str, torch
     """
     try:
         with safetensors.safe_open(path, "pt") as file:
-            described = json.loads((file.metadata() or {})[key])
+            described = description_in(file.metadata(), key)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except KeyError:
-        raise StateError("it says nothing of what it holds") from None
     except (ValueError, safetensors.SafetensorError) as problem:
         raise StateError(str(problem)) from None
-    if not isinstance(described, dict):
-        raise StateError("it says nothing of what it holds")
     return described, tensors
 
 
@@ -87,7 +72,7 @@ def is_state(path: Path, holds: str) -> bool:
     """Whether pomona wrote the file, damaged or not; a link to one is somebody else's."""
     try:
         with safetensors.safe_open(path, "pt") as file:
-            mark = {_MADE_BY: "pomona", _HOLDS: holds}
+            mark = {MADE_BY: "pomona", HOLDS: holds}
             return not path.is_symlink() and (file.metadata() or {}).items() >= mark.items()
     except (OSError, safetensors.SafetensorError):
         return False

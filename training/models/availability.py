@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from search_spaces import Choice, InputError, Task, Value
+from search_spaces import Choice, InputError, Narrowing, Part, Task
 
 from .spec import BACKBONE
 from .weights import available, load_backbone
@@ -22,22 +21,24 @@ class Runnable:
     recipe_note: str
 
 
-def runnable(task: Task, fixed: Mapping[str, Value], *, weights_dir: Path | None, download: bool) -> Runnable:
-    """`task` with `fixed` dimensions held and the backbones without weights left out.
+def runnable(task: Task, fixed: Narrowing, *, weights_dir: Path | None, download: bool) -> Runnable:
+    """`task` narrowed to what is `fixed`, and to the backbones whose weights can be had.
 
-    A backbone that the user fixed may be downloaded without being asked again. The recipe follows: fixed values
+    Backbones that the user named may be downloaded without being asked again. The recipe follows: fixed values
     replace its own, and the first backbone that is there stands in for one that is not.
 
     Raises:
-        InputError: a fixed value is outside the space, no backbone has weights, or those of a fixed one can't be had.
+        InputError: a fixed value is outside the space, no backbone has weights, or those of a named one can't be had.
     """
-    space = task.space.fix(fixed)
+    space = task.space.narrow(fixed)
     notes: list[str] = []
     dimension = space.dimensions.get(BACKBONE)
     if BACKBONE in fixed:
         # Fetched and read now: what is wrong with them is said before anything is written.
         download = True
-        load_backbone(str(fixed[BACKBONE]), weights_dir=weights_dir, download=True)
+        named = fixed[BACKBONE]
+        for name in named.options if isinstance(named, Part) else (named,):
+            load_backbone(str(name), weights_dir=weights_dir, download=True)
     if isinstance(dimension, Choice) and not download:
         here = [name for name in dimension.options if available(str(name), weights_dir)]
         missing = [str(name) for name in dimension.options if name not in here]

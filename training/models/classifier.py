@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ..data.batches import as_input, to_floats
+from ..machine.precision import Numerics
 from .backbones.backbone import Backbone, freeze
 from .spec import HeadSpec, Spec
 
@@ -45,6 +46,11 @@ class Classifier(nn.Module):
                 self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
 
     @property
+    def classifiers(self) -> list[Classifier]:
+        """The models that answer: this one alone."""
+        return [self]
+
+    @property
     def channels(self) -> int:
         """Of the images that it takes."""
         return int(cast(torch.Tensor, self.mean).shape[1])
@@ -76,6 +82,16 @@ class Classifier(nn.Module):
         """Logits (N, classes) of pooled features, or numbers (N, 1), which have 64 bits where they have an offset."""
         outputs = cast(torch.Tensor, self.head(features))
         return outputs.double() + self.offset if self.offset else outputs
+
+    def features(self, stored: torch.Tensor, numerics: Numerics) -> torch.Tensor:
+        """Pooled features (N, width) of inputs as a split holds them, on the model's device."""
+        inputs = self.prepared(stored, numerics.memory_format)
+        with numerics.autocast(stored.device):
+            return self.suffix(inputs, 0)
+
+    def answers(self, stored: torch.Tensor, numerics: Numerics) -> torch.Tensor:
+        """What it says of inputs as a split holds them, on the model's device."""
+        return self.predictions(self.features(stored, numerics))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.predictions(self.suffix(images, 0))

@@ -17,17 +17,17 @@ from .backbones import family_of, image_side
 from .dimensions import dimension, dimensions_of, from_config, updated
 
 BACKBONE = "backbone"
-_UNFROZEN = "unfrozen_stages"
+UNFROZEN = "unfrozen_stages"
 SGD, ADAMW = "sgd", "adamw"
 EVERY_STAGE = sys.maxsize
 """More stages than any backbone has."""
 
 
-def _stages(value: Value) -> int:
+def stages_of(value: Value) -> int:
     if not isinstance(value, str):
         return int(value)
     if value != "all":
-        raise InputError(f"{_UNFROZEN} is a whole number or 'all', not {value!r}")
+        raise InputError(f"{UNFROZEN} is a whole number or 'all', not {value!r}")
     return EVERY_STAGE
 
 
@@ -74,7 +74,7 @@ class BackboneSpec:
     """
 
     name: str = dimension(BACKBONE, str)
-    unfrozen: int = dimension(_UNFROZEN, _stages, 0)
+    unfrozen: int = dimension(UNFROZEN, stages_of, 0)
 
     @property
     def from_scratch(self) -> bool:
@@ -263,7 +263,7 @@ def structure_part(config: Config) -> Config:
 
 def most_unfrozen(space: SearchSpace) -> int:
     """The most stages that a config of `space` unfreezes, as far as it says so in numbers."""
-    match space.dimensions.get(_UNFROZEN):
+    match space.dimensions.get(UNFROZEN):
         case Integer(_, high):
             return high
         case Choice(options):

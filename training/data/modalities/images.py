@@ -29,6 +29,7 @@ _CLIENT = {
     "input": "uint8 (batch, resolution, resolution, 3)",
     "inside the model": "input / 255, its ITU-R BT.601 luma where mean has one value, minus mean, divided by std",
 }
+_JOINED = {"input": "uint8 (batch, n): the photo in each of `resolutions` as (resolution, resolution, 3), flat, joined"}
 
 
 class Images(Modality):
@@ -55,6 +56,8 @@ class Images(Modality):
         return InputSignature("images", (model.resolution, model.resolution, 3), torch.uint8)
 
     def inputs_text(self, signature: InputSignature, columns: Sequence[str] = ()) -> str:
+        if len(signature.shape) == 1:
+            return ", photos in several resolutions"
         height, width, _ = signature.shape
         return f", photos of {height} x {width}"
 
@@ -67,9 +70,10 @@ class Images(Modality):
         return replace(sample, inputs=(255 * floats).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous())
 
     def export_metadata(self, model: ModelInput) -> dict[str, Any]:
-        return {
+        several = {"resolutions": list(model.resolutions)} if model.resolutions else {}
+        return several | {
             "resolution": model.resolution,
             "mean": [round(value, 6) for value in model.mean],
             "std": [round(value, 6) for value in model.std],
-            "photo": _CLIENT,
+            "photo": _CLIENT | (_JOINED if model.resolutions else {}),
         }

@@ -65,13 +65,14 @@ class ModelInput:
     """What a model does with its inputs.
 
     Of images `resolution`, and `mean` and `std` of each channel; `fitted` are the tensors of the first stage, some of
-    which may have been fitted on training data.
+    which may have been fitted on training data. `resolutions` are there where it takes pictures in several, ascending.
     """
 
     resolution: int = 0
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     fitted: Mapping[str, Tensor] = field(default_factory=dict)
+    resolutions: tuple[int, ...] = ()
 
 
 class Modality(ABC):
@@ -180,6 +181,19 @@ class Modality(ABC):
     def described(self, split: Split, index: int, columns: Sequence[str] = ()) -> str:
         """One example in a line for people."""
         return split.names[index]
+
+    @property
+    def forms(self) -> int:
+        """How many forms `shifted` gives."""
+        return 0
+
+    def shifted(self, split: Split) -> tuple[Split, ...]:
+        """The examples of `split` in several forms, each as if somebody else had brought them, mildly changed.
+
+        Labels and order are those of `split`; what is done to an example is decided by its key and the form alone.
+        Empty where there are no such changes.
+        """
+        return ()
 
     @abstractmethod
     def signature(self, kind: Kind, model: ModelInput) -> InputSignature:

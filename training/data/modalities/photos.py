@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ..drawn.rendered import rendered_folder
 from ..photos import TRUST_SPLIT, PhotoSet, labelled_photos, scan
-from ..splits import Labelled
+from ..shifts import SHIFTS, shifted_photos
+from ..splits import Labelled, Split
 from .images import Images
 from .modality import Kind, Reading, number_in
 
@@ -57,6 +58,13 @@ class Photos(Images):
             trust_split=trusted or reading.trust_split,
             progress=reading.progress,
         )
+
+    @property
+    def forms(self) -> int:
+        return len(SHIFTS)
+
+    def shifted(self, split: Split) -> tuple[Split, ...]:
+        return shifted_photos(split)
 
 
 def is_rendered(source: str | Path) -> bool:

@@ -1,0 +1,60 @@
+"""What a system is given, and what it gives back."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from .runs import Point
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run. `started` is when its command was started, as `time.time` has it, and `folder` is its own, for files.
+
+    `searched` and `whole` are the photos without and with those that were held back.
+    """
+
+    task: str
+    system: str
+    seed: int
+    seconds: float
+    epochs: int
+    searched: Path
+    whole: Path
+    weights_dir: Path
+    folder: Path
+    started: float = 0.0
+
+    @property
+    def deadline(self) -> float:
+        return self.started + self.seconds
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a run gave. `ended` counts from its start; `pending` as in `Run`."""
+
+    points: tuple[Point, ...]
+    ended: float
+    command: str
+    commit: str
+    pending: bool = False
+    failure: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def cold(job: Job, code: Path) -> dict[str, str]:
+    """The environment of a process that runs the modules in `code` and finds nothing that was computed before."""
+    own = {
+        "PYTHONPATH": str(code),
+        "POMONA_CACHE": str(job.folder / "cache"),
+        "TORCHINDUCTOR_CACHE_DIR": str(job.folder / "inductor"),
+    }
+    left = {name: value for name, value in os.environ.items() if name not in ("POMONA_STORAGE", "PYTHONPATH")}
+    return left | own
+
+
+PYTHON = sys.executable

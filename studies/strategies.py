@@ -1,0 +1,68 @@
+"""Which strategy a study follows, with what it needs to know about costs."""
+
+from __future__ import annotations
+
+import functools
+
+from search_spaces import Config
+from training import PrefixStore, load_backbone, structure_part
+from training.lanes.costs import CostModel
+from training.models.ladder import ladder_of
+from training.scoring.racing import FOLDS
+
+from .accounts import Accounts
+from .plan import Plan
+from .records import TrialRecord
+from .request import RUNGS
+from .rungs import Finished, Rungs, Strategy, Whole
+from .study import Study
+
+
+def costs_of(plan: Plan, seed: int) -> CostModel:
+    """What predicts the costs of a plan's runs."""
+    return CostModel(
+        plan.task,
+        plan.data,
+        epochs=plan.epochs,
+        seed=seed,
+        numerics=plan.numerics,
+        device=plan.device,
+        backbones=functools.partial(load_backbone, weights_dir=plan.weights_dir, download=plan.download),
+        store=PrefixStore(),
+    )
+
+
+def strategy_of(study: Study, plan: Plan) -> tuple[Accounts, Strategy | None]:
+    """The strategy of a search, told of all trials that ended; None where the sampler alone proposes."""
+    if study.settings.strategy != RUNGS or study.is_confirming:
+        return Accounts(), None
+    costs, seed, space = costs_of(plan, study.settings.seed), study.settings.seed, plan.task.space
+    ladder = ladder_of(space)
+    strategy: Rungs | Whole
+    if ladder is not None:
+        strategy = Rungs(
+            ladder,
+            costs,
+            metric=study.settings.metric,
+            direction=study.settings.direction,
+            lanes=plan.lanes,
+            seed=seed,
+            recipe=plan.task.recipe,
+        )
+    else:
+
+        def structure_of(generator: object) -> Config:
+            return structure_part(space.sample(generator))  # type: ignore[arg-type]
+
+        strategy = Whole(structure_of, costs, seed=seed, recipe=plan.task.recipe)
+    for record in study.records():
+        if record.state in ("complete", "pruned", "infeasible") and record.confirms is None:
+            strategy.ended(finished_trial(record))
+    return Accounts(costs), strategy
+
+
+def finished_trial(record: TrialRecord) -> Finished:
+    """What a strategy learns from a trial; of cross-validation, what held every example out at least once."""
+    whole = record.cv_value is not None and record.cv_folds >= FOLDS
+    value = record.value if record.state in ("complete", "pruned") else None
+    return Finished(record.number, record.config, value, record.n, record.cv_value if whole else None, record.cv_n)

@@ -1,0 +1,71 @@
+"""A run that has enough ends as one whose trials have all ended; one without a number of trials ends with its space."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from search_spaces import Choice
+from studies import Study
+from studies.driver import run_study
+from studies.engines import InlineEngine
+from studies.records import run_key
+
+from .settings import settings_for
+from .toy_plans import HEADS, plan, use_toy_backbone
+
+# Four configs.
+SMALL_SPACE = HEADS.space.replace(
+    augmentation=Choice(0),
+    optimizer=Choice("adamw"),
+    batch_size=Choice(16, 24),
+    learning_rate=Choice(0.01, 0.03),
+    weight_decay=Choice(1e-4),
+    label_smoothing=Choice(0.0),
+    dropout=Choice(0.1),
+)
+SMALL = HEADS.with_space(SMALL_SPACE)
+
+
+@pytest.fixture(autouse=True)
+def _toy(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_toy_backbone(monkeypatch)
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_a_run_that_has_enough_ends_and_can_go_on(url: str, lanes: int) -> None:
+    study = Study.create("s", url, settings_for(HEADS, epochs=4), HEADS.recipe)
+    outcomes = []
+    with study.running():
+        for outcome in run_study(
+            study, plan(HEADS, lanes, 8), InlineEngine(), lambda _: None, enough=lambda: len(outcomes) >= 1
+        ):
+            outcomes.append(outcome.number)
+    assert 1 <= len(outcomes) < 8
+    assert study.ended == len(outcomes)
+    # Nothing of groups that have ended stays on the disk.
+    open_groups = {f"{record.group:05d}" for record in study.records() if record.state == "running"}
+    kept = study.trial_folder(0).parent
+    assert {folder.name for folder in kept.iterdir()} <= open_groups if kept.exists() else True
+
+    again = Study.open("s", url)
+    with again.running():
+        assert list(run_study(again, plan(HEADS, lanes, 8), InlineEngine(), lambda _: None, enough=lambda: True)) == []
+        rest = list(run_study(again, plan(HEADS, lanes, 8), InlineEngine(), lambda _: None))
+    assert {outcome.number for outcome in rest} | set(outcomes) == set(range(8))
+
+
+@pytest.mark.parametrize("lanes", [1, 4])
+@pytest.mark.parametrize("sampler", ["auto", "random"])
+def test_without_a_number_of_trials_every_config_is_tried_once(url: str, lanes: int, sampler: str) -> None:
+    settings = replace(settings_for(SMALL, epochs=4), trials=None, sampler=sampler)
+    study = Study.create("s", url, settings, SMALL.recipe)
+    endless = replace(plan(SMALL, lanes, 8), trials=None)
+    with study.running():
+        list(run_study(study, endless, InlineEngine(), lambda _: None))
+        tried = Counter(run_key(record.config, record.seed) for record in study.records())
+        assert sorted(tried.values()) == [1, 1, 1, 1]
+        assert list(run_study(study, endless, InlineEngine(), lambda _: None)) == []
+    assert study.ended == 4

@@ -1,0 +1,235 @@
+"""What the rungs decide, from costs and results alone: nothing is trained and no clock runs."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from search_spaces import Choice, Config, SearchSpace, Task, task_named
+from studies.rungs import Arm, Finished, Rungs, Whole
+from training.models.ladder import Ladder, ladder_of
+
+FRUIT = task_named("fruit")
+SPACE = FRUIT.space.replace(backbone=Choice("timm:tf_efficientnet_lite0", "mobilenet_v2", "squeezenet1_1"))
+TASK = FRUIT.with_space(SPACE)
+N = 334
+
+
+@dataclass(frozen=True)
+class Seconds:
+    seconds: float
+
+
+@dataclass
+class Machine:
+    """What a made-up machine takes: features once a resolution, backbone and view; stages every epoch."""
+
+    speed: float = 1.0
+    kept: set[tuple[object, ...]] = field(default_factory=set)
+
+    def predict(self, config: Config, lanes: int = 1, **_further: bool) -> Seconds:
+        area = (float(config["resolution"]) / 224) ** 2
+        features = sum(12 * area for name in self.features(config) if name not in self.kept)
+        stages = 20 * area * int(config["unfrozen_stages"])
+        return Seconds((0.5 + features + 0.05 * lanes + stages * lanes) / self.speed)
+
+    def train(self, config: Config) -> None:
+        self.kept |= set(self.features(config))
+
+    @staticmethod
+    def features(config: Config) -> list[tuple[object, ...]]:
+        views = int(config.get("views", 1)) if config.get("augmentation") else 1
+        return [
+            (config["backbone"], config["resolution"], config.get("augmentation", 0), view) for view in range(views)
+        ]
+
+
+def truth(config: Config) -> float:
+    """An accuracy: larger images and some stages help, one backbone is better, noise of a few photos."""
+    error = 0.05 if config["backbone"] == "mobilenet_v2" else 0.08
+    error *= (128 / float(config["resolution"])) ** 0.7 * 0.9 ** int(config["unfrozen_stages"])
+    noise = random.Random(str(sorted(config.items()))).gauss(0, 0.1)
+    right: int = round(N * (1 - error * math.exp(noise)))
+    return right / N
+
+
+def ladder() -> Ladder:
+    found = ladder_of(SPACE)
+    assert found is not None
+    return found
+
+
+class Search:
+    """A search against the made-up machine."""
+
+    def __init__(self, machine: Machine, seconds: float, *, lanes: int = 8, seed: int = 0, task: Task = TASK) -> None:
+        self.machine = machine
+        self.rungs = Rungs(
+            ladder(), machine, metric="accuracy", direction="maximize", lanes=lanes, seed=seed, recipe=task.recipe
+        )
+        self.left = seconds
+        self.arms: list[tuple[Arm, float, float]] = []
+        self.trials: list[Finished] = []
+        self.generator = random.Random(seed)
+
+    def step(self, trials: int | None = None) -> bool:
+        arm = self.rungs.next(self.left, trials)
+        if arm is None:
+            return False
+        configs = [self.config(arm.structure | (arm.first if lane == 0 else {})) for lane in range(arm.lanes)]
+        took = self.machine.predict(configs[0], arm.lanes).seconds
+        self.arms.append((arm, self.left, took))
+        self.rungs.began(configs[0])
+        self.machine.train(configs[0])
+        for config in configs:
+            ended = Finished(len(self.trials), config, truth(config), N)
+            self.trials.append(ended)
+            self.rungs.ended(ended)
+        self.rungs.done(configs[0])
+        self.left -= took
+        return True
+
+    def config(self, values: Config) -> Config:
+        drawn = SPACE.fix(values).sample(self.generator)
+        return SPACE.validate(drawn)
+
+    def run(self) -> Search:
+        while self.left > 0 and self.step():
+            assert len(self.arms) < 2000
+        return self
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(0.05, 50), st.floats(5, 2000), st.integers(1, 16), st.integers(0, 5))
+def test_every_group_but_the_first_fits_and_promotion_climbs(
+    speed: float, seconds: float, lanes: int, seed: int
+) -> None:
+    search = Search(Machine(speed), seconds, lanes=lanes, seed=seed).run()
+    known = {trial.number: trial for trial in search.trials}
+    for place, (arm, left, took) in enumerate(search.arms):
+        assert place == 0 or took <= left
+        assert 1 <= arm.lanes <= lanes
+        assert arm.rung == ladder().rung(arm.structure)
+        if arm.parent is not None:
+            assert ladder().below(known[arm.parent].config, arm.structure)
+        if arm.recipe:
+            assert arm.first == TASK.recipe
+            assert took <= 0.1 * left
+    assert sum(arm.recipe for arm, _, _ in search.arms) <= 1
+
+
+def test_heads_on_frozen_features_come_first_and_the_first_is_quick() -> None:
+    search = Search(Machine(), 600).run()
+    rungs = [arm.rung for arm, _, _ in search.arms if not arm.recipe]
+    assert rungs[:3] == [0, 0, 0]
+    assert search.arms[0][2] <= 8.5
+    assert 2 in rungs
+
+
+def test_the_recipe_waits_until_it_is_a_tenth_of_the_time_left() -> None:
+    short, long = Search(Machine(), 60).run(), Search(Machine(), 6000)
+    assert not any(arm.recipe for arm, _, _ in short.arms)
+    assert short.rungs.recipe_seconds is not None
+    assert short.rungs.recipe_seconds > 6
+    for _ in range(3):
+        long.step()
+    assert [arm.recipe for arm, _, _ in long.arms] == [False, True, False]
+
+
+def test_what_is_kept_is_used_before_what_has_to_be_computed() -> None:
+    machine = Machine()
+    for resolution in (96, 128, 160, 224):
+        machine.train({"backbone": "squeezenet1_1", "resolution": resolution})
+    search = Search(machine, 600)
+    search.step()
+    search.step()
+    assert search.arms[1][0].structure["backbone"] == "squeezenet1_1"
+
+
+def test_better_backbones_get_more_of_the_time() -> None:
+    shares = []
+    for seed in range(3):
+        search = Search(Machine(), 1200, seed=seed).run()
+        spent = {name: 0.0 for name in ("mobilenet_v2", "squeezenet1_1", "timm:tf_efficientnet_lite0")}
+        for arm, _, took in search.arms:
+            spent[str(arm.structure["backbone"])] += took
+        shares.append(spent["mobilenet_v2"] / sum(spent.values()))
+    assert min(shares) > 0.34
+
+
+def test_now_and_then_something_is_tried_whatever_is_expected() -> None:
+    search = Search(Machine(), 3000).run()
+    assert len({str(arm.structure) for arm, _, _ in search.arms}) > 15
+    assert {arm.structure["resolution"] for arm, _, _ in search.arms} == {96, 128, 160, 224}
+
+
+def test_the_same_results_and_costs_give_the_same_choices() -> None:
+    first, second = (Search(Machine(), 300, seed=3).run() for _ in range(2))
+    assert [arm for arm, _, _ in first.arms] == [arm for arm, _, _ in second.arms]
+
+
+def test_few_trials_make_small_groups_and_none_ends_it() -> None:
+    search = Search(Machine(), math.inf)
+    assert search.step(trials=3)
+    assert search.arms[0][0].lanes == 3
+
+
+def test_what_goes_on_from_an_earlier_process_knows_its_trials() -> None:
+    before = Search(Machine(), 200).run()
+    after = Search(before.machine, 200)
+    for trial in before.trials:
+        after.rungs.ended(trial)
+    after.step()
+    # No second opening: something that was not tried, or that is worth more heads.
+    assert after.arms[0][0].parent is not None or after.arms[0][0].structure != before.arms[0][0].structure
+
+
+def test_stages_that_make_a_trial_clearly_worse_are_given_up() -> None:
+    search = Search(Machine(), 600).run()
+    promoted = next(arm for arm, _, _ in search.arms if arm.rung == 2 and arm.parent is not None)
+    parent = next(trial for trial in search.trials if trial.number == promoted.parent)
+    assert parent.value is not None
+    assert not search.rungs.is_hopeless(promoted, parent.value)
+    assert search.rungs.is_hopeless(promoted, 0.3)
+    heads = next(arm for arm, _, _ in search.arms if arm.rung == 0)
+    assert not search.rungs.is_hopeless(heads, 0.0)
+
+
+SMALL = SearchSpace({"width": Choice(1, 2, 4, 8, 16, 32), "rate": Choice(0.1, 0.2)})
+
+
+class ByWidth:
+    def predict(self, config: Config, lanes: int = 1, **_further: bool) -> Seconds:
+        return Seconds(float(config["width"]))
+
+
+def whole(recipe: Config) -> Whole:
+    return Whole(lambda generator: {"width": SMALL.sample(generator)["width"]}, ByWidth(), seed=0, recipe=recipe)
+
+
+def test_where_nothing_is_frozen_cheap_structures_come_first_and_the_sampler_later() -> None:
+    strategy = whole({"width": 32, "rate": 0.1})
+    arms = []
+    for number in range(8):
+        arm = strategy.next(100.0)
+        assert arm is not None
+        arms.append(arm)
+        strategy.began({"width": 1, "rate": number})
+    assert all(arm.structure.get("width") in (1, 2) for arm in arms[:4])
+    assert any(arm.structure == {} for arm in arms[4:])
+    assert not any(arm.recipe for arm in arms)
+    assert strategy.recipe_seconds == 32.0
+
+
+def test_where_nothing_is_frozen_nothing_begins_that_does_not_fit() -> None:
+    strategy = whole({"width": 1, "rate": 0.1})
+    arm = strategy.next(5.0)
+    assert arm is not None
+    assert int(arm.structure["width"]) <= 2
+    strategy.began({"width": 1, "rate": 0.1})
+    assert strategy.next(0.5) is None
+    assert whole({"width": 1, "rate": 0.1}).next(10.0).recipe  # type: ignore[union-attr]

@@ -1,0 +1,84 @@
+"""Structures from cheap to dear: what every ladder promises, on the spaces of all tasks."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from search_spaces import TASKS, Choice, Float, Task, task_named
+from training.models.ladder import Ladder, first_descent, ladder_of
+from training.models.spec import resolve, structure_part
+
+WITH_LADDER = [task for task in TASKS if ladder_of(task.space) is not None]
+
+
+def ladder(task: Task) -> Ladder:
+    found = ladder_of(task.space)
+    assert found is not None
+    return found
+
+
+def test_networks_that_are_trained_whole_have_none() -> None:
+    without = {task.name for task in TASKS} - {task.name for task in WITH_LADDER}
+    assert without == {"fashion_cnn", "sms_spam"}
+
+
+@given(st.sampled_from(WITH_LADDER), st.integers(0, 2**32))
+def test_a_config_is_at_the_rung_of_what_it_raises(task: Task, seed: int) -> None:
+    config = task.space.sample(random.Random(seed))
+    spec, known = resolve(task, config), ladder(task)
+    assume(not spec.backbone.from_scratch)
+    expected = 2 if spec.backbone.unfrozen else 1 if spec.input.augmentation else 0
+    assert known.rung(config) == expected
+    structure = {name: config[name] for name in known.names if name in config}
+    assert structure == structure_part(config)
+    lowest = known.lowest({name: config[name] for name in (*known.base, *known.free)})
+    assert known.rung(lowest) == 0
+    assert known.below(lowest, structure)
+    assert known.below(structure, lowest) == (structure == lowest)
+
+
+@pytest.mark.parametrize("task", WITH_LADDER, ids=lambda task: task.name)
+def test_all_structures_are_structures_of_the_space(task: Task) -> None:
+    known, drawn = ladder(task), random.Random(0)
+    base, free = known.bases()[0], known.free_values()[0]
+    for structure in (known.lowest(base | free), *known.above(base, free)):
+        others = {k: v for k, v in task.space.sample(drawn).items() if k not in known.names}
+        config = known.completed(others | structure)
+        missing = task.space.adapt(config)[0]
+        assert {name: missing[name] for name in structure} == structure
+        assert structure_part(missing) == structure
+    assert len({str(each) for each in known.above(base, free)}) == len(known.above(base, free))
+
+
+def test_a_fixed_dimension_climbs_nowhere() -> None:
+    task = task_named("fruit")
+    space = task.space.fix({"augmentation": 2, "unfrozen_stages": 0})
+    known = ladder_of(space)
+    assert known is not None
+    assert known.lowest(known.bases()[0] | known.free_values()[0])["augmentation"] == 2
+    # Only more views are left.
+    assert {known.rung(each) for each in known.above(known.bases()[0], known.free_values()[0])} <= {1}
+
+
+def test_stages_begin_at_a_rate_that_suits_them_whatever_that_of_the_head() -> None:
+    task = task_named("fruit")
+    for rate in (1e-3, 1e-2):
+        config = {"optimizer": "adamw", "learning_rate": rate, "unfrozen_stages": 2}
+        found = first_descent(task.space, config)
+        assert found["fine_tune_rate"] == pytest.approx(1e-4 / rate)
+    said = {"optimizer": "sgd", "learning_rate": 0.1, "unfrozen_stages": 2, "fine_tune_rate": 0.5}
+    assert "fine_tune_rate" not in first_descent(task.space, said)
+    assert first_descent(task.space, {"optimizer": "sgd", "learning_rate": 0.1, "unfrozen_stages": 0}) == {}
+
+
+def test_a_space_that_has_nothing_to_decide_has_no_ladder() -> None:
+    task = task_named("bonus")
+    narrow = task.space.replace(learning_rate=Float(1e-3, 1e-2), batch_size=Choice(32))
+    known = ladder_of(narrow)
+    assert known is not None
+    assert len(known.bases()) == len(known.free_values()) == 1
+    assert known.above(known.bases()[0], known.free_values()[0]) == ()

@@ -1,0 +1,273 @@
+"""What a proposed run will cost, in seconds, before it starts."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from search_spaces import Choice, Config, Task
+
+from ..data import Data
+from ..data.modalities import modality_for
+from ..frozen.plan import SHARE, KeepPlan
+from ..frozen.store import PrefixStore
+from ..frozen.views import view_at
+from ..models.backbones import Backbone, needs_weights
+from ..models.dimensions import dimensions_of
+from ..models.numerics import Numerics
+from ..models.spec import InputSpec, Spec, Structure, most_unfrozen, resolve
+from .cross_validation import SHARE as RACE
+from .speeds import SpeedFile, Speeds, measure_speeds
+
+# Seconds that decoding a photo takes where nothing is known yet, and that a step of heads takes besides its products.
+_DECODING = 1.5e-3
+_STEP = 4e-4
+# Multiplications a second of the updates of heads: they read and write weights that fall out of the caches.
+_HEAD_RATE = 2e9
+# Of a group besides all that is counted: proposals, records, the evaluation of its metrics.
+_GROUP = 0.3
+
+Output = tuple[str, int, str, int, int, int]
+"""Which output of frozen stages: backbone, resolution, what else is done to images, strength, view, cut."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of a group of runs by kind of work: `inputs` are decoded, the `prefix` is what frozen stages compute for
+    what is not kept yet, `train` the heads and the stages that train, and `further` what else is asked of those that
+    are complete: scores on changed photos, and cross-validation."""
+
+    inputs: float
+    prefix: float
+    train: float
+    further: float = 0.0
+    fixed: float = _GROUP
+
+    @property
+    def seconds(self) -> float:
+        return self.inputs + self.prefix + self.train + self.further + self.fixed
+
+
+class CostModel:
+    """Predicts from the speeds of stages, from what is kept already, and from how earlier predictions came out.
+
+    Args:
+        counts: examples in `train` and in `valid`.
+        backbones: how a backbone is got by its name.
+        store: where outputs are kept; None where nothing is.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        data: Data,
+        *,
+        epochs: int,
+        seed: int,
+        numerics: Numerics,
+        device: torch.device,
+        backbones: Callable[[str], Backbone],
+        store: PrefixStore | None,
+    ) -> None:
+        self._task = task
+        self._data = data
+        self._train, self._valid = (sum(data.counts[split].values()) for split in ("train", "valid"))
+        self._epochs, self._seed = epochs, seed
+        self._numerics, self._device = numerics, device
+        self._backbones = backbones
+        self._room = 0 if store is None else store.disk_limit // SHARE
+        self._possible = store is not None
+        self._unfrozen = most_unfrozen(task.space)
+        self._file = SpeedFile(device, numerics)
+        self._outputs = _kept_in(store, str(numerics), device, self._train)
+        self._decoded: set[int] = set()
+        # Backbone, resolution and cut of what is kept of changed photos.
+        self._shifted: set[tuple[str, int, int]] = set()
+        self._forms = modality_for(task.modality, data.location).forms
+
+    def predict(self, config: Config, lanes: int = 1, *, robust: bool = False, cross_validate: bool = False) -> Cost:
+        """Of `lanes` runs like `config` side by side. `config` may lack what does not decide the structure.
+
+        `robust` and `cross_validate` as in `Job`.
+
+        Raises:
+            InputError: the backbone's weights can't be read.
+        """
+        spec = resolve(self._task, self._completed(config))
+        speeds = self._speeds(spec).at(spec.input.resolution)
+        structure = spec.structure(len(speeds.forward))
+        inputs = self._inputs_seconds(structure)
+        prefix = self._prefix_seconds(spec, structure, speeds) * speeds.factors.get("prefix", 1.0)
+        train = self._train_seconds(spec, structure, speeds, lanes) * speeds.factors.get(_kind(structure, speeds), 1.0)
+        further = (
+            self._shifted_seconds(spec, structure, speeds) * _own_suffixes(structure, speeds, lanes) if robust else 0.0
+        )
+        further *= speeds.factors.get("prefix", 1.0)
+        further += RACE * train if cross_validate and structure.cut >= len(speeds.forward) else 0.0
+        return Cost(inputs, prefix, train, further)
+
+    def learn(self, config: Config, predicted: Cost, preparing: float, train: float, *, robust: bool = False) -> None:
+        """What a group of runs like `config` took: seconds of its `train` steps, and of all else."""
+        spec = resolve(self._task, self._completed(config))
+        speeds = self._speeds(spec)
+        structure = spec.structure(len(speeds.forward))
+        self._outputs |= set(self._outputs_of(structure))
+        self._decoded.add(structure.resolution)
+        if robust:
+            self._shifted.add((structure.backbone, structure.resolution, min(structure.cut, len(speeds.forward))))
+        # Where little is computed, the rest of the time says nothing about it.
+        if predicted.prefix + predicted.further > predicted.inputs + predicted.fixed:
+            left = max(preparing - predicted.inputs - predicted.fixed, preparing / 10)
+            speeds = speeds.corrected("prefix", predicted.prefix + predicted.further, left)
+        speeds = speeds.corrected(_kind(structure, speeds), predicted.train, train)
+        self._file.put(spec.backbone.name, speeds)
+        self._file.save()
+
+    def is_kept(self, config: Config) -> bool:
+        """Whether all that frozen stages give for `config` is there."""
+        spec = resolve(self._task, self._completed(config))
+        return self._prefix_seconds(spec, spec.structure(len(self._speeds(spec).forward)), self._speeds(spec)) == 0.0
+
+    # ---
+
+    def _completed(self, config: Config) -> Config:
+        return self._task.space.adapt({**config})[0]
+
+    def _speeds(self, spec: Spec) -> Speeds:
+        name = spec.backbone.name
+        if (known := self._file.get(name)) is None:
+            backbone = self._backbones(name)
+            known = measure_speeds(backbone, self._example(spec, backbone), self._numerics, self._device)
+            self._file.put(name, known)
+            self._file.save()
+        return known
+
+    def _example(self, spec: Spec, backbone: Backbone) -> torch.Tensor:
+        """Something like what the first stage takes. Photos need not be decoded for it."""
+        if backbone.preprocessing is not None:
+            # Small images are quickly measured; larger ones follow from their area.
+            side = min(self._sides, default=spec.input.resolution)
+            return torch.rand((1, len(backbone.preprocessing.mean), side, side))
+        split = self._data.at(spec.input.resolution).train
+        return split.inputs[split.rows[:1]]
+
+    @cached_property
+    def _sides(self) -> tuple[int, ...]:
+        dimension = self._task.space.dimensions.get(dimensions_of(InputSpec)["resolution"])
+        return tuple(int(side) for side in dimension.options) if isinstance(dimension, Choice) else ()
+
+    def _inputs_seconds(self, structure: Structure) -> float:
+        if not structure.resolution or structure.resolution in self._decoded:
+            return 0.0
+        if any(resolution == structure.resolution for _, resolution, *_ in self._outputs):
+            return 0.0
+        return _DECODING * (self._train + self._valid)
+
+    def _plan(self, structure: Structure, speeds: Speeds, *, train: bool) -> KeepPlan:
+        stages = len(speeds.forward)
+        return KeepPlan(
+            stages=stages,
+            row_bytes=speeds.row_bytes,
+            examples=self._train if train else self._valid,
+            views=structure.views if train and structure.augmentation else 1,
+            first=max(min(structure.cut, stages - self._unfrozen), 1),
+            room=self._room,
+            possible=self._possible,
+            pretrained=needs_weights(structure.backbone),
+        )
+
+    def _views(self, structure: Structure) -> set[int | None]:
+        return {view_at(structure, epoch, self._seed) for epoch in range(1, self._epochs + 1)}
+
+    def _outputs_of(self, structure: Structure) -> list[Output]:
+        """What is kept once a group of this structure has trained."""
+        name, side, further = structure.backbone, structure.resolution, structure.input.further
+        found: list[Output] = []
+        stages = self._file.get(name)
+        for cut in {structure.cut, len(stages.forward) if stages is not None else structure.cut}:
+            found.append((name, side, further, 0, 0, cut))
+            for view in self._views(structure):
+                if view is not None:
+                    strength = structure.augmentation
+                    found.append((name, side, further, strength, view if strength else 0, cut))
+        return found
+
+    def _prefix_seconds(self, spec: Spec, structure: Structure, speeds: Speeds) -> float:
+        stages = len(speeds.forward)
+        cuts = {phase.cut for phase in spec.phases(stages, self._epochs)}
+        seconds = 0.0
+        there: set[Output] = set(self._outputs)
+        for split, examples in ((True, self._train), (False, self._valid)):
+            plan = self._plan(structure, speeds, train=split)
+            strength = structure.augmentation if split else 0
+            views = self._views(structure) if split and strength else {0}
+            for cut in sorted(cuts):
+                if cut == 0:
+                    continue
+                if not plan.kept(cut) or None in views:
+                    source = plan.source(cut)
+                    passes = sum(p.epochs for p in spec.phases(stages, self._epochs) if p.cut == cut)
+                    seconds += sum(speeds.forward[source:cut]) * examples * passes
+                    cut = source
+                for view in views if cut else ():
+                    output = (structure.backbone, structure.resolution, structure.input.further, strength)
+                    seconds += examples * self._missing(plan, speeds, (*output, view or 0), cut, there)
+        return seconds
+
+    def _shifted_seconds(self, structure: Structure, speeds: Speeds) -> float:
+        """Of one lane's scores on the changed forms of the validation photos."""
+        stages = len(speeds.forward)
+        cut = min(structure.cut, stages)
+        kept = (structure.backbone, structure.resolution, cut) in self._shifted
+        prefix = 0.0 if kept else _DECODING + sum(speeds.forward[:cut])
+        return self._forms * self._valid * (prefix + sum(speeds.forward[cut:]))
+
+    def _missing(
+        self, plan: KeepPlan, speeds: Speeds, output: tuple[str, int, str, int, int], cut: int, there: set[Output]
+    ) -> float:
+        """Seconds an example until the output at `cut` is there; it is, from then on."""
+        if (*output, cut) in there:
+            return 0.0
+        source = plan.source(cut, lambda below: (*output, below) in there)
+        seconds = sum(speeds.forward[source:cut])
+        if source:
+            seconds += self._missing(plan, speeds, output, source, there)
+        there.add((*output, cut))
+        return seconds
+
+    def _train_seconds(self, spec: Spec, structure: Structure, speeds: Speeds, lanes: int) -> float:
+        stages = len(speeds.forward)
+        batches = -(-self._train // structure.batch_size)
+        seconds = 0.0
+        widths = (speeds.row_bytes[-1] // torch.float32.itemsize, *spec.head.hidden, max(len(self._data.classes), 1))
+        weights = sum(a * b for a, b in itertools.pairwise(widths))
+        for phase in spec.phases(stages, self._epochs):
+            head = batches * (_STEP + lanes * weights * 6 / _HEAD_RATE) + lanes * self._train * weights * 6 / 1e11
+            seconds += phase.epochs * head
+            if phase.cut < stages:
+                trained = self._train * sum(speeds.train[phase.cut :])
+                scored = self._valid * sum(speeds.forward[phase.cut :])
+                seconds += phase.epochs * lanes * (trained + scored)
+        return seconds
+
+
+def _kind(structure: Structure, speeds: Speeds) -> str:
+    """What the correction of training steps goes by: heads alone, or stages too."""
+    return "heads" if structure.cut >= len(speeds.forward) else "stages"
+
+
+def _kept_in(store: PrefixStore | None, numerics: str, device: torch.device, examples: int) -> set[Output]:
+    """What the store has on disk of so many examples or more; of which ones, it is not asked."""
+    if store is None:
+        return set()
+    precision = f"{numerics}, {device.type}"
+    return {
+        (use.key.backbone, use.key.resolution, use.key.further, use.key.augmentation, use.key.view, use.key.cut)
+        for use in store.usage()
+        if use.key is not None and use.rows >= examples and use.key.precision == precision
+        if use.key.torch == torch.__version__
+    }

@@ -1,0 +1,169 @@
+"""How fast the stages of a backbone are on this machine: measured once, in about a second, and kept with the cache."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import asdict, dataclass, field, replace
+
+import torch
+
+from ..machine.cache import cache_folder, without_cache
+from ..machine.decode import DecodeError, decoded
+from ..machine.device import describe_device
+from ..machine.digest import is_whole, note, sealed
+from ..machine.files import WriteError, atomic_write_json
+from ..machine.precision import Numerics
+from ..models.backbones import Backbone
+from ..models.kernels import REVISION
+from ..models.lowering import lower
+
+_EXAMPLES = {"cpu": 16, "cuda": 128}
+_ROUNDS = 2
+# How far one run moves a correction, and how far corrections go: a busy moment is not a property of the machine.
+_WEIGHT = 0.5
+_MOST = math.log(20)
+_SPEEDS = "speeds"
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """Seconds an example of each stage, measured with images of `resolution` pixels a side (0 where there are none).
+
+    Attributes:
+        forward: through the frozen stage.
+        train: forward, backward and update of the stage.
+        row_bytes: of each stage's output; the last are pooled features in fp32.
+        factors: what the work of runs took against what was predicted, by kind of work.
+    """
+
+    resolution: int
+    forward: tuple[float, ...]
+    train: tuple[float, ...]
+    row_bytes: tuple[int, ...]
+    factors: dict[str, float] = field(default_factory=dict)
+
+    def at(self, resolution: int) -> Speeds:
+        """The same for another resolution: time and bytes follow the area."""
+        if not self.resolution or not resolution or resolution == self.resolution:
+            return self
+        area = (resolution / self.resolution) ** 2
+        # What a stage costs besides its pixels: small images don't get cheaper without end.
+        share = 0.9 * area + 0.1
+        return replace(
+            self,
+            resolution=resolution,
+            forward=tuple(seconds * share for seconds in self.forward),
+            train=tuple(seconds * share for seconds in self.train),
+            row_bytes=(*(round(size * area) for size in self.row_bytes[:-1]), self.row_bytes[-1]),
+        )
+
+    def corrected(self, kind: str, predicted: float, seconds: float) -> Speeds:
+        """With what a run took: half of the difference, on a logarithmic scale, goes into the factor of its kind."""
+        if predicted <= 0 or seconds <= 0:
+            return self
+        before = math.log(self.factors.get(kind, 1.0))
+        after = max(-_MOST, min(_MOST, before + _WEIGHT * math.log(seconds / predicted)))
+        return replace(self, factors=self.factors | {kind: math.exp(after)})
+
+
+def measure_speeds(backbone: Backbone, example: torch.Tensor, numerics: Numerics, device: torch.device) -> Speeds:
+    """Times every stage, frozen and trained, on copies of one example.
+
+    Args:
+        example: (1, ...) as the first stage takes it; images (1, C, R, R).
+    """
+    count = len(backbone.stages)
+    size = (_EXAMPLES[device.type], *example.shape[1:])
+    inputs = example.to(device).expand(size).contiguous()
+    if inputs.ndim == 4:
+        inputs = inputs.contiguous(memory_format=numerics.memory_format)
+    frozen, trained = lower(backbone, count, numerics, device).frozen, lower(backbone, 0, numerics, device).trained
+    forward, train, row_bytes = [], [], []
+    activations = inputs
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        for number in range(count):
+            with torch.no_grad():
+                taken, after = _timed(frozen[number], activations, numerics, device)
+            forward.append(taken / len(inputs))
+            train.append(_trained(trained[number], activations, numerics, device) / len(inputs))
+            row_bytes.append(after[:1].nbytes)
+            activations = after
+    row_bytes[-1] = backbone.widths[-1] * torch.float32.itemsize
+    side = example.shape[-1] if example.ndim == 4 else 0
+    return Speeds(side, tuple(forward), tuple(train), tuple(row_bytes))
+
+
+def _timed(
+    stage: torch.nn.Module, activations: torch.Tensor, numerics: Numerics, device: torch.device
+) -> tuple[float, torch.Tensor]:
+    best = math.inf
+    for _ in range(_ROUNDS):
+        start = time.perf_counter()
+        with numerics.autocast(device):
+            after: torch.Tensor = stage(activations)
+        _wait(device)
+        best = min(best, time.perf_counter() - start)
+    return best, after
+
+
+def _trained(stage: torch.nn.Module, activations: torch.Tensor, numerics: Numerics, device: torch.device) -> float:
+    floating = activations.is_floating_point()
+    stage.train()
+    best = math.inf
+    for _ in range(_ROUNDS):
+        inputs = activations.detach().requires_grad_(floating)
+        start = time.perf_counter()
+        with numerics.autocast(device):
+            loss = stage(inputs).float().square().mean()
+        if loss.requires_grad:
+            loss.backward()
+        _wait(device)
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+class SpeedFile:
+    """What is known of backbones on a device, in the cache; measured there or not at all.
+
+    A cache that can't be read or written costs a second a backbone, and no more.
+    """
+
+    def __init__(self, device: torch.device, numerics: Numerics) -> None:
+        self._path = cache_folder("speeds.json")
+        self._prefix = f"{describe_device(device)}; {numerics}; torch {torch.__version__}; kernels {REVISION}; "
+        self._known: dict[str, Speeds] = self._read()
+
+    def get(self, backbone: str) -> Speeds | None:
+        return self._known.get(self._prefix + backbone)
+
+    def put(self, backbone: str, speeds: Speeds) -> None:
+        self._known[self._prefix + backbone] = speeds
+
+    def save(self) -> None:
+        """Writes what is known, with what other processes found meanwhile."""
+        self._known = self._read() | {key: known for key, known in self._known.items() if key.startswith(self._prefix)}
+        try:
+            atomic_write_json(
+                self._path, sealed({_SPEEDS: {name: asdict(speeds) for name, speeds in self._known.items()}})
+            )
+        except WriteError as problem:
+            without_cache(problem)
+
+    def _read(self) -> dict[str, Speeds]:
+        try:
+            payload = json.loads(self._path.read_bytes())
+            if not is_whole(payload):
+                raise DecodeError("its digest is not that of its contents")
+            return decoded(payload.get(_SPEEDS), dict[str, Speeds])
+        except OSError:
+            return {}
+        except (ValueError, AttributeError) as problem:
+            note(f"{self._path} is damaged ({problem}): what it held is measured again")
+            return {}

@@ -1,0 +1,210 @@
+"""How the configs of a space climb from cheap to dear: heads on frozen features, heads on augmented views, then stages.
+
+The number of trained layers is a fidelity: ranks carry over while compute falls (arXiv 2504.10735). Here the lowest one
+is nearly free, as the outputs of frozen stages are kept. A ladder names the dimensions, so that whoever searches can
+climb without knowing what they mean.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from search_spaces import Choice, Config, Dimension, Float, Integer, SearchSpace, Value
+
+from .backbones import family_of
+from .dimensions import dimensions_of, from_config
+from .spec import ADAMW, BACKBONE, SGD, UNFROZEN, InputSpec, OptimizerSpec, ScheduleSpec, stages_of
+
+_RESOLUTION, _BATCH, _AUGMENTATION, _VIEWS = (
+    dimensions_of(InputSpec)[field] for field in ("resolution", "batch_size", "augmentation", "views")
+)
+# Of a range, so many values at most stand for all.
+_MOST_VALUES = 9
+
+
+@dataclass(frozen=True, eq=False)
+class Ladder:
+    """The structures of a space, by what they cost.
+
+    Attributes:
+        space: the space they belong to.
+        base: dimensions that decide what the features are of.
+        free: dimensions of a structure that change neither features nor fidelity.
+        climbs: by rung, 1 and 2, the dimensions that are raised to reach it.
+    """
+
+    space: SearchSpace
+    base: tuple[str, ...]
+    free: tuple[str, ...]
+    climbs: tuple[tuple[str, ...], ...]
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """All dimensions of a structure."""
+        return (*self.base, *self.free, *itertools.chain(*self.climbs))
+
+    def values(self, name: str) -> tuple[Value, ...]:
+        """The values of a dimension in rising order; those of a wide range are thinned out. Names stay as they are."""
+        return self._values[name]
+
+    @cached_property
+    def _values(self) -> dict[str, tuple[Value, ...]]:
+        return {name: _rising(name, self.space.dimensions[name]) for name in self.names}
+
+    def bases(self) -> tuple[Config, ...]:
+        """Every choice of features, those of the first backbone first, with rising resolution."""
+        return tuple(self._products(self.base, {}))
+
+    def free_values(self) -> tuple[Config, ...]:
+        return tuple(self._products(self.free, {}))
+
+    def lowest(self, chosen: Config) -> Config:
+        """A structure at rung 0 with these values of `base` and `free`."""
+        structure: Config = {}
+        for name in self.names:
+            if name in chosen:
+                structure[name] = chosen[name]
+            elif self._active(name, structure):
+                structure[name] = self.values(name)[0]
+        return structure
+
+    def above(self, base: Config, free: Config) -> tuple[Config, ...]:
+        """Every structure on these features but the lowest."""
+        climbing = tuple(itertools.chain(*self.climbs))
+        return tuple(structure for structure in self._products(climbing, base | free) if self.rung(structure))
+
+    def rung(self, config: Config) -> int:
+        """The highest rung whose dimensions are raised; 0 where none is."""
+        raised = [
+            rung
+            for rung, names in enumerate(self.climbs, 1)
+            if any(name in config and self.position(name, config[name]) > 0 for name in names if self._leads(name))
+        ]
+        return max(raised, default=0)
+
+    def position(self, name: str, value: Value | None) -> float:
+        """Where `value` stands among those of its dimension, 0 to 1; 0 where the dimension takes no part."""
+        values = self.values(name)
+        if value is None or len(values) < 2:
+            return 0.0
+        if value in values:
+            return values.index(value) / (len(values) - 1)
+        # Between those that stand for all of a range.
+        below = sum(isinstance(value, int | float) and float(other) < value for other in values)
+        return min(below, len(values) - 1) / (len(values) - 1)
+
+    def below(self, lower: Config, higher: Config) -> bool:
+        """Whether a trial of `lower` can be promoted to `higher`: equal features, and no dimension falls."""
+        if any(lower.get(name) != higher.get(name) for name in (*self.base, *self.free)):
+            return False
+        climbing = tuple(itertools.chain(*self.climbs))
+        return all(self.position(name, lower.get(name)) <= self.position(name, higher.get(name)) for name in climbing)
+
+    def is_ordered(self, name: str) -> bool:
+        """Whether the values of a dimension have an order."""
+        dimension = self.space.dimensions[name]
+        return (
+            name == UNFROZEN
+            or isinstance(dimension, Integer)
+            or all(
+                isinstance(value, int | float)
+                for value in dimension.options  # type: ignore[union-attr]
+            )
+        )
+
+    def completed(self, config: Config) -> Config:
+        """`config` without what takes no part, and with sound values for how stages train where it says nothing."""
+        active = {name: config[name] for name in self.space.dimensions if name in config and self._active(name, config)}
+        return active | first_descent(self.space, active)
+
+    def _leads(self, name: str) -> bool:
+        """Whether a dimension says by itself that its rung is reached: one that only takes part there does not."""
+        condition = self.space.dimensions[name].condition
+        return condition is None or all(condition.other not in names for names in self.climbs)
+
+    def _active(self, name: str, chosen: Mapping[str, Value]) -> bool:
+        condition = self.space.dimensions[name].condition
+        return condition is None or condition.holds(dict(chosen))
+
+    def _products(self, names: Sequence[str], chosen: Config) -> Iterator[Config]:
+        if not names:
+            yield dict(chosen)
+            return
+        name, *others = names
+        if not self._active(name, chosen):
+            yield from self._products(others, chosen)
+            return
+        for value in self.values(name):
+            yield from self._products(others, chosen | {name: value})
+
+
+def ladder_of(space: SearchSpace) -> Ladder | None:
+    """The ladder of a space of transfer learning; None where nothing of a config is frozen.
+
+    Networks that begin with random weights stand on no rung: where there are others, they are left out.
+    """
+    dimensions = space.dimensions
+    backbone = dimensions.get(BACKBONE)
+    if not isinstance(backbone, Choice) or all(family_of(str(name)) is not None for name in backbone.options):
+        return None
+    if UNFROZEN in dimensions and not isinstance(dimensions[UNFROZEN], Choice | Integer):
+        return None
+
+    def there(*names: str) -> tuple[str, ...]:
+        return tuple(name for name in names if name in dimensions)
+
+    return Ladder(
+        space,
+        base=there(BACKBONE, _RESOLUTION),
+        free=there(_BATCH),
+        climbs=(there(_AUGMENTATION, _VIEWS), there(UNFROZEN)),
+    )
+
+
+def _rising(name: str, dimension: Dimension) -> tuple[Value, ...]:
+    if isinstance(dimension, Choice):
+        options = tuple(dimension.options)
+        if name == BACKBONE:
+            return tuple(option for option in options if family_of(str(option)) is None)
+        if name == UNFROZEN:
+            return tuple(sorted(options, key=stages_of))
+        return tuple(sorted(options, key=float)) if all(isinstance(o, int | float) for o in options) else options
+    if isinstance(dimension, Integer):
+        count = min(dimension.high - dimension.low + 1, _MOST_VALUES)
+        span = dimension.high - dimension.low
+        return tuple(dimension.low + round(place * span / max(count - 1, 1)) for place in range(count))
+    raise TypeError(f"{name} is continuous: it can't decide a structure")
+
+
+# Learning rates at which pretrained stages go on learning, by optimizer: those of the head are ten to a hundred times
+# as high (Howard and Ruder 2018, arXiv 1801.06146; Kumar et al. 2022, arXiv 2202.10054).
+_STAGE_RATES = {ADAMW: 1e-4, SGD: 3e-3}
+
+
+def first_descent(space: SearchSpace, config: Config) -> Config:
+    """Sound values of what a config of unfrozen stages says about their training, where `config` says nothing of it.
+
+    Which ones are good depends on the data, so this is where a search begins, not what it stays with.
+    """
+    names = dimensions_of(ScheduleSpec)
+    optimizer = from_config(OptimizerSpec, config)
+    wanted: Config = {
+        names["fine_tune_share"]: 0.5,
+        names["fine_tune_rate"]: _STAGE_RATES[optimizer.name] / optimizer.learning_rate,
+        names["keeps_statistics"]: "pretrained",
+    }
+    found: Config = {}
+    for name, value in wanted.items():
+        dimension = space.dimensions.get(name)
+        if dimension is None or name in config:
+            continue
+        if dimension.condition is not None and not dimension.condition.holds(config):
+            continue
+        if isinstance(dimension, Float | Integer):
+            value = min(max(float(value), dimension.low), dimension.high)
+        if dimension.problem(value) is None:
+            found[name] = value
+    return found
