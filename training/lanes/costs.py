@@ -103,11 +103,12 @@ class CostModel:
         inputs = self._inputs_seconds(structure)
         prefix = self._prefix_seconds(spec, structure, speeds) * speeds.factors.get("prefix", 1.0)
         train = self._train_seconds(spec, structure, speeds, lanes) * speeds.factors.get(_kind(structure, speeds), 1.0)
-        further = (
-            self._shifted_seconds(spec, structure, speeds) * _own_suffixes(structure, speeds, lanes) if robust else 0.0
-        )
-        further *= speeds.factors.get("prefix", 1.0)
-        further += RACE * train if cross_validate and structure.cut >= len(speeds.forward) else 0.0
+        heads = structure.cut >= len(speeds.forward)
+        further = RACE * train if cross_validate and heads else 0.0
+        if robust:
+            # Heads share the features of the changed photos; each lane with stages of its own computes its own.
+            shifted = self._shifted_seconds(structure, speeds) * (1 if heads else lanes)
+            further += shifted * speeds.factors.get("prefix", 1.0)
         return Cost(inputs, prefix, train, further)
 
     def learn(self, config: Config, predicted: Cost, preparing: float, train: float, *, robust: bool = False) -> None:
