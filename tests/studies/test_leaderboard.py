@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 
 from studies import curves, leaderboard, leaderboard_rows, to_cells, to_csv, to_json
 from studies.records import STATE_ORDER, TrialRecord
-from training import wilson
+from training import CrossValidated, Estimate, wilson
+
+from ..toys import TOY
+from .small_studies import a_study, result
 
 STATES = st.sampled_from(STATE_ORDER)
 
@@ -171,3 +174,13 @@ def test_cross_validation_stands_beside_the_value_where_there_is_any() -> None:
         [None, None, None, 0],
         [0.9, 0.85, 0.93, 10],
     ]
+
+
+def test_what_cross_validation_says_is_read_back_from_a_study() -> None:
+    study = a_study("sqlite://")
+    for crossed in (CrossValidated(Estimate(0.0, 60, 0.0, 0.1), 3, "", 1.0), None):
+        proposal = study.ask(TOY.space, 2)
+        assert proposal is not None
+        study.finish(proposal.number, replace(result(), cross_validated=crossed))
+    said = [(record.cv_value, record.cv_ci95, record.cv_folds, record.cv_n) for record in study.records()]
+    assert said == [(0.0, (0.0, 0.1), 3, 60), (None, None, 0, 0)]

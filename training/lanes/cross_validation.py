@@ -29,10 +29,9 @@ from .optimisation import make_optimizer
 from .results import CrossValidated
 
 MOST_REPEATS = 3
-SHARE = 2.5
+SHARE = 2.0
 """Of the work of the lanes' training on the fixed split, in weights times examples: so many times as much is a race's
-room. In time it is about three times as much, as a stack of fewer heads costs more a head. The best lane alone may take
-more."""
+room. In time it is up to one more, as a stack of fewer heads costs more a head. The best lane alone may take more."""
 
 BEHIND = "clearly behind"
 # What the folds and what trains on them is seeded by, beside the purposes of a training's own numbers.

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.special import stdtrit  # type: ignore[import-untyped]
 
-from training.scoring.racing import FOLDS, MOST_ENTRANTS, Race, entrants, t_quantile
+from training.scoring.racing import MOST_ENTRANTS, Race, entrants, t_quantile
 
-N = 400
+N, LOOKS = 400, 5
 Scores = NDArray[np.float64]
 
 
@@ -30,7 +30,7 @@ def simulated(skills: Sequence[float], seed: int, *, group_size: int = 1) -> tup
     right = np.where(own < 0.9, hard, generator.uniform(size=(len(skills), N))[:, groups]) < np.array(skills)[:, None]
     race = Race(len(skills), groups)
     left: list[int] = []
-    for held in np.array_split(generator.permutation(N), FOLDS):
+    for held in np.array_split(generator.permutation(N), LOOKS):
         race.add(held, right[race.running][:, held].astype(np.float64))
         left += race.drop_behind()
     return left, race
