@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -25,6 +26,25 @@ class CostModel(Protocol):
     def learn(
         self, config: Config, predicted: Any, preparing: float, train: float, *, robust: bool = False
     ) -> None: ...
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How predictions came out: `trials` of them, the median of |predicted / true - 1|, and the median of
+    predicted / true."""
+
+    trials: int
+    error: float
+    drift: float
+
+
+def accuracy_of(pairs: Iterable[tuple[float, float]]) -> Accuracy | None:
+    """Of (predicted, true) seconds; None where there are none."""
+    ratios = [predicted / true for predicted, true in pairs if predicted > 0 and true > 0]
+    if not ratios:
+        return None
+    error = statistics.median(abs(ratio - 1) for ratio in ratios)
+    return Accuracy(len(ratios), error, statistics.median(ratios))
 
 
 @dataclass(eq=False)

@@ -21,12 +21,17 @@ def goal_reached(settings: Settings, best: TrialRecord | None) -> str:
 
 
 def nothing_to_gain(metric: str, direction: str, best: float) -> str:
-    """Says so where a value is the best that its metric can have, to rounding; empty where it is not."""
+    """Says so where a value is the best that its metric can have, to rounding; empty where it is not.
+
+    All of some hundred examples right is no such bound: others would not be, and a better model may tell these.
+    """
+    if not is_numeric(metric):
+        return ""
     low, high = limits_of(metric)
     bound = high if direction == "maximize" else low
     if not math.isclose(best, bound, rel_tol=1e-9):
         return ""
-    return f"nothing is left to gain: {metric} is {f'{bound:g}' if is_numeric(metric) else f'{100 * bound:g} %'}"
+    return f"nothing is left to gain: {metric} is {bound:g}"
 
 
 def passed(metric: str, direction: str, stop_at: float, best: TrialRecord) -> str:

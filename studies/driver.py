@@ -18,7 +18,7 @@ from training.lanes.jobs import Divided, Ended, Epoch, Event, Member, Ready, Sav
 from .attempts import MOST_LOSSES
 from .engines.engine import AbstractEngine, Done, Lost
 from .leftovers import remove_ours
-from .plan import Interrupted, Outcome, Plan, Progress, Watch
+from .plan import Interrupted, Outcome, Plan, Progress, Watch, duration_text
 from .proposals import Proposal
 from .records import ENDED, TrialRecord, run_key
 from .rungs import Finished
@@ -41,8 +41,8 @@ class Driver:
         self._watch = watch
         self._enough = enough
         self._folder: Path = study.trial_folder(0).parent
-        self._accounts, strategy = strategy_of(study, plan)
-        self._scheduler = Scheduler(epochs=plan.epochs, lanes=plan.lanes, folder=self._folder, strategy=strategy)
+        self._accounts, self._strategy = strategy_of(study, plan)
+        self._scheduler = Scheduler(epochs=plan.epochs, lanes=plan.lanes, folder=self._folder, strategy=self._strategy)
         self._deadline = math.inf if plan.timeout is None else time.monotonic() + plan.timeout
         self._working: dict[int, Working] = {}
 
@@ -78,6 +78,7 @@ class Driver:
                 if self._engine.workers > 1 or said is None:
                     self._check()
             self._engine.stop()
+            self._say_of_recipe()
         except BaseException as leaving:
             try:
                 self._stop_engine()
@@ -89,7 +90,17 @@ class Driver:
                 # Whatever it was, this process still lives: it does not die of the trials under way.
                 with contextlib.suppress(Exception):
                     self._study.release()
+                    self._say_of_recipe()
             raise
+
+    def _say_of_recipe(self) -> None:
+        """Keeps with the study why the baseline is not there, or that it is."""
+        if self._strategy is None or (seconds := self._strategy.recipe_seconds) is None:
+            return
+        given = "" if self._plan.timeout is None else f" of the {duration_text(self._plan.timeout)} given"
+        self._study.keep_recipe_note(
+            "" if self._strategy.recipe_done else f"recipe not run: about {duration_text(round(seconds))}{given}"
+        )
 
     def _stop_engine(self) -> None:
         """Ends the run though trials are under way; they are kept at their last whole epochs."""

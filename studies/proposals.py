@@ -128,6 +128,8 @@ class Proposer:
         attributes: dict[str, Any] = {RUNG: arm.rung}
         if arm.recipe:
             attributes |= {RECIPE: True, "note": self._settings.recipe_note}
+        elif promoted and arm.shipped:
+            attributes |= {"note": "from the portfolio"}
         elif promoted and arm.parent is not None and arm.first:
             attributes |= {PROMOTED_FROM: arm.parent}
         return attributes

@@ -72,9 +72,13 @@ class Best:
 def tied(record: TrialRecord, best: TrialRecord, direction: str) -> bool:
     """Whether a trial lies inside the 95 % interval of the one with the best value, or beyond its better end.
 
+    Only trials of the same weights are: between backbones `robust` was found to say nothing (results/robustness).
+
     It is the interval over groups where both trials have a value over groups, else that over examples; without one a
     trial is tied with the best only where their values are equal.
     """
+    if record.weights != best.weights:
+        return record.value == best.value and record.number == best.number
     value, interval = record.value, best.ci95
     if best.groups_ci95 is not None and best.group_value is not None and record.group_value is not None:
         value, interval = record.group_value, best.groups_ci95

@@ -25,7 +25,7 @@ class Carried:
 
     def __str__(self) -> str:
         found = "undefined, as all values are equal" if self.correlation is None else f"{self.correlation:.2f}"
-        return f"rung {self.lower} to {self.higher}: rank correlation {found} over {self.pairs} promoted trials"
+        return f"rank correlation {found} over {self.pairs} promoted trials"
 
 
 def rank_correlations(records: Iterable[TrialRecord]) -> list[Carried]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -42,6 +42,8 @@ _MOST = 0.25
 # A gain is worth as much a second whether it takes one or two of a hundred that are left: this share of the time left
 # counts as part of every cost.
 _PATIENCE = 0.02
+# How much better a config of the portfolio is expected to be than others of its structure, in the same logarithm.
+_KNOWN_TO_BE_GOOD = -0.1
 # What a whole climb from the lowest to the highest value is expected to be worth, in the logarithm of the error.
 _EXPECTED_BASE, _EXPECTED_CLIMBS = -0.5, (-0.08, -0.2)
 # Where nothing is frozen, the first so many trials are each the cheapest of so many random structures.
@@ -92,8 +94,8 @@ class Arm:
     """What the next group trains.
 
     `structure` is common to its trials. `first` are further values of its first trial, all of its config where it was
-    promoted from the trial `parent` or is the recipe; the other `lanes` - 1 are the sampler's. `seconds` are those that
-    are predicted of the group. `robust` and `cross_validate` as in `training.Job`.
+    promoted from the trial `parent`, is the recipe or was `shipped` in the portfolio; the other `lanes` - 1 are the
+    sampler's. `seconds` are those that are predicted of the group. `robust` and `cross_validate` as in `training.Job`.
     """
 
     structure: Config
@@ -102,6 +104,7 @@ class Arm:
     lanes: int = 1
     parent: int | None = None
     recipe: bool = False
+    shipped: bool = False
     seconds: float = 0.0
     robust: bool = False
     cross_validate: bool = False
@@ -121,6 +124,11 @@ class Finished:
 
 class Strategy(Protocol):
     """What decides which structure is next: `Rungs`, or `Whole` where nothing is frozen."""
+
+    recipe_done: bool
+    """Whether the recipe has been run."""
+    recipe_seconds: float | None
+    """What the recipe was last expected to take; None where nobody asked yet."""
 
     def began(self, config: Config) -> None:
         """A group was given out whose trials have the structure of `config`."""
@@ -158,6 +166,7 @@ class _Candidate:
     gain: float
     seconds: float
     parent: Finished | None = None
+    config: Config | None = None
 
 
 class Rungs:
@@ -166,6 +175,7 @@ class Rungs:
     Args:
         lanes: the most trials that train side by side.
         recipe: the task's, complete.
+        portfolio: configs that were good on other tasks.
     """
 
     def __init__(
@@ -178,6 +188,7 @@ class Rungs:
         lanes: int,
         seed: int,
         recipe: Config,
+        portfolio: Sequence[Config] = (),
     ) -> None:
         self._ladder = ladder
         self._costs = costs
@@ -185,7 +196,8 @@ class Rungs:
         self._lanes = lanes
         self._seed = seed
         self._recipe = recipe
-        self._recipe_done = False
+        self.recipe_done = False
+        self._portfolio = list(portfolio)
         # By how much the logarithm of the error differs between the fixed split and cross-validation.
         self._apart: list[float] = []
         self._tried: dict[tuple[object, ...], _Tried] = {}
@@ -215,7 +227,8 @@ class Rungs:
 
     def ended(self, trial: Finished) -> None:
         if trial.config == self._recipe:
-            self._recipe_done = True
+            self.recipe_done = True
+        self._portfolio = [config for config in self._portfolio if config != trial.config]
         tried = self._entry(trial.config)
         tried.groups = max(tried.groups, 1)
         if trial.value is not None and math.isfinite(trial.value):
@@ -294,7 +307,7 @@ class Rungs:
         return Arm(chosen.structure, first, 0, lanes, seconds=chosen.seconds)
 
     def _recipe_arm(self, left: float) -> Arm | None:
-        if self._recipe_done or self._is_under_way(self._recipe):
+        if self.recipe_done or self._is_under_way(self._recipe):
             return None
         structure = self._structure_of(self._recipe)
         self.recipe_seconds = self._costs.predict(self._recipe, **self._further(structure)).seconds
@@ -327,6 +340,7 @@ class Rungs:
         if new:
             gains = expected_gain(*surface.predict([self._point(structure) for structure in new]), best)
             found += [self._costed(each, lanes, float(gain)) for each, gain in zip(new, gains, strict=True)]
+        found += self._shipped(surface, best)
         groups = self._groups_of_base()
         for each, level in zip(tried, at, strict=True):
             if not each.under_way:
@@ -335,6 +349,25 @@ class Rungs:
                 gain = expected_gain(np.array([level]), np.array([spread]), best)
                 found.append(self._costed(each.structure, lanes, float(gain[0])))
         return found
+
+    def _shipped(self, surface: Surface, best: float) -> list[_Candidate]:
+        """The configs of the portfolio, each alone; they were good before, so a little better than their structure."""
+        if not self._portfolio:
+            return []
+        structures = [self._structure_of(config) for config in self._portfolio]
+        mean, deviation = surface.predict([self._point(structure) for structure in structures])
+        gains = expected_gain(mean + _KNOWN_TO_BE_GOOD, deviation, best)
+        return [
+            _Candidate(
+                structure,
+                1,
+                float(gain),
+                self._costs.predict(config, 1, **self._further(structure)).seconds,
+                config=config,
+            )
+            for config, structure, gain in zip(self._portfolio, structures, gains, strict=True)
+            if not self._is_under_way(structure)
+        ]
 
     def _never_tried(self) -> list[Config]:
         """Every choice of features at rung 0, and what is above it on the best of those that were tried."""
@@ -436,6 +469,10 @@ class Rungs:
 
     def _arm(self, chosen: _Candidate) -> Arm:
         rung = self._ladder.rung(chosen.structure)
+        if chosen.config is not None:
+            self._portfolio.remove(chosen.config)
+            further = self._further(chosen.structure)
+            return Arm(chosen.structure, chosen.config, rung, 1, seconds=chosen.seconds, shipped=True, **further)
         again = self._key(chosen.structure) in self._tried
         first: Config = {}
         if chosen.parent is not None and not again:
@@ -501,26 +538,26 @@ class Whole:
         self._costs = costs
         self._seed = seed
         self._recipe = recipe
-        self._recipe_done = False
+        self.recipe_done = False
         self._decisions = 0
         self.recipe_seconds: float | None = None
 
     def began(self, config: Config) -> None:
         self._decisions += 1
-        self._recipe_done |= config == self._recipe
+        self.recipe_done |= config == self._recipe
 
     def done(self, config: Config) -> None:
         pass
 
     def ended(self, trial: Finished) -> None:
-        self._recipe_done |= trial.config == self._recipe
+        self.recipe_done |= trial.config == self._recipe
         self._decisions = max(self._decisions, 1)
 
     def is_hopeless(self, arm: Arm, value: float) -> bool:
         return False
 
     def next(self, left: float, trials: int | None = None) -> Arm | None:
-        if not self._recipe_done:
+        if not self.recipe_done:
             self.recipe_seconds = self._costs.predict(self._recipe).seconds
             if self.recipe_seconds <= _SHARE * left:
                 return Arm(self._recipe, self._recipe, recipe=True, seconds=self.recipe_seconds)

@@ -30,14 +30,18 @@ from .enqueued import Enqueued, count_text, enqueued_from, warm_start
 from .going_on import enough_or_error, going_on, same_or_error
 from .location import location_of, shown_storage
 from .names import check_new_name
+from .outlook import Outlook, outlook_of
 from .plan import Budget, Outcome, Plan, StoredData, Watch, default_budget
-from .request import ResumeRequest, SearchRequest, check_values
+from .request import RUNGS, ResumeRequest, SearchRequest, check_values
 from .samplers import check_sampler
 from .settings import Settings
 from .storage import is_in_memory, open_storage, refuse_unusable, storage_exists, study_names
+from .strategies import costs_of
 from .study import Study
 
 _MOST_LANES = 32
+# Heads that train side by side on frozen features where nothing but time ends a search.
+_HEADS = 16
 # A time does not say how many trials there will be: lanes are those of so many.
 _TRIALS_BY_TIME = 64
 Notify = Callable[[str], None]
@@ -70,6 +74,8 @@ class Search:
         """Why a run that was not interrupted ended before its number of trials; empty where it did not."""
         if reached := goal_reached(self.study.settings, self.study.best()):
             return reached
+        if self.study.settings.strategy == RUNGS and self.plan.timeout is not None:
+            return "nothing more fits into the time that is left"
         return "no config was found that has not been tried" if self.plan.trials is None else ""
 
     def run(self, watch: Watch) -> Generator[Outcome, None, None]:
@@ -116,6 +122,11 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
         progress=progress,
     )
     measured = measure_numerics(device)
+    outlook = None
+    if values["strategy"] == RUNGS and study is None:
+        outlook = _outlook(ready, data, device, measured, budget, request)
+        if request.timeout is None and request.trials is None:
+            budget = replace(budget, timeout=outlook.sensible_seconds)
     request = replace(request, engine=engine, workers=workers)
     settings = _settings(request, task, budget, ready, data, measured, device)
     study = _made_or_followed(study, request, settings, ready, notify)
@@ -124,6 +135,8 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
             f"target: ends when the best trial's 95 % interval lies beyond {value_text(task.metric, settings.stop_at)}"
         )
     _say(notify, ready, data, device, measured, budget, settings.lanes)
+    if outlook is not None:
+        notify(f"plan: {outlook}")
     _say_workers(notify, engine, workers)
     plan = _plan(ready, data, device, study, budget, request.weights_dir)
     return Search(study, plan, engine, request.command, workers, settings.stop_at, enqueued)
@@ -141,6 +154,25 @@ def _enqueued(request: SearchRequest, ready: Runnable, notify: Notify) -> tuple[
         found += more
         notify(words)
     return tuple(found)
+
+
+def _outlook(
+    ready: Runnable, data: Data, device: torch.device, measured: Measured, budget: Budget, request: SearchRequest
+) -> Outlook:
+    """What the search is going to take; measures the speed of backbones where it is not known."""
+    plan = Plan(
+        task=ready.task,
+        data=data,
+        trials=budget.trials,
+        epochs=budget.epochs,
+        timeout=budget.timeout,
+        device=device,
+        numerics=measured.numerics,
+        weights_dir=request.weights_dir,
+        download=ready.download,
+        lanes=_lanes(budget, RUNGS) if request.lanes is None else request.lanes,
+    )
+    return outlook_of(plan, costs_of(plan, request.seed or 0))
 
 
 def _engine(engine: str | None, workers: int | None, device: torch.device) -> tuple[str, int]:
@@ -172,7 +204,7 @@ def _settings(
         "trials": budget.trials,
         "epochs": budget.epochs,
         "timeout": budget.timeout,
-        "lanes": _lanes(budget) if request.lanes is None else request.lanes,
+        "lanes": _lanes(budget, request.values()["strategy"]) if request.lanes is None else request.lanes,
         "download_weights": ready.download,
     }
     return Settings(
@@ -325,8 +357,13 @@ def _budget(request: SearchRequest, device: torch.device) -> Budget:
     )
 
 
-def _lanes(budget: Budget) -> int:
-    """Few trials in many structures tell more than many in few: the number of structures grows with that of trials."""
+def _lanes(budget: Budget, strategy: str) -> int:
+    """Few trials in many structures tell more than many in few: the number of structures grows with that of trials.
+
+    On rungs many are heads, which cost next to nothing side by side.
+    """
+    if strategy == RUNGS:
+        return _HEADS if budget.trials is None else min(max(round(math.sqrt(budget.trials)), 1), _HEADS)
     trials = _TRIALS_BY_TIME if budget.trials is None else budget.trials
     return min(max(round(math.sqrt(trials) / 2), 1), _MOST_LANES)
 

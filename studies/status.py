@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from .accounts import accuracy_of
 from .done import why_done
 from .records import ENDED
+from .rung_report import rank_correlations
 from .study import Study
 
 
@@ -32,6 +34,14 @@ def status_of(study: Study) -> dict[str, Any]:
         "states": study.counts(running=running),
         "confirmations": sum(record.confirms is not None and record.state in ENDED for record in records),
         "seconds": round(sum(record.seconds for record in records), 1),
+        "recipe": study.recipe_note or None,
+        "cost_predictions": None
+        if (costs := accuracy_of((r.predicted_seconds or 0.0, r.seconds) for r in records)) is None
+        else {"trials": costs.trials, "median_error": costs.error, "drift": costs.drift},
+        "rank_correlations": [
+            {"lower": one.lower, "higher": one.higher, "pairs": one.pairs, "correlation": one.correlation}
+            for one in rank_correlations(records)
+        ],
         "best": best
         and {
             "number": best.number,

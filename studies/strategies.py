@@ -12,6 +12,7 @@ from training.scoring.racing import FOLDS
 
 from .accounts import Accounts
 from .plan import Plan
+from .portfolio import portfolio_for
 from .records import TrialRecord
 from .request import RUNGS
 from .rungs import Finished, Rungs, Strategy, Whole
@@ -48,6 +49,7 @@ def strategy_of(study: Study, plan: Plan) -> tuple[Accounts, Strategy | None]:
             lanes=plan.lanes,
             seed=seed,
             recipe=plan.task.recipe,
+            portfolio=portfolio_for(space),
         )
     else:
 

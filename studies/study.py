@@ -27,7 +27,7 @@ from .patience import Patience
 from .plan import Budget
 from .proposals import Proposal, Proposer
 from .ranking import ranked
-from .records import CONFIRMS, FIXED, INTERRUPTED, PART, STATE_ORDER, TrialRecord, is_done, record_of
+from .records import CONFIRMS, FIXED, INTERRUPTED, PART, RECIPE, STATE_ORDER, TrialRecord, is_done, record_of
 from .request import PRUNERS, RUNGS
 from .run_lock import FileRunLock, ServerRunLock, held_to_run, refuse_links, server_lock
 from .rungs import Arm
@@ -259,6 +259,16 @@ class Study:
         """Whether a trial waits in the storage to be given by `ask`."""
         self._history.refresh()
         return bool(self._history.waiting(self._confirming))
+
+    @property
+    def recipe_note(self) -> str:
+        """Why the recipe was not run, empty where it was."""
+        return str(self._study.user_attrs.get(RECIPE, ""))
+
+    def keep_recipe_note(self, note: str) -> None:
+        """Keeps it for who reads the study."""
+        if note != self.recipe_note:
+            self._study.set_user_attr(RECIPE, note)
 
     @property
     def is_confirming(self) -> bool:

@@ -103,8 +103,26 @@ def _title(study: Study, rows: list[dict[str, Any]]) -> list[str]:
         bound = "reached" if bounds[0] >= settings.target else "missed"
         target = f"{settings.target:g}" if is_numeric(metric) else f"{100 * settings.target:g} %"
         lines.append(f"Target {target}: {point} by the {what}, {bound} by its lower bound.")
+    lines += _of_rungs(study)
     if same := same_params(rows):
         lines.append("The same in all trials: " + ", ".join(f"{name} {value}" for name, value in same.items()) + ".")
+    return lines
+
+
+def _of_rungs(study: Study) -> list[str]:
+    """What is to be known of a search that climbed rungs: its baseline, its ranks and its predictions."""
+    from studies.accounts import accuracy_of
+    from studies.rung_report import rank_correlations
+
+    records = study.records()
+    lines = [f"{study.recipe_note[:1].upper()}{study.recipe_note[1:]}."] if study.recipe_note else []
+    lines += [f"Rung {one.lower} to {one.higher}: {one}." for one in rank_correlations(records)]
+    costs = accuracy_of((record.predicted_seconds or 0.0, record.seconds) for record in records)
+    if costs is not None:
+        lines.append(
+            f"Predicted seconds of {costs.trials} trials: half are within {100 * costs.error:.0f} %; "
+            f"the median is {costs.drift:.2f} of what they took."
+        )
     return lines
 
 
