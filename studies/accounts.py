@@ -22,7 +22,15 @@ class Cost(Protocol):
 class CostModel(Protocol):
     """`training.lanes.costs.CostModel`, which this module does not import."""
 
-    def predict(self, config: Config, lanes: int = 1, *, robust: bool = False, cross_validate: bool = False) -> Any: ...
+    def predict(
+        self,
+        config: Config,
+        lanes: int = 1,
+        *,
+        robust: bool = False,
+        cross_validate: bool = False,
+        heads: Sequence[Config] = (),
+    ) -> Any: ...
     def learn(
         self, config: Config, predicted: Any, preparing: float, train: float, *, robust: bool = False
     ) -> None: ...
@@ -77,10 +85,12 @@ class Accounts:
         """The group is complete: now its cost can be predicted."""
         if (account := self._open.get(worker)) is None or self.costs is None:
             return
+        members = list(members)
         account.members += [member.key for member in members]
         job, lanes = account.job, len(account.members)
+        configs = [member.config for member in (*job.members, *members)]
         account.predicted = self.costs.predict(
-            job.members[0].config, lanes, robust=job.robust, cross_validate=job.cross_validate
+            configs[0], lanes, robust=job.robust, cross_validate=job.cross_validate, heads=configs
         )
         share = account.predicted.seconds / len(account.members)
         self._shares |= dict.fromkeys(account.members, share)

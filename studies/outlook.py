@@ -65,7 +65,7 @@ def outlook_of(plan: Plan, costs: CostModel) -> Outlook:
         seconds = [costs.predict(structure).seconds for structure in drawn]
         return Outlook(0, min(seconds), min(seconds), _spread(seconds), recipe)
     middle = ladder.free_values()[len(ladder.free_values()) // 2]
-    cheap = [costs.predict(ladder.lowest(base | middle), plan.lanes).seconds for base in ladder.bases()]
+    cheap = [costs.predict(ladder.small | ladder.lowest(base | middle), plan.lanes).seconds for base in ladder.bases()]
     dear = [seconds for base in ladder.bases() for seconds in _with_stages(ladder, costs, ladder.lowest(base | middle))]
     return Outlook(len(cheap), sum(cheap), min(cheap), _spread(dear or cheap), recipe)
 

@@ -269,8 +269,12 @@ class Proposer:
         self._study.tell(trial.number, earlier.value, state=earlier.state)
 
     def end(self, trial: optuna.Trial, result: FitResult) -> None:
-        """Records how a trial ended."""
+        """Records how a trial ended, and those of its epochs that were not reported."""
         self._with_seed(trial)
+        there = self._study._storage.get_trial(trial._trial_id).intermediate_values
+        for epoch in result.curve[len(there) :]:
+            if epoch.epoch not in there and result.state == State.COMPLETE:
+                trial.report(epoch.value, epoch.epoch)
         for key, value in attributes_of(result, self.engine).items():
             # What the study says of all its trials is not repeated in each: a page of 10,000 trials has them all.
             if value != self._settings.common.get(key):

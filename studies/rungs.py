@@ -77,6 +77,8 @@ class Ladder(Protocol):
     @property
     def climbs(self) -> tuple[tuple[str, ...], ...]: ...
     @property
+    def small(self) -> Config: ...
+    @property
     def names(self) -> tuple[str, ...]: ...
     def bases(self) -> tuple[Config, ...]: ...
     def free_values(self) -> tuple[Config, ...]: ...
@@ -93,13 +95,15 @@ class Ladder(Protocol):
 class Arm:
     """What the next group trains.
 
-    `structure` is common to its trials. `first` are further values of its first trial, all of its config where it was
-    promoted from the trial `parent`, is the recipe or was `shipped` in the portfolio; the other `lanes` - 1 are the
-    sampler's. `seconds` are those that are predicted of the group. `robust` and `cross_validate` as in `training.Job`.
+    `structure` is common to its trials, and `common` values of their heads. `first` are further values of its first
+    trial, all of its config where it was promoted from the trial `parent`, is the recipe or was `shipped` in the
+    portfolio; the other `lanes` - 1 are the sampler's. `seconds` are those that are predicted of the group. `robust`
+    and `cross_validate` as in `training.Job`.
     """
 
     structure: Config
     first: Config = field(default_factory=dict)
+    common: Config = field(default_factory=dict)
     rung: int = 0
     lanes: int = 1
     parent: int | None = None
@@ -167,6 +171,7 @@ class _Candidate:
     seconds: float
     parent: Finished | None = None
     config: Config | None = None
+    robust: bool = False
 
 
 class Rungs:
@@ -207,6 +212,7 @@ class Rungs:
         self._above: dict[tuple[object, ...], tuple[Config, ...]] = {}
         # What structures cost, by backbone: known until a group of that backbone teaches better.
         self._seconds: dict[tuple[object, ...], dict[tuple[object, ...], float]] = {}
+        self._left = math.inf
         self._leaders: dict[tuple[object, ...], list[Finished]] = {}
         self._points: dict[tuple[object, ...], Point] = {}
         self.recipe_seconds: float | None = None
@@ -241,6 +247,7 @@ class Rungs:
     # --- what comes next
 
     def next(self, left: float, trials: int | None = None) -> Arm | None:
+        self._left = left
         lanes = self._lanes if trials is None else max(min(self._lanes, trials), 1)
         if not any(tried.groups for tried in self._tried.values()):
             return self._opening(lanes)
@@ -303,29 +310,33 @@ class Rungs:
         quick = [each for each in costed if each.seconds <= _OPENING_SECONDS]
         # The costs of one backbone rise with its resolution.
         chosen = quick[-1] if quick else min(costed, key=lambda each: each.seconds)
-        first = self._ladder.completed({**self._recipe, **chosen.structure})
-        return Arm(chosen.structure, first, 0, lanes, seconds=chosen.seconds)
+        first = self._ladder.completed(self._recipe | chosen.structure | self._ladder.small)
+        return Arm(
+            chosen.structure,
+            first,
+            self._ladder.small,
+            lanes=lanes,
+            seconds=chosen.seconds,
+        )
 
     def _recipe_arm(self, left: float) -> Arm | None:
         if self.recipe_done or self._is_under_way(self._recipe):
             return None
         structure = self._structure_of(self._recipe)
-        self.recipe_seconds = self._costs.predict(self._recipe, **self._further(structure)).seconds
+        self.recipe_seconds = self._costs.predict(self._recipe, robust=True).seconds
         if self.recipe_seconds > _SHARE * left:
             return None
         rung = self._ladder.rung(structure)
         seconds = self.recipe_seconds
-        return Arm(structure, self._recipe, rung, 1, recipe=True, seconds=seconds, **self._further(structure))
+        return Arm(structure, self._recipe, rung=rung, recipe=True, seconds=seconds, robust=True)
 
-    def _further(self, structure: Config) -> dict[str, bool]:
-        """What else is asked of trials of a structure.
+    def _is_plain(self, structure: Config) -> bool:
+        """Whether its trials are heads on plain features, which are cheap to cross-validate."""
+        return self._ladder.rung(structure) == 0
 
-        Heads on plain features are cross-validated, as that is cheap. How robust a trial is gets measured where photos
-        pass through more than that anyway, and where features proved worth a second group.
-        """
-        plain = self._ladder.rung(structure) == 0
-        proven = not plain or self._key(structure) in self._tried
-        return {"robust": proven, "cross_validate": plain}
+    def _asks_robust(self, structure: Config) -> bool:
+        """Where photos pass through more than frozen stages anyway, and where features proved worth a second group."""
+        return not self._is_plain(structure) or self._key(structure) in self._tried
 
     def _candidates(self, lanes: int) -> list[_Candidate]:
         """What may come next, with what it may gain: structures that were not tried, and more of those that were."""
@@ -362,8 +373,9 @@ class Rungs:
                 structure,
                 1,
                 float(gain),
-                self._costs.predict(config, 1, **self._further(structure)).seconds,
+                self._costs.predict(config, robust=self._asks_robust(structure)).seconds,
                 config=config,
+                robust=self._asks_robust(structure),
             )
             for config, structure, gain in zip(self._portfolio, structures, gains, strict=True)
             if not self._is_under_way(structure)
@@ -413,12 +425,21 @@ class Rungs:
         parent = self._parent(structure)
         # Lanes that train stages gain nothing side by side.
         lanes = 1 if self._trains_stages(structure) else lanes
-        key = (self._key(structure), lanes, None if parent is None else parent.number)
+        robust = self._asks_robust(structure)
+        seconds = self._predicted(structure, lanes, parent, robust=robust)
+        if robust and self._is_plain(structure) and seconds > _SHARE / 2 * self._left:
+            robust, seconds = False, self._predicted(structure, lanes, parent, robust=False)
+        return _Candidate(structure, lanes, gain, seconds, parent, robust=robust)
+
+    def _predicted(self, structure: Config, lanes: int, parent: Finished | None, *, robust: bool) -> float:
+        key = (self._key(structure), lanes, None if parent is None else parent.number, robust)
         costs = self._seconds.setdefault(_unordered(self._ladder, structure), {})
         if key not in costs:
             config = structure if parent is None else self._promoted(parent, structure)
-            costs[key] = self._costs.predict(config, lanes, **self._further(structure)).seconds
-        return _Candidate(structure, lanes, gain, costs[key], parent)
+            config = self._common(structure) | config
+            plain = self._is_plain(structure)
+            costs[key] = self._costs.predict(config, lanes, robust=robust, cross_validate=plain).seconds
+        return costs[key]
 
     def _parent(self, structure: Config) -> Finished | None:
         """The best trial that can be promoted to a structure."""
@@ -471,8 +492,15 @@ class Rungs:
         rung = self._ladder.rung(chosen.structure)
         if chosen.config is not None:
             self._portfolio.remove(chosen.config)
-            further = self._further(chosen.structure)
-            return Arm(chosen.structure, chosen.config, rung, 1, seconds=chosen.seconds, shipped=True, **further)
+            return Arm(
+                chosen.structure,
+                chosen.config,
+                rung=rung,
+                seconds=chosen.seconds,
+                shipped=True,
+                robust=chosen.robust,
+                cross_validate=self._is_plain(chosen.structure),
+            )
         again = self._key(chosen.structure) in self._tried
         first: Config = {}
         if chosen.parent is not None and not again:
@@ -484,12 +512,19 @@ class Rungs:
         return Arm(
             chosen.structure,
             first,
+            self._common(chosen.structure),
             rung,
             chosen.lanes,
             parent,
             seconds=chosen.seconds,
-            **self._further(chosen.structure),
+            robust=chosen.robust,
+            cross_validate=self._is_plain(chosen.structure),
         )
+
+    def _common(self, structure: Config) -> Config:
+        """Features are tried with small heads first: large ones cost more than the features do."""
+        first_time = self._ladder.rung(structure) == 0 and not self._groups_of_base()[self._base(structure)]
+        return self._ladder.small if first_time else {}
 
     # ---
 

@@ -207,7 +207,7 @@ class Scheduler:
         if self._strategy is not None and not waiting:
             if trials == 0 or (arm := self._strategy.next(left, trials)) is None:
                 return None
-            self._asked = Ask(arm.structure | arm.first, arm=arm)
+            self._asked = Ask(arm.structure | arm.common | arm.first, arm=arm)
             return self._asked
         self._asked = Ask()
         return self._asked
@@ -244,7 +244,8 @@ class Scheduler:
         if self._strategy is not None:
             most = group.arm.lanes if group.arm is not None and group.first.shares and together else 1
             while group.size < most:
-                yield Ask(group.first.structure, group.first.seed, group.number, group.origin, group.arm)
+                common = {} if group.arm is None else group.arm.common
+                yield Ask(group.first.structure | common, group.first.seed, group.number, group.origin, group.arm)
             return
         if not group.first.shares:
             origin.most = 1

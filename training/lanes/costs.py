@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,9 +18,9 @@ from ..frozen.plan import SHARE, KeepPlan
 from ..frozen.store import PrefixStore
 from ..frozen.views import view_at
 from ..models.backbones import Backbone, needs_weights
-from ..models.dimensions import dimensions_of
+from ..models.dimensions import dimensions_of, from_config
 from ..models.numerics import Numerics
-from ..models.spec import InputSpec, Spec, Structure, most_unfrozen, resolve
+from ..models.spec import HeadSpec, InputSpec, Spec, Structure, most_unfrozen, resolve
 from .cross_validation import SHARE as RACE
 from .speeds import SpeedFile, Speeds, measure_speeds
 
@@ -89,10 +90,19 @@ class CostModel:
         self._shifted: set[tuple[str, int, int]] = set()
         self._forms = modality_for(task.modality, data.location).forms
 
-    def predict(self, config: Config, lanes: int = 1, *, robust: bool = False, cross_validate: bool = False) -> Cost:
-        """Of `lanes` runs like `config` side by side. `config` may lack what does not decide the structure.
+    def predict(
+        self,
+        config: Config,
+        lanes: int = 1,
+        *,
+        robust: bool = False,
+        cross_validate: bool = False,
+        heads: Sequence[Config] = (),
+    ) -> Cost:
+        """Of `lanes` runs of the structure of `config` side by side.
 
-        `robust` and `cross_validate` as in `Job`.
+        `robust` and `cross_validate` as in `Job`. What `heads` say of the lanes' heads is taken into account; without
+        them they are like that of `config`, or of middling size where it says nothing of its head.
 
         Raises:
             InputError: the backbone's weights can't be read.
@@ -102,12 +112,14 @@ class CostModel:
         structure = spec.structure(len(speeds.forward))
         inputs = self._inputs_seconds(structure)
         prefix = self._prefix_seconds(spec, structure, speeds) * speeds.factors.get("prefix", 1.0)
-        train = self._train_seconds(spec, structure, speeds, lanes) * speeds.factors.get(_kind(structure, speeds), 1.0)
-        heads = structure.cut >= len(speeds.forward)
-        further = RACE * train if cross_validate and heads else 0.0
+        weights = statistics.fmean(self._weights(each, speeds) for each in heads or (config,))
+        train = self._train_seconds(spec, structure, speeds, lanes, weights)
+        train *= speeds.factors.get(_kind(structure, speeds), 1.0)
+        heads_only = structure.cut >= len(speeds.forward)
+        further = RACE * train if cross_validate and heads_only else 0.0
         if robust:
             # Heads share the features of the changed photos; each lane with stages of its own computes its own.
-            shifted = self._shifted_seconds(structure, speeds) * (1 if heads else lanes)
+            shifted = self._shifted_seconds(structure, speeds) * (1 if heads_only else lanes)
             further += shifted * speeds.factors.get("prefix", 1.0)
         return Cost(inputs, prefix, train, further)
 
@@ -240,12 +252,23 @@ class CostModel:
         there.add((*output, cut))
         return seconds
 
-    def _train_seconds(self, spec: Spec, structure: Structure, speeds: Speeds, lanes: int) -> float:
+    def _weights(self, config: Config, speeds: Speeds) -> float:
+        """Of the head that `config` asks for; of all that it may be where that is left open."""
+        width = dimensions_of(HeadSpec)["width"]
+        options = getattr(self._task.space.dimensions.get(width), "options", ())
+        configs = [config] if width in config or not options else [config | {width: option} for option in options]
+        outputs = max(len(self._data.classes), 1)
+        found = []
+        for each in configs:
+            hidden = from_config(HeadSpec, self._completed(each)).hidden
+            widths = (speeds.row_bytes[-1] // torch.float32.itemsize, *hidden, outputs)
+            found.append(sum(a * b for a, b in itertools.pairwise(widths)))
+        return statistics.fmean(found)
+
+    def _train_seconds(self, spec: Spec, structure: Structure, speeds: Speeds, lanes: int, weights: float) -> float:
         stages = len(speeds.forward)
         batches = -(-self._train // structure.batch_size)
         seconds = 0.0
-        widths = (speeds.row_bytes[-1] // torch.float32.itemsize, *spec.head.hidden, max(len(self._data.classes), 1))
-        weights = sum(a * b for a, b in itertools.pairwise(widths))
         for phase in spec.phases(stages, self._epochs):
             head = batches * (_STEP + lanes * weights * 6 / _HEAD_RATE) + lanes * self._train * weights * 6 / 1e11
             seconds += phase.epochs * head

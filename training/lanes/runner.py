@@ -201,7 +201,14 @@ class GroupRunner:
         ends = {key: self._natural_end(group, key, result) for key, result in reported.items()}
         ended = {key: end for key, end in ends.items() if end is not None}
         if self.job.robust or self.job.cross_validate:
-            ended = self._with_further_figures(group, ended)
+            try:
+                ended = self._with_further_figures(group, ended)
+            except Interrupted:
+                # Their training is done, and that is what counts.
+                if ended:
+                    yield Ended(ended)
+                    group.drop([*ended])
+                raise
         verdict = (yield Epoch(group.epoch, reported, ended)) or Verdict()
         stopped = {key: group.result(key, *why) for key, why in verdict.stop.items() if key in reported}
         if stopped:

@@ -19,10 +19,10 @@ from ..models.backbones import Backbone
 from ..models.kernels import REVISION
 from ..models.lowering import lower
 
-_EXAMPLES = {"cpu": 16, "cuda": 128}
-_ROUNDS = 2
-# How far one run moves a correction, and how far corrections go: a busy moment is not a property of the machine.
-_WEIGHT = 0.5
+_EXAMPLES = {"cpu": 32, "cuda": 128}
+_ROUNDS = 3
+# How far a run moves a correction that others made before: a busy moment is not a property of the machine.
+_WEIGHT = 0.4
 _MOST = math.log(20)
 _SPEEDS = "speeds"
 
@@ -60,11 +60,12 @@ class Speeds:
         )
 
     def corrected(self, kind: str, predicted: float, seconds: float) -> Speeds:
-        """With what a run took: half of the difference, on a logarithmic scale, goes into the factor of its kind."""
+        """With what a run took: the first of its kind sets the factor, later ones move it, on a logarithmic scale."""
         if predicted <= 0 or seconds <= 0:
             return self
         before = math.log(self.factors.get(kind, 1.0))
-        after = max(-_MOST, min(_MOST, before + _WEIGHT * math.log(seconds / predicted)))
+        weight = _WEIGHT if kind in self.factors else 1.0
+        after = max(-_MOST, min(_MOST, before + weight * math.log(seconds / predicted)))
         return replace(self, factors=self.factors | {kind: math.exp(after)})
 
 

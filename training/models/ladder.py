@@ -16,7 +16,7 @@ from search_spaces import Choice, Config, Dimension, Float, Integer, SearchSpace
 
 from .backbones import family_of
 from .dimensions import dimensions_of, from_config
-from .spec import ADAMW, BACKBONE, SGD, UNFROZEN, InputSpec, OptimizerSpec, ScheduleSpec, stages_of
+from .spec import ADAMW, BACKBONE, SGD, UNFROZEN, HeadSpec, InputSpec, OptimizerSpec, ScheduleSpec, stages_of
 
 _RESOLUTION, _BATCH, _AUGMENTATION, _VIEWS = (
     dimensions_of(InputSpec)[field] for field in ("resolution", "batch_size", "augmentation", "views")
@@ -34,12 +34,14 @@ class Ladder:
         base: dimensions that decide what the features are of.
         free: dimensions of a structure that change neither features nor fidelity.
         climbs: by rung, 1 and 2, the dimensions that are raised to reach it.
+        small: the values of heads that cost least, with which features are tried first.
     """
 
     space: SearchSpace
     base: tuple[str, ...]
     free: tuple[str, ...]
     climbs: tuple[tuple[str, ...], ...]
+    small: Config
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -161,7 +163,17 @@ def ladder_of(space: SearchSpace) -> Ladder | None:
         base=there(BACKBONE, _RESOLUTION),
         free=there(_BATCH),
         climbs=(there(_AUGMENTATION, _VIEWS), there(UNFROZEN)),
+        small=_smallest_head(space),
     )
+
+
+def _smallest_head(space: SearchSpace) -> Config:
+    names = dimensions_of(HeadSpec)
+    found: Config = {}
+    for name in (names["width"], names["layers"]):
+        if (dimension := space.dimensions.get(name)) is not None and dimension.condition is None:
+            found[name] = _rising(name, dimension)[0]
+    return found
 
 
 def _rising(name: str, dimension: Dimension) -> tuple[Value, ...]:
