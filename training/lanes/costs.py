@@ -213,8 +213,8 @@ class CostModel:
         stages = len(speeds.forward)
         cuts = {phase.cut for phase in spec.phases(stages, self._epochs)}
         seconds = 0.0
-        there: set[Output] = set(self._outputs)
         for split, examples in ((True, self._train), (False, self._valid)):
+            there: set[Output] = set(self._outputs)
             plan = self._plan(structure, speeds, train=split)
             strength = structure.augmentation if split else 0
             views = self._views(structure) if split and strength else {0}

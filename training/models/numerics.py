@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -26,6 +27,7 @@ from .lowering import lower
 _IMAGES = {"cpu": 16, "cuda": 256}
 _SIDE = {"cpu": 128, "cuda": 224}
 _TRAINED_STAGES = 3
+_HOPELESS = 2.0
 _CHOICES = "choices"
 
 
@@ -57,19 +59,23 @@ def measure_numerics(device: torch.device, seconds: float = 0.3) -> Measured:
     known = _read(path)
     if (measured := _measured_in(known.get(key))) is not None:
         return measured
-    candidates = [Numerics(precision, layout) for precision in PRECISIONS for layout in (False, True)]
+    precisions = [name for name in PRECISIONS if name != "bf16" or not _emulates_bf16(device)]
+    candidates = [Numerics(precision, layout) for precision in precisions for layout in (False, True)]
     steps = _steps(candidates, device)
     # Processor time, on a CPU: other work on the machine does not count as ours.
     clock = time.perf_counter if device.type == "cuda" else time.process_time
     times: dict[Numerics, list[float]] = {candidate: [] for candidate in candidates}
-    for step in steps.values():
+    for candidate in candidates:
+        step = steps[candidate]
         step()
+        times[candidate].append(_seconds(step, clock))
+    # What takes several times as long after its first step is not going to be the fastest.
+    quickest = min(taken[0] for taken in times.values())
+    steps = {c: step for c, step in steps.items() if times[c][0] < _HOPELESS * quickest or c == candidates[0]}
     deadline = time.perf_counter() + seconds
     while time.perf_counter() < deadline or len(times[candidates[0]]) < 3:
         for candidate, step in steps.items():  # interleaved, so that a busy moment hits all alike
-            start = clock()
-            step()
-            times[candidate].append(clock() - start)
+            times[candidate].append(_seconds(step, clock))
     threads = 1 if device.type == "cuda" else torch.get_num_threads()
     speeds = {candidate: _IMAGES[device.type] * threads / min(taken) for candidate, taken in times.items()}
     best = max(candidates, key=lambda candidate: speeds[candidate])
@@ -81,6 +87,20 @@ def measure_numerics(device: torch.device, seconds: float = 0.3) -> Measured:
     except WriteError as problem:
         without_cache(problem)
     return Measured(chosen, named, cached=False)
+
+
+def _emulates_bf16(device: torch.device) -> bool:
+    """Whether a processor has no instructions for bf16: then it is slower than fp32, and slow to measure."""
+    if device.type != "cpu" or platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    known = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return all(hasattr(torch.cpu, name) and not getattr(torch.cpu, name)() for name in known)
+
+
+def _seconds(step: Callable[[], None], clock: Callable[[], float]) -> float:
+    start = clock()
+    step()
+    return clock() - start
 
 
 def known_numerics(device: torch.device) -> Measured | None:

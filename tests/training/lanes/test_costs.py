@@ -1,0 +1,110 @@
+"""Predicted costs: what must make a run dearer, and what is free. No time is asserted: speeds are made up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from search_spaces import Config
+from tests.toys import RESOLUTION, TOY, toy_backbone
+from training import Numerics, PrefixStore
+from training.lanes.costs import CostModel
+from training.lanes.speeds import SpeedFile, Speeds
+
+CPU = torch.device("cpu")
+PLAIN: Config = {
+    "backbone": "toy",
+    "resolution": RESOLUTION,
+    "batch_size": 8,
+    "augmentation": 0,
+    "optimizer": "adamw",
+    "learning_rate": 0.03,
+    "weight_decay": 1e-4,
+    "label_smoothing": 0.0,
+    "head_width": 0,
+    "dropout": 0.1,
+    "unfrozen_stages": 0,
+}
+STAGES: Config = {"unfrozen_stages": 2, "fine_tune_share": 0.5, "fine_tune_rate": 0.1, "batch_norm": "pretrained"}
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Data of which only the numbers are asked."""
+
+    location: str = "toy"
+    classes: tuple[str, ...] = ("a", "b", "c")
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        return {"train": {"a": 100}, "valid": {"a": 40}}
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CostModel:
+    monkeypatch.setenv("POMONA_CACHE", str(tmp_path))
+    file = SpeedFile(CPU, Numerics())
+    file.put("toy", Speeds(RESOLUTION, (0.1, 0.1, 0.1), (0.3, 0.3, 0.3), (4000, 4000, 64)))
+    file.save()
+    data: Any = Counted()
+    return CostModel(
+        TOY,
+        data,
+        epochs=4,
+        seed=0,
+        numerics=Numerics(),
+        device=CPU,
+        backbones=toy_backbone,
+        store=PrefixStore(tmp_path / "prefixes", disk_limit=10**9),
+    )
+
+
+def test_features_cost_a_forward_of_all_examples_once(model: CostModel) -> None:
+    cost = model.predict(PLAIN)
+    assert cost.prefix == pytest.approx(0.3 * 140)
+    model.learn(PLAIN, cost, cost.seconds - cost.train, cost.train)
+    again = model.predict(PLAIN)
+    assert again.prefix == 0.0
+    assert again.inputs == 0.0
+    assert again.seconds < cost.seconds
+
+
+def test_views_cost_a_forward_each_and_share_the_plain_validation_photos(model: CostModel) -> None:
+    cost = model.predict(PLAIN)
+    model.learn(PLAIN, cost, cost.seconds - cost.train, cost.train)
+    two = model.predict(PLAIN | {"augmentation": 2, "views": 2})
+    three = model.predict(PLAIN | {"augmentation": 2, "views": 3})
+    factor = two.prefix / (2 * 0.3 * 100)
+    assert factor > 0
+    assert three.prefix / (3 * 0.3 * 100) == pytest.approx(factor)
+    # A new one in every epoch can't be kept.
+    assert model.predict(PLAIN | {"augmentation": 2, "views": 0}).prefix == pytest.approx(factor * 4 * 0.3 * 100)
+
+
+def test_stages_that_train_cost_every_epoch_and_every_lane(model: CostModel) -> None:
+    one, two = (model.predict(PLAIN | STAGES, lanes) for lanes in (1, 2))
+    # Two of four epochs, two stages, and the scores of the validation photos.
+    assert one.train == pytest.approx(2 * (100 * 0.6 + 40 * 0.2), rel=0.05)
+    assert two.train == pytest.approx(2 * one.train, rel=0.05)
+    heads = [model.predict(PLAIN, lanes).train for lanes in (1, 16)]
+    assert heads[1] < 4 * heads[0]
+
+
+def test_wide_heads_and_further_scores_cost_more(model: CostModel) -> None:
+    small, wide = model.predict(PLAIN), model.predict(PLAIN | {"head_width": 8})
+    assert small.train < wide.train
+    without = {name: value for name, value in PLAIN.items() if name != "head_width"}
+    assert small.train < model.predict(without).train < wide.train
+    assert model.predict(PLAIN, cross_validate=True).seconds > small.seconds
+
+
+def test_predictions_follow_what_runs_took(model: CostModel) -> None:
+    cost = model.predict(PLAIN | {"augmentation": 1, "views": 2})
+    model.learn(PLAIN | {"augmentation": 1, "views": 2}, cost, 3 * (cost.seconds - cost.train), 2 * cost.train)
+    other = model.predict(PLAIN | {"augmentation": 3, "views": 2})
+    assert other.prefix > 1.5 * 2 * 0.3 * 100
+    assert other.train == pytest.approx(2 * cost.train)
