@@ -15,7 +15,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -311,13 +311,11 @@ class Rungs:
         # The costs of one backbone rise with its resolution.
         chosen = quick[-1] if quick else min(costed, key=lambda each: each.seconds)
         first = self._ladder.completed(self._recipe | chosen.structure | self._ladder.small)
-        return Arm(
-            chosen.structure,
-            first,
-            self._ladder.small,
-            lanes=lanes,
-            seconds=chosen.seconds,
-        )
+        return self._marked(Arm(chosen.structure, first, self._ladder.small, lanes=lanes, seconds=chosen.seconds))
+
+    def _marked(self, arm: Arm) -> Arm:
+        """Says so where the first trial is the recipe, by whatever way it came to be chosen."""
+        return replace(arm, recipe=True) if arm.structure | arm.common | arm.first == self._recipe else arm
 
     def _recipe_arm(self, left: float) -> Arm | None:
         if self.recipe_done or self._is_under_way(self._recipe):
@@ -391,8 +389,17 @@ class Rungs:
             key = self._key(tried.structure)
             if key not in self._above:
                 self._above[key] = ladder.above(base, free)
-            structures += self._above[key]
+            structures += [each for each in self._above[key] if self._is_earned(each)]
         return [structure for structure in structures if self._key(structure) not in self._tried]
+
+    def _is_earned(self, structure: Config) -> bool:
+        """Whether all but its stages has been tried: views are, before stages train on them."""
+        if not self._trains_stages(structure):
+            return True
+        stages = self._ladder.climbs[-1]
+        heads = self._ladder.lowest({name: value for name, value in structure.items() if name not in stages})
+        known = self._tried.get(self._key(heads))
+        return known is not None and bool(known.trials)
 
     def _groups_of_base(self) -> Counter[tuple[object, ...]]:
         groups: Counter[tuple[object, ...]] = Counter()
@@ -509,16 +516,18 @@ class Rungs:
             # The same stages once more: the head's values stay, how the stages train is the sampler's.
             first = {k: v for k, v in chosen.parent.config.items() if k not in self._ladder.names} | chosen.structure
         parent = None if chosen.parent is None else chosen.parent.number
-        return Arm(
-            chosen.structure,
-            first,
-            self._common(chosen.structure),
-            rung,
-            chosen.lanes,
-            parent,
-            seconds=chosen.seconds,
-            robust=chosen.robust,
-            cross_validate=self._is_plain(chosen.structure),
+        return self._marked(
+            Arm(
+                chosen.structure,
+                first,
+                self._common(chosen.structure),
+                rung,
+                chosen.lanes,
+                parent,
+                seconds=chosen.seconds,
+                robust=chosen.robust,
+                cross_validate=self._is_plain(chosen.structure),
+            )
         )
 
     def _common(self, structure: Config) -> Config:

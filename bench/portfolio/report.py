@@ -46,7 +46,7 @@ def portfolio_file(
 ) -> None:
     """Writes the portfolio of all tasks, in the order in which its configs were chosen."""
     configs = [
-        {"config": candidates[row.place].config, "found_on": row.task, "values": dict(row.values)}
+        {"config": candidates[row.candidate].config, "found_on": row.task, "values": dict(row.values)}
         for row in greedy(rows, list(matrix.tasks), size)
     ]
     best = {task: max(row.values[task] for row in rows) for task in matrix.tasks}
@@ -150,12 +150,12 @@ def _chosen(chosen: Sequence[Row], tasks: Sequence[str], candidates: Sequence[Ca
     rows = [
         [
             place,
-            f"{row.task}, {candidates[row.place].study} trial {candidates[row.place].number}",
+            f"{row.task}, {candidates[row.candidate].study} trial {candidates[row.candidate].number}",
             *(f"{100 * row.values[task]:.2f}" for task in tasks),
             f"{row.seconds:.0f}",
             ", ".join(
                 f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-                for name, value in candidates[row.place].config.items()
+                for name, value in candidates[row.candidate].config.items()
             ),
         ]
         for place, row in enumerate(chosen, 1)

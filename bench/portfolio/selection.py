@@ -18,7 +18,7 @@ Values = Mapping[str, float]
 class Row:
     """A candidate, by its place in the list of candidates, with its values and the seconds that it took in all."""
 
-    place: int
+    candidate: int
     task: str
     values: Values
     seconds: float = 0.0

@@ -24,6 +24,9 @@ def leaderboard(
     confirmations: Annotated[
         bool, typer.Option("--confirmations", help="Also list the trials of `pomona confirm`, one a seed.")
     ] = False,
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="The row of the ensemble in csv and json too; people see it anyway.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Rank the trials of a study: value, n, intervals, what differs, what it cost, and why others ended early.
@@ -41,9 +44,9 @@ def leaderboard(
 
     opened = open_study(study, storage)
     if as_json or form == "json":
-        print_answer(to_json(rows_of(opened, confirmations, ensemble=True)[:top]))
+        print_answer(to_json(rows_of(opened, confirmations, ensemble=ensemble)[:top]))
     elif form == "csv":
-        print_answer(to_csv(rows_of(opened, confirmations, ensemble=True)[:top]))
+        print_answer(to_csv(rows_of(opened, confirmations, ensemble=ensemble)[:top]))
     elif form == "md":
         print_answer(markdown_leaderboard(opened, top, confirmations=confirmations, ensemble=True))
     else:

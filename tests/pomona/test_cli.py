@@ -23,7 +23,7 @@ def test_the_whole_job(run: Run, small: list[object], photos: Path) -> None:
     assert "rank" in out
     assert "not confirmed on fresh seeds" in out
     assert "budget: 4 trials of 2 epochs" in err
-    assert "trial 0 is the recipe with backbone squeezenet1_1 for vgg16" in err
+    assert "recipe with backbone squeezenet1_1 for vgg16" in err
 
     code, out, _ = run("leaderboard", "s", "--format", "json")
     rows = json.loads(out)

@@ -40,7 +40,7 @@ def test_each_limit_each_target_and_what_was_brought(run: Run) -> None:
     assert (told["trials"], told["stop_at"]) == (None, 0.5)
     assert told["done"].startswith("target passed: trial ")
     assert told["done"] in err
-    assert "budget: trials of 2 epochs for 10 min" in err
+    assert "budget: trials of 2 epochs for 2 min" in err
     assert run("status", "a")[1].splitlines()[0].endswith(f"done: {told['done']}")
     code, _, err = run("resume", "a")
     assert code == 0

@@ -68,7 +68,7 @@ def test_of_a_trial_that_diverged_all_is_of_the_last_finite_epoch(url: str, monk
     def diverges(self: LaneGroup, lane: lanes.Lane, losses: dict[int, float], scores: object, *rest: object) -> object:
         if len(lane.curve) == 2:
             losses = {lane.key: math.inf}
-            scores = {lane.key: (math.inf, torch.full((24,), 7))}
+            scores = {lane.key: (math.inf, torch.full((24,), 7), torch.zeros(24, 3))}
         return record(self, lane, losses, scores, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(LaneGroup, "_record", diverges)

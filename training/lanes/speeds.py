@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
@@ -9,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import torch
 
-from ..machine.cache import cache_folder, without_cache
+from ..machine.cache import cache_folder
 from ..machine.decode import DecodeError, decoded
 from ..machine.device import describe_device
 from ..machine.digest import is_whole, note, sealed
@@ -150,12 +151,11 @@ class SpeedFile:
     def save(self) -> None:
         """Writes what is known, with what other processes found meanwhile."""
         self._known = self._read() | {key: known for key, known in self._known.items() if key.startswith(self._prefix)}
-        try:
+        # That the cache can't be written is said where it is first needed.
+        with contextlib.suppress(WriteError):
             atomic_write_json(
                 self._path, sealed({_SPEEDS: {name: asdict(speeds) for name, speeds in self._known.items()}})
             )
-        except WriteError as problem:
-            without_cache(problem)
 
     def _read(self) -> dict[str, Speeds]:
         try:

@@ -55,5 +55,5 @@ def runnable(task: Task, fixed: Narrowing, *, weights_dir: Path | None, download
     recipe, changes = space.adapt(task.recipe)
     recipe_note = f"recipe with {', '.join(changes)}" if changes else "recipe"
     if changes:
-        notes.append(f"trial 0 is the {recipe_note}")
+        notes.append(recipe_note)
     return Runnable(replace(task, space=space, recipe=recipe), download, tuple(notes), recipe_note)
