@@ -17,6 +17,8 @@ PREDICTED = "predicted_seconds"
 class Cost(Protocol):
     @property
     def seconds(self) -> float: ...
+    @property
+    def fixed(self) -> float: ...
 
 
 class CostModel(Protocol):
@@ -92,7 +94,8 @@ class Accounts:
         account.predicted = self.costs.predict(
             configs[0], lanes, robust=job.robust, cross_validate=job.cross_validate, heads=configs
         )
-        share = account.predicted.seconds / len(account.members)
+        # Proposing and recording them is no part of what the trials say that they took.
+        share = (account.predicted.seconds - account.predicted.fixed) / len(account.members)
         self._shares |= dict.fromkeys(account.members, share)
 
     def trained(self, worker: int, event: Epoch) -> None:

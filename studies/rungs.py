@@ -37,8 +37,8 @@ _BEST_BASES = 3
 # What a second group of heads on the same features, or a second way to train the same stages, changes (standard
 # deviation); the n-th changes an n-th of it.
 _MORE = 0.15
-# Of the time left, what one group may take while there is something cheaper.
-_MOST = 0.25
+# Of the time left, what one group may take while there is something cheaper that gains this share of what it does.
+_MOST, _WORTH = 0.25, 0.2
 # A gain is worth as much a second whether it takes one or two of a hundred that are left: this share of the time left
 # counts as part of every cost.
 _PATIENCE = 0.02
@@ -262,8 +262,11 @@ class Rungs:
         if not fitting:
             return None
         patience = _PATIENCE * min(left, _LONG)
-        # Nothing takes a large part of the time left while there is anything else.
-        fitting = [each for each in fitting if each.seconds <= _MOST * left] or fitting
+        # Nothing takes a large part of the time left while there is anything else that is worth something.
+        most = max(each.gain for each in fitting)
+        modest = [each for each in fitting if each.seconds <= _MOST * left]
+        if max((each.gain for each in modest), default=0.0) >= _WORTH * most:
+            fitting = modest
         return self._arm(max(fitting, key=lambda each: each.gain / (each.seconds + patience)))
 
     def _next_backbone(self, left: float, lanes: int) -> _Candidate | None:

@@ -16,6 +16,7 @@ from training.lanes.jobs import Epoch
 @dataclass(frozen=True)
 class Seconds:
     seconds: float
+    fixed: float = 0.0
 
 
 @dataclass

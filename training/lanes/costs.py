@@ -24,11 +24,11 @@ from ..models.spec import HeadSpec, InputSpec, Spec, Structure, most_unfrozen, r
 from .cross_validation import SHARE as RACE
 from .speeds import SpeedFile, Speeds, measure_speeds
 
-# Seconds that decoding a photo takes where nothing is known yet, and that a step of heads takes besides its products.
+# Seconds that decoding a photo takes where nothing is known yet.
 _DECODING = 1.5e-3
-_STEP = 4e-4
-# Multiplications a second of the updates of heads: they read and write weights that fall out of the caches.
-_HEAD_RATE = 2e9
+# Of heads, on two cores of a Xeon (docs/log.md): an epoch besides its steps, a step besides its weights, a weight in a
+# step (it and its moments are read and written), and a weight for an example.
+_EPOCH, _STEP, _WEIGHT, _PRODUCT = 1.4e-2, 3.5e-4, 1.5e-9, 2.4e-11
 # Of a group besides all that is counted: proposals, records, the evaluation of its metrics.
 _GROUP = 0.3
 
@@ -270,7 +270,8 @@ class CostModel:
         batches = -(-self._train // structure.batch_size)
         seconds = 0.0
         for phase in spec.phases(stages, self._epochs):
-            head = batches * (_STEP + lanes * weights * 6 / _HEAD_RATE) + lanes * self._train * weights * 6 / 1e11
+            together = lanes * weights
+            head = _EPOCH + batches * (_STEP + together * _WEIGHT) + self._train * together * _PRODUCT
             seconds += phase.epochs * head
             if phase.cut < stages:
                 trained = self._train * sum(speeds.train[phase.cut :])
