@@ -21,9 +21,9 @@ from .leftovers import remove_ours
 from .plan import Interrupted, Outcome, Plan, Progress, Watch, duration_text
 from .proposals import Proposal
 from .records import ENDED, TrialRecord, run_key
-from .rungs import Finished
 from .scheduler import Ask, Group, Order, Scheduler, Trial
 from .strategies import finished_trial, strategy_of
+from .strategy import Finished
 from .study import Study
 
 _log = logging.getLogger("pomona")

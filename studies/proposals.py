@@ -36,9 +36,9 @@ from .records import (
     is_done,
     run_key,
 )
-from .rungs import Arm
 from .sampling import Draft, make_sampler, sampler_seed
 from .settings import Settings
+from .strategy import Arm
 
 # So often a config that is known is drawn again before there is none left.
 _REDRAWS = 50

@@ -21,7 +21,7 @@ from training.lanes.results import State
 
 from .attempts import MOST_LOSSES, Verdicts
 from .records import run_key
-from .rungs import Arm, Finished, Strategy
+from .strategy import Arm, Finished, Strategy
 
 # Groups that a structure gets where lanes cost less side by side, before the sampler is asked for another one.
 _ROUNDS = 2

@@ -15,8 +15,10 @@ from .plan import Plan
 from .portfolio import portfolio_for
 from .records import TrialRecord
 from .request import RUNGS
-from .rungs import Finished, Rungs, Strategy, Whole
+from .rungs import Rungs
+from .strategy import Finished, Strategy
 from .study import Study
+from .whole import Whole
 
 
 def costs_of(plan: Plan, seed: int) -> CostModel:

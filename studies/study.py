@@ -30,10 +30,10 @@ from .ranking import ranked
 from .records import CONFIRMS, FIXED, INTERRUPTED, PART, RECIPE, STATE_ORDER, TrialRecord, is_done, record_of
 from .request import PRUNERS, RUNGS
 from .run_lock import FileRunLock, ServerRunLock, held_to_run, refuse_links, server_lock
-from .rungs import Arm
 from .sampling import make_pruner
 from .settings import Settings
 from .storage import is_on_server, open_storage, output_folder, storage_exists, together
+from .strategy import Arm
 
 if TYPE_CHECKING:
     from training import LaneState

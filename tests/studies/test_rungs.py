@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_spaces import Choice, Config, SearchSpace, Task, task_named
-from studies.rungs import Arm, Finished, Rungs, Whole
+from studies.rungs import Rungs
+from studies.strategy import Arm, Finished
+from studies.whole import Whole
 from training.models.ladder import Ladder, ladder_of
 
 FRUIT = task_named("fruit")

@@ -1,0 +1,113 @@
+"""What a strategy is asked and what it answers: pure data, and the shapes of what it is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from search_spaces import Config
+
+SHARE = 0.1
+"""Of the time left, what a choice may take that nothing speaks for yet; and so may the recipe."""
+
+MARGIN = 1.15
+"""Predictions are off: a run that would end at the last moment would not."""
+
+
+class Cost(Protocol):
+    @property
+    def seconds(self) -> float: ...
+
+
+class Costs(Protocol):
+    """What predicts costs; `training.lanes.costs.CostModel`."""
+
+    def predict(
+        self, config: Config, lanes: int = 1, *, robust: bool = False, cross_validate: bool = False
+    ) -> Cost: ...
+
+
+class Ladder(Protocol):
+    """What knows the structures of a space; `training.models.ladder.Ladder`."""
+
+    @property
+    def base(self) -> tuple[str, ...]: ...
+    @property
+    def free(self) -> tuple[str, ...]: ...
+    @property
+    def climbs(self) -> tuple[tuple[str, ...], ...]: ...
+    @property
+    def small(self) -> Config: ...
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    def bases(self) -> tuple[Config, ...]: ...
+    def free_values(self) -> tuple[Config, ...]: ...
+    def lowest(self, chosen: Config) -> Config: ...
+    def above(self, base: Config, free: Config) -> tuple[Config, ...]: ...
+    def rung(self, config: Config) -> int: ...
+    def position(self, name: str, value: float | int | str | bool | None) -> float: ...
+    def below(self, lower: Config, higher: Config) -> bool: ...
+    def is_ordered(self, name: str) -> bool: ...
+    def completed(self, config: Config) -> Config: ...
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What the next group trains.
+
+    `structure` is common to its trials, and `common` values of their heads. `first` are further values of its first
+    trial, all of its config where it was promoted from the trial `parent`, is the recipe or was `shipped` in the
+    portfolio; the other `lanes` - 1 are the sampler's. `seconds` are those that are predicted of the group. `robust`
+    and `cross_validate` as in `training.Job`.
+    """
+
+    structure: Config
+    first: Config = field(default_factory=dict)
+    common: Config = field(default_factory=dict)
+    rung: int = 0
+    lanes: int = 1
+    parent: int | None = None
+    recipe: bool = False
+    shipped: bool = False
+    seconds: float = 0.0
+    robust: bool = False
+    cross_validate: bool = False
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A trial that ended: its value of `n` examples, and that of cross-validation on `crossed_n`; None for none."""
+
+    number: int
+    config: Config
+    value: float | None
+    n: int
+    crossed: float | None = None
+    crossed_n: int = 0
+
+
+class Strategy(Protocol):
+    """What decides which structure is next: `Rungs`, or `Whole` where nothing is frozen."""
+
+    recipe_done: bool
+    """Whether the recipe has been run."""
+    recipe_seconds: float | None
+    """What the recipe was last expected to take; None where nobody asked yet."""
+
+    def began(self, config: Config) -> None:
+        """A group was given out whose trials have the structure of `config`."""
+
+    def done(self, config: Config) -> None:
+        """It has ended."""
+
+    def ended(self, trial: Finished) -> None:
+        """A trial has ended, now or in an earlier process."""
+
+    def next(self, left: float, trials: int | None = None) -> Arm | None:
+        """The next group, to be trained in `left` seconds and with `trials` more trials at most; None to end.
+
+        The first group is given whatever it takes: a search has to come to something.
+        """
+
+    def is_hopeless(self, arm: Arm, value: float) -> bool:
+        """Whether a trial under way is to be given up at this value."""

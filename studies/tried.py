@@ -1,0 +1,138 @@
+"""What a search has tried, by structure: trials, groups, and what they say of the error."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+
+from search_spaces import Config
+
+from .gain import Point, log_error
+from .strategy import Finished, Ladder
+
+# What a whole climb from the lowest to the highest value is expected to be worth, in the logarithm of the error.
+_EXPECTED_BASE, _EXPECTED_CLIMBS = -0.5, (-0.08, -0.2)
+
+
+@dataclass(eq=False)
+class Tried:
+    """A structure that was tried, and its trials that have a value."""
+
+    structure: Config
+    trials: list[Finished] = field(default_factory=list)
+    groups: int = 0
+    under_way: int = 0
+
+
+class TriedStructures:
+    """The structures that were tried, and the orders that a strategy goes by."""
+
+    def __init__(self, ladder: Ladder, metric: str, direction: str) -> None:
+        self._ladder = ladder
+        self._metric, self._direction = metric, direction
+        self.all: dict[tuple[object, ...], Tried] = {}
+        self.leaders: dict[tuple[object, ...], list[Finished]] = {}
+        """The best trial of each structure, best first, by `root`; as of the last `lead`."""
+        # By how much the logarithm of the error differs between the fixed split and cross-validation.
+        self._apart: list[float] = []
+        self._points: dict[tuple[object, ...], Point] = {}
+
+    def ended(self, trial: Finished) -> None:
+        """A trial has ended, with a value or without."""
+        tried = self.entry(trial.config)
+        tried.groups = max(tried.groups, 1)
+        if trial.value is not None and math.isfinite(trial.value):
+            tried.trials.append(trial)
+            if trial.crossed is not None:
+                fixed, _ = log_error(trial.value, self._metric, self._direction, trial.n)
+                crossed, _ = log_error(trial.crossed, self._metric, self._direction, trial.crossed_n)
+                self._apart.append(fixed - crossed)
+
+    def entry(self, config: Config) -> Tried:
+        return self.all.setdefault(self.key(config), Tried(self.structure_of(config)))
+
+    def is_under_way(self, config: Config) -> bool:
+        known = self.all.get(self.key(config))
+        return known is not None and known.under_way > 0
+
+    def measured(self, trial: Finished) -> tuple[float, float]:
+        """The logarithm of a trial's error, and its noise.
+
+        Cross-validation is of more examples, so less a matter of luck, but of other ones: what sets the two apart on
+        average is made up for, so that trials with and without it can be compared.
+        """
+        assert trial.value is not None
+        if trial.crossed is None:
+            return log_error(trial.value, self._metric, self._direction, trial.n)
+        value, noise = log_error(trial.crossed, self._metric, self._direction, trial.crossed_n)
+        return value + sum(self._apart) / len(self._apart), noise
+
+    def _order(self, trial: Finished) -> tuple[float, int]:
+        return self.measured(trial)[0], trial.number
+
+    def observed(self, tried: Tried) -> tuple[float, float]:
+        """Of the best fifth of a structure's trials, so that many heads are not better by luck alone."""
+        measured = sorted(map(self.measured, tried.trials))[: -(-len(tried.trials) // 5)]
+        return sum(value for value, _ in measured) / len(measured), sum(noise for _, noise in measured) / len(measured)
+
+    def lead(self) -> None:
+        """Finds the best trial of each structure, best first; by what climbing leaves as it is."""
+        self.leaders = {}
+        for tried in self.all.values():
+            if tried.trials:
+                best = min(tried.trials, key=self._order)
+                self.leaders.setdefault(self.root(tried.structure), []).append(best)
+        for trials in self.leaders.values():
+            trials.sort(key=self._order)
+
+    def trains_stages(self, structure: Config) -> bool:
+        return self._ladder.rung(structure) == len(self._ladder.climbs)
+
+    def groups_of_base(self) -> Counter[tuple[object, ...]]:
+        groups: Counter[tuple[object, ...]] = Counter()
+        for each in self.all.values():
+            if not self.trains_stages(each.structure):
+                groups[self.base(each.structure)] += each.groups
+        return groups
+
+    def best_bases(self, count: int) -> list[Tried]:
+        """Of each of the best features the structure at rung 0 that did best."""
+        found: dict[tuple[object, ...], Tried] = {}
+        for each in self.all.values():
+            if not each.trials or self._ladder.rung(each.structure):
+                continue
+            base = self.base(each.structure)
+            if base not in found or self.observed(each) < self.observed(found[base]):
+                found[base] = each
+        return sorted(found.values(), key=self.observed)[:count]
+
+    def point(self, structure: Config) -> Point:
+        key = self.key(structure)
+        if (known := self._points.get(key)) is not None:
+            return known
+        ladder = self._ladder
+        ordered = [name for name in ladder.names if ladder.is_ordered(name)]
+        categories = [name for name in ladder.names if not ladder.is_ordered(name)]
+        positions = {name: ladder.position(name, structure.get(name)) for name in ordered}
+        prior = sum(_EXPECTED_BASE * positions.get(name, 0.0) for name in ladder.base)
+        for names, worth in zip(ladder.climbs, _EXPECTED_CLIMBS, strict=False):
+            prior += worth * max((positions.get(name, 0.0) for name in names), default=0.0)
+        point = Point(tuple(structure.get(name) for name in categories), tuple(positions.values()), prior)
+        self._points[key] = point
+        return point
+
+    def structure_of(self, config: Config) -> Config:
+        return {name: config[name] for name in self._ladder.names if name in config}
+
+    def key(self, config: Config) -> tuple[object, ...]:
+        return tuple(config.get(name) for name in self._ladder.names)
+
+    def base(self, structure: Config) -> tuple[object, ...]:
+        return tuple(self.base_of(structure).values())
+
+    def base_of(self, structure: Config) -> Config:
+        return {name: structure[name] for name in self._ladder.base if name in structure}
+
+    def root(self, structure: Config) -> tuple[object, ...]:
+        return tuple(structure.get(name) for name in (*self._ladder.base, *self._ladder.free))
