@@ -288,7 +288,8 @@ class Driver:
         with self._study.together():
             if judging.pruned is None:
                 self._study.report_many(judging.values)
-                asked = {key: judging.values[key] for key in judging.questions}
+                # Before stages train, a head has only begun: it is no worse than its parent's was then.
+                asked = {key: judging.values[key] for key in judging.questions if event.results[key].trained_stages}
                 pruned = self._scheduler.hopeless(worker, asked)
                 if self._study.has_pruner:
                     pruned |= self._study.prune_many(judging.questions)

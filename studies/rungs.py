@@ -42,8 +42,10 @@ _MOST, _WORTH = 0.25, 0.2
 _PATIENCE = 0.02
 # How much better a config of the portfolio is expected to be than others of its structure, in the same logarithm.
 _KNOWN_TO_BE_GOOD = -0.1
+# Half as many lanes are worth it where they take this share of the time.
+_WORTH_FEWER = 0.75
 # A trial whose error is so many standard deviations above its parent's is not going to be the best.
-_HOPELESS = 2.0
+_HOPELESS = 2.5
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,9 @@ class Rungs:
         # The costs of one backbone rise with its resolution.
         chosen = quick[-1] if quick else min(costed, key=lambda each: each.seconds)
         first = self._ladder.completed(self._recipe | chosen.structure | self._ladder.small)
-        return self._marked(Arm(chosen.structure, first, self._ladder.small, lanes=lanes, seconds=chosen.seconds))
+        return self._marked(
+            Arm(chosen.structure, first, self._ladder.small, lanes=chosen.lanes, seconds=chosen.seconds)
+        )
 
     def _marked(self, arm: Arm) -> Arm:
         """Says so where the first trial is the recipe, by whatever way it came to be chosen."""
@@ -286,6 +290,12 @@ class Rungs:
         seconds = self._predicted(structure, lanes, parent, robust=robust)
         if robust and self._is_plain(structure) and seconds > SHARE / 2 * self._left:
             robust, seconds = False, self._predicted(structure, lanes, parent, robust=False)
+        # Where it is the heads that take long, fewer of them.
+        while lanes > 1 and seconds > max(SHARE * self._left, _OPENING_SECONDS):
+            fewer = self._predicted(structure, lanes // 2, parent, robust=robust)
+            if fewer > _WORTH_FEWER * seconds:
+                break
+            lanes, seconds = lanes // 2, fewer
         return _Candidate(structure, lanes, gain, seconds, parent, robust=robust)
 
     def _predicted(self, structure: Config, lanes: int, parent: Finished | None, *, robust: bool) -> float:

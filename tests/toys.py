@@ -119,6 +119,12 @@ class ToyData:
     fingerprint: str = "toy0"
     source: str = "toy colours"
     location: str = "toy"
+    classes: tuple[str, ...] = CLASSES
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Of `toy_splits`."""
+        return {split: dict.fromkeys(CLASSES, examples // 3) for split, examples in (("train", 48), ("valid", 24))}
 
     def at(self, resolution: int, *, progress: Progress | None = None) -> Splits:
         return toy_splits(resolution=resolution)

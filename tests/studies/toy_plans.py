@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from search_spaces import Choice, Float, Task
-from studies import Outcome, Plan, Study
+from studies import Outcome, Plan, Study, strategies
 from studies.driver import run_study
 from studies.engines import InlineEngine, worker
 from studies.plan import Watch
@@ -39,7 +39,8 @@ HEADS = replace(
 
 def use_toy_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets the engine find the toy tasks' backbone."""
-    monkeypatch.setattr(worker, "load_backbone", lambda name, **_options: toy_backbone(name))
+    for place in (worker, strategies):
+        monkeypatch.setattr(place, "load_backbone", lambda name, **_options: toy_backbone(name))
 
 
 def run_inline(study: Study, plan: Plan, watch: Watch) -> Iterator[Outcome]:

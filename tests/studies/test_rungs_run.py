@@ -1,0 +1,133 @@
+"""Searches on rungs, with the driver, a storage and real training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from search_spaces import Choice, Float
+from studies import Interrupted, Study, leaderboard_rows
+from studies.driver import run_study
+from studies.engines import InlineEngine
+from studies.plan import Plan, Progress
+from studies.records import TrialRecord
+from studies.status import status_of
+from training import Data
+
+from ..toys import TOY, ToyData
+from .settings import settings_for
+from .toy_plans import EPOCHS, plan, use_toy_backbone
+
+# With rungs above the first: views, and one or two stages.
+CLIMBS = TOY.with_space(
+    TOY.space.replace(
+        batch_size=Choice(16),
+        augmentation=Choice(0, 2),
+        learning_rate=Float(1e-3, 1e-1, log=True),
+        unfrozen_stages=Choice(0, 1, 2),
+        fine_tune_share=Choice(0.5),
+    )
+)
+
+
+@pytest.fixture(autouse=True)
+def _toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("POMONA_CACHE", str(tmp_path / "cache"))
+    use_toy_backbone(monkeypatch)
+
+
+def create(url: str) -> Study:
+    settings = replace(settings_for(CLIMBS, epochs=EPOCHS, pruner="hyperband"), strategy="rungs", lanes=4)
+    return Study.create("s", url, settings, CLIMBS.recipe)
+
+
+def a_plan(trials: int) -> Plan:
+    return replace(plan(CLIMBS, 4, trials), data=cast(Data, ToyData()), lanes=4)
+
+
+def run(study: Study, trials: int) -> list[TrialRecord]:
+    with study.running():
+        list(run_study(study, a_plan(trials), InlineEngine(), lambda _: None))
+    return study.records()
+
+
+def test_heads_first_then_promoted_trials_that_know_their_parents(url: str) -> None:
+    study = create(url)
+    records = run(study, 24)
+    assert len(records) == 24
+    assert [record.rung for record in records[:4]] == [0] * 4
+    assert {record.state for record in records} <= {"complete", "pruned", "infeasible"}
+    # Given up only once stages have trained.
+    assert all(record.epochs > EPOCHS * (1 - 0.5) for record in records if record.state == "pruned")
+    by_number = {record.number: record for record in records}
+    promoted = [record for record in records if record.promoted_from is not None]
+    assert promoted
+    for record in promoted:
+        parent = by_number[cast(int, record.promoted_from)]
+        assert parent.number < record.number
+        assert cast(int, parent.rung) <= cast(int, record.rung)
+        shared = ("learning_rate", "optimizer", "head_width", "dropout", "backbone")
+        assert [parent.config[name] for name in shared] == [record.config[name] for name in shared]
+    # Without a limit of time the baseline is always affordable, and once.
+    recipes = [record for record in records if record.note == "recipe"]
+    assert [record.config for record in recipes] == [CLIMBS.recipe]
+    assert study.recipe_note == ""
+
+
+def test_what_groups_took_is_predicted_and_kept(url: str) -> None:
+    study = create(url)
+    records = run(study, 12)
+    assert all(record.predicted_seconds for record in records)
+    told = status_of(study)
+    assert told["cost_predictions"]["trials"] == 12
+    rows = leaderboard_rows(records)
+    assert all({"predicted_seconds", "rung", "promoted_from"} <= row.keys() for row in rows)
+
+
+def test_heads_on_plain_features_are_cross_validated_and_stages_scored_on_changed_photos(url: str) -> None:
+    records = run(create(url), 16)
+    assert any(record.cv_value is not None for record in records if record.rung == 0)
+    assert all(record.cv_value is None for record in records if record.rung)
+
+
+def test_a_run_that_is_stopped_goes_on_and_has_each_trial_once(url: str) -> None:
+    study = create(url)
+
+    def watch(progress: Progress) -> None:
+        if study.ended >= 6:
+            raise Interrupted("asked to")
+
+    with study.running(), pytest.raises(Interrupted):
+        list(run_study(study, a_plan(20), InlineEngine(), watch))
+    before = {record.number: record for record in study.records() if record.state != "interrupted"}
+    assert 6 <= len(before) < 20
+    again = Study.open("s", url)
+    records = run(again, 20)
+    assert [record.number for record in records] == list(range(20))
+    assert {record.number: record.value for record in records if record.number in before} == {
+        number: record.value for number, record in before.items()
+    }
+    assert len({str((record.config, record.seed)) for record in records}) == 20
+
+
+def test_the_recipe_that_does_not_fit_is_said_not_run(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from studies import rungs
+
+    study = create(url)
+    monkeypatch.setattr(rungs, "SHARE", -1.0)
+    records = run(study, 8)
+    assert all(record.note != "recipe" for record in records)
+    assert study.recipe_note.startswith("recipe not run: about ")
+    assert status_of(study)["recipe"] == study.recipe_note
+
+
+def test_a_trial_that_somebody_enqueued_goes_first(url: str) -> None:
+    study = create(url)
+    mine = CLIMBS.recipe | {"learning_rate": 0.0123}
+    study.enqueue([(mine, "mine")])
+    records = run(study, 6)
+    assert (records[0].config, records[0].note) == (mine, "mine")
+    assert len(records) == 6
