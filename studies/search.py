@@ -14,6 +14,7 @@ from search_spaces import TASKS, InputError, Task, task_file, task_named, value_
 from training import (
     Data,
     Measured,
+    Numerics,
     Runnable,
     environment,
     measure_numerics,
@@ -138,7 +139,7 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
     if outlook is not None:
         notify(f"plan: {outlook}")
     _say_workers(notify, engine, workers)
-    plan = _plan(ready, data, device, study, budget, request.weights_dir)
+    plan = _plan_of(study, ready, data, device, budget, request.weights_dir)
     return Search(study, plan, engine, request.command, workers, settings.stop_at, enqueued)
 
 
@@ -160,17 +161,9 @@ def _outlook(
     ready: Runnable, data: Data, device: torch.device, measured: Measured, budget: Budget, request: SearchRequest
 ) -> Outlook:
     """What the search is going to take; measures the speed of backbones where it is not known."""
-    plan = Plan(
-        task=ready.task,
-        data=data,
-        trials=budget.trials,
-        epochs=budget.epochs,
-        timeout=budget.timeout,
-        device=device,
-        numerics=measured.numerics,
-        weights_dir=request.weights_dir,
-        download=ready.download,
-        lanes=_lanes(budget, RUNGS) if request.lanes is None else request.lanes,
+    lanes = _lanes(budget, RUNGS) if request.lanes is None else request.lanes
+    plan = _plan(
+        ready, data, device, measured.numerics, budget, request.weights_dir, lanes=lanes, skip=request.skip_unreadable
     )
     return outlook_of(plan, costs_of(plan, request.seed or 0))
 
@@ -308,7 +301,7 @@ def plan_to_go_on(
         fingerprint=data.fingerprint,
     )
     same_or_error(settings, now, study.name)
-    return _plan(ready, data, device, study, study.budget, settings.weights_dir)
+    return _plan_of(study, ready, data, device, study.budget, settings.weights_dir)
 
 
 def _task_to_resume(study: Study, storage_url: str | None, notify: Notify, *, trusted: bool) -> Task:
@@ -330,7 +323,15 @@ def _task_to_resume(study: Study, storage_url: str | None, notify: Notify, *, tr
 
 
 def _plan(
-    ready: Runnable, data: Data, device: torch.device, study: Study, budget: Budget, weights_dir: Path | None
+    ready: Runnable,
+    data: Data,
+    device: torch.device,
+    numerics: Numerics,
+    budget: Budget,
+    weights_dir: Path | None,
+    *,
+    lanes: int,
+    skip: bool,
 ) -> Plan:
     return Plan(
         task=ready.task,
@@ -339,11 +340,27 @@ def _plan(
         epochs=budget.epochs,
         timeout=budget.timeout,
         device=device,
-        numerics=study.numerics,
+        numerics=numerics,
         weights_dir=weights_dir,
         download=ready.download,
-        lanes=study.settings.lanes,
-        source=StoredData(data.location, study.settings.skip_unreadable),
+        lanes=lanes,
+        source=StoredData(data.location, skip),
+    )
+
+
+def _plan_of(
+    study: Study, ready: Runnable, data: Data, device: torch.device, budget: Budget, weights_dir: Path | None
+) -> Plan:
+    settings = study.settings
+    return _plan(
+        ready,
+        data,
+        device,
+        study.numerics,
+        budget,
+        weights_dir,
+        lanes=settings.lanes,
+        skip=settings.skip_unreadable,
     )
 
 
