@@ -290,7 +290,7 @@ class Driver:
                 self._study.report_many(judging.values)
                 # Before stages train, a head has only begun: it is no worse than its parent's was then.
                 asked = {key: judging.values[key] for key in judging.questions if event.results[key].trained_stages}
-                pruned = self._scheduler.hopeless(worker, asked)
+                pruned = self._scheduler.hopeless(worker, asked if self._study.gives_up else {})
                 if self._study.has_pruner:
                     pruned |= self._study.prune_many(judging.questions)
                 verdict, kept = self._scheduler.judged(worker, event, pruned)

@@ -20,7 +20,8 @@ Kind = Literal[
 """What an option's value means: `path` may be a URL too, `count` is 1 or more, `values` say what is to be tried of
 dimensions, `names` are several, and `configs` are a file of them or themselves."""
 
-PRUNERS = ("hyperband", "median", "none")
+NO_PRUNER = "none"
+PRUNERS = ("hyperband", "median", NO_PRUNER)
 STRATEGIES = RUNGS, PLAIN = ("rungs", "plain")
 SAMPLERS = ("auto", "tpe", "random", "gp", "cmaes")
 _LEAST: dict[Kind, int] = {"count": 1, "seed": 0}

@@ -28,7 +28,7 @@ from .plan import Budget
 from .proposals import Proposal, Proposer
 from .ranking import ranked
 from .records import CONFIRMS, FIXED, INTERRUPTED, PART, RECIPE, STATE_ORDER, TrialRecord, is_done, record_of
-from .request import PRUNERS, RUNGS
+from .request import NO_PRUNER, PRUNERS, RUNGS
 from .run_lock import FileRunLock, ServerRunLock, held_to_run, refuse_links, server_lock
 from .sampling import make_pruner
 from .settings import Settings
@@ -273,6 +273,11 @@ class Study:
     @property
     def is_confirming(self) -> bool:
         return self._confirming is not None
+
+    @property
+    def gives_up(self) -> bool:
+        """Whether trials that lead nowhere are given up at all."""
+        return self.settings.pruner != NO_PRUNER
 
     @property
     def has_pruner(self) -> bool:
