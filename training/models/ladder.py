@@ -192,8 +192,9 @@ def _rising(name: str, dimension: Dimension) -> tuple[Value, ...]:
 
 
 # Learning rates at which pretrained stages go on learning, by optimizer: those of the head are ten to a hundred times
-# as high (Howard and Ruder 2018, arXiv 1801.06146; Kumar et al. 2022, arXiv 2202.10054).
-_STAGE_RATES = {ADAMW: 1e-4, SGD: 3e-3}
+# as high (Howard and Ruder 2018, arXiv 1801.06146; Kumar et al. 2022, arXiv 2202.10054). That of SGD is for a momentum
+# of 0.9: what a step comes to in the end is the rate over 1 - momentum.
+_STAGE_RATES = {ADAMW: 1e-4, SGD: 2e-3}
 
 
 def first_descent(space: SearchSpace, config: Config) -> Config:
@@ -203,9 +204,12 @@ def first_descent(space: SearchSpace, config: Config) -> Config:
     """
     names = dimensions_of(ScheduleSpec)
     optimizer = from_config(OptimizerSpec, config)
+    rate = _STAGE_RATES[optimizer.name]
+    if optimizer.name == SGD:
+        rate *= (1 - optimizer.momentum) / 0.1
     wanted: Config = {
         names["fine_tune_share"]: 0.5,
-        names["fine_tune_rate"]: _STAGE_RATES[optimizer.name] / optimizer.learning_rate,
+        names["fine_tune_rate"]: rate / optimizer.learning_rate,
         names["keeps_statistics"]: "pretrained",
     }
     found: Config = {}

@@ -70,6 +70,13 @@ def test_stages_begin_at_a_rate_that_suits_them_whatever_that_of_the_head() -> N
         config = {"optimizer": "adamw", "learning_rate": rate, "unfrozen_stages": 2}
         found = first_descent(task.space, config)
         assert found["fine_tune_rate"] == pytest.approx(1e-4 / rate)
+    steps = []
+    for momentum in (0.8, 0.98):
+        config = {"optimizer": "sgd", "momentum": momentum, "learning_rate": 0.05, "unfrozen_stages": 2}
+        rate = first_descent(task.space, config)["fine_tune_rate"]
+        assert isinstance(rate, float)
+        steps.append(rate / (1 - momentum))
+    assert steps[0] == pytest.approx(steps[1])
     said = {"optimizer": "sgd", "learning_rate": 0.1, "unfrozen_stages": 2, "fine_tune_rate": 0.5}
     assert "fine_tune_rate" not in first_descent(task.space, said)
     assert first_descent(task.space, {"optimizer": "sgd", "learning_rate": 0.1, "unfrozen_stages": 0}) == {}
