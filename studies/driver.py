@@ -7,6 +7,7 @@ import contextlib
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +46,8 @@ class Driver:
         self._scheduler = Scheduler(epochs=plan.epochs, lanes=plan.lanes, folder=self._folder, strategy=self._strategy)
         self._deadline = math.inf if plan.timeout is None else time.monotonic() + plan.timeout
         self._working: dict[int, Working] = {}
+        # How many epochs of each trial under way have trained stages.
+        self._stage_epochs: Counter[int] = Counter()
 
     def run(self) -> Iterator[Outcome]:
         """Yields each trial that ended, recorded in the study, until the plan is fulfilled or there is enough.
@@ -288,8 +291,10 @@ class Driver:
         with self._study.together():
             if judging.pruned is None:
                 self._study.report_many(judging.values)
-                # Before stages train, a head has only begun: it is no worse than its parent's was then.
-                asked = {key: judging.values[key] for key in judging.questions if event.results[key].trained_stages}
+                # Before stages train, a head has only begun: it is no worse than its parent's was then. And the first
+                # steps of stages upset what the next ones may put right.
+                self._stage_epochs.update(key for key, result in event.results.items() if result.trained_stages)
+                asked = {key: judging.values[key] for key in judging.questions if self._stage_epochs[key] > 1}
                 pruned = self._scheduler.hopeless(worker, asked if self._study.gives_up else {})
                 if self._study.has_pruner:
                     pruned |= self._study.prune_many(judging.questions)
@@ -306,6 +311,7 @@ class Driver:
         ended = {number: result for number, result in results.items() if self._study.is_open(number)}
         with self._study.together():
             for number, result in ended.items():
+                del self._stage_epochs[number]
                 self._study.finish(number, result, self._accounts.of(number))
                 for follower in self._scheduler.ended(number, self._told(number, result)):
                     self._study.answer(follower, number)
