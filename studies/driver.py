@@ -320,7 +320,7 @@ class Driver:
     def _told(self, number: int, result: FitResult) -> Finished | None:
         """What a strategy learns from a trial that ended."""
         record = self._study.trial(number)
-        return finished_trial(record) if result.state in (State.COMPLETE, State.PRUNED) else None
+        return finished_trial(record) if result.state == State.COMPLETE else None
 
     def _lost(self, worker: int, reason: str) -> Iterator[Outcome]:
         numbers, saved = self._scheduler.training(worker), self._scheduler.progress_saved(worker)

@@ -35,6 +35,8 @@ _BEST_BASES = 3
 # What a second group of heads on the same features, or a second way to train the same stages, changes (standard
 # deviation); the n-th changes an n-th of it.
 _MORE = 0.15
+# So many groups a structure gets while there is another one.
+_MOST_GROUPS = 4
 # Of the time left, what one group may take while there is something cheaper that gains this share of what it does.
 _MOST, _WORTH = 0.25, 0.2
 # A gain is worth as much a second whether it takes one or two of a hundred that are left: this share of the time left
@@ -135,6 +137,8 @@ class Rungs:
         fitting = [each for each in self._candidates(lanes) if each.seconds * MARGIN <= left]
         if not fitting:
             return None
+        # The best of a thousand heads on the same features is the luckiest one.
+        fitting = [each for each in fitting if not self._is_exhausted(each.structure)] or fitting
         patience = _PATIENCE * min(left, _LONG)
         # Nothing takes a large part of the time left while there is anything else that is worth something.
         most = max(each.gain for each in fitting)
@@ -142,6 +146,10 @@ class Rungs:
         if max((each.gain for each in modest), default=0.0) >= _WORTH * most:
             fitting = modest
         return self._arm(max(fitting, key=lambda each: each.gain / (each.seconds + patience)))
+
+    def _is_exhausted(self, structure: Config) -> bool:
+        known = self._tried.all.get(self._tried.key(structure))
+        return known is not None and known.groups >= _MOST_GROUPS
 
     def _next_backbone(self, left: float, lanes: int) -> _Candidate | None:
         """Heads on a backbone that was not tried yet, at the highest resolution that is affordable."""

@@ -66,7 +66,10 @@ def strategy_of(study: Study, plan: Plan) -> tuple[Accounts, Strategy | None]:
 
 
 def finished_trial(record: TrialRecord) -> Finished:
-    """What a strategy learns from a trial; of cross-validation, what held every example out at least once."""
+    """What a strategy learns from a trial; of cross-validation, what held every example out at least once.
+
+    The value of a trial that was given up on its way is not one that its structure would have come to.
+    """
     whole = record.cv_value is not None and record.cv_folds >= FOLDS
-    value = record.value if record.state in ("complete", "pruned") else None
+    value = record.value if record.state == "complete" else None
     return Finished(record.number, record.config, value, record.n, record.cv_value if whole else None, record.cv_n)
