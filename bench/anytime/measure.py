@@ -48,7 +48,7 @@ class Plan:
     @property
     def work(self) -> Path:
         """What need not be kept: links to photos, studies, caches, the earlier tree."""
-        return self.out / "work"
+        return self.out / "scratch"
 
     def order(self) -> list[tuple[str, str, int]]:
         """Task, system and seed of every run: all tasks of a seed before the next seed, systems in turn."""

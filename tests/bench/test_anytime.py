@@ -87,7 +87,7 @@ def files(folder: Path) -> Counter[tuple[str, Path]]:
 
 def test_what_is_held_back_is_a_part_of_train_and_no_system_sees_it(tmp_path: Path) -> None:
     photos = tiny_photos(tmp_path / "photos", train=10)
-    held = hold_back(photos, tmp_path / "work" / "fruit")
+    held = hold_back(photos, tmp_path / "scratch" / "fruit")
     searched, whole = files(held.searched), files(held.whole)
     assert {split for split, _ in searched} == {"train", "valid"}
     test = {path for split, path in whole if split == "test"}
