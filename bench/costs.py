@@ -84,7 +84,7 @@ def written(options: argparse.Namespace, arguments: str) -> str:
     carried = [
         [study.name, f"{one.lower} to {one.higher}", one.pairs, _rho(one.correlation)]
         for study in studies
-        for one in rank_correlations(study.records())
+        for one in rank_correlations(study.records(), study.settings.direction)
     ]
     text = (
         "# Predicted and true seconds of groups of trials\n\n"
@@ -99,12 +99,12 @@ def written(options: argparse.Namespace, arguments: str) -> str:
         + tabulate(_rows(groups), ["study", "work", "groups", "error", "drift"], tablefmt="github")
         + f"\n\n![predicted against true seconds]({FIGURE})\n\n"
         "## Do cheap rungs tell the truth?\n\n"
-        "Spearman's rank correlation between the values of trials that were promoted and those that they were "
-        "promoted to; such trials are the better ones, which makes it smaller.\n\n"
+        "Spearman's rank correlation, over choices of features (a backbone at a resolution), of the best values at two "
+        "rungs; what was promoted did well below, which makes it smaller.\n\n"
         + (
             tabulate(carried, ["study", "rungs", "pairs", "correlation"], tablefmt="github")
             if carried
-            else "No two rungs had four promoted trials."
+            else "No two rungs had four choices of features in common."
         )
         + "\n"
     )

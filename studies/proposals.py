@@ -20,6 +20,7 @@ from .history import History
 from .records import (
     CONFIRMS,
     FEASIBLE,
+    FEATURES,
     FIXED,
     GROUP,
     ORIGIN,
@@ -42,6 +43,8 @@ from .strategy import Arm
 
 # So often a config that is known is drawn again before there is none left.
 _REDRAWS = 50
+# What a trial keeps of itself, whatever trial answers it.
+_OWN = (RECIPE, RUNG, FEATURES, PROMOTED_FROM, "note", GROUP, ORIGIN, PART, START, SEPARATE, SEED, CONFIRMS)
 # What may come of values that others have put into the storage.
 _UNFIT = (InputError, ValueError, TypeError, KeyError)
 
@@ -126,6 +129,8 @@ class Proposer:
     def _of_arm(self, arm: Arm, *, promoted: bool) -> dict[str, Any]:
         """What a trial keeps about why it was chosen; the first of a group is the one that was `promoted`."""
         attributes: dict[str, Any] = {RUNG: arm.rung}
+        if arm.features:
+            attributes |= {FEATURES: arm.features}
         if arm.recipe:
             attributes |= {RECIPE: True, "note": self._settings.recipe_note}
         elif promoted and arm.shipped:
@@ -260,7 +265,20 @@ class Proposer:
             if epoch not in there:
                 trial.report(value, epoch)
         for key, kept in earlier.user_attrs.items():
-            if key not in (RECIPE, RUNG, PROMOTED_FROM, "note", GROUP, ORIGIN, PART, START, SEPARATE, SEED, CONFIRMS):
+            if key not in (
+                RECIPE,
+                RUNG,
+                FEATURES,
+                PROMOTED_FROM,
+                "note",
+                GROUP,
+                ORIGIN,
+                PART,
+                START,
+                SEPARATE,
+                SEED,
+                CONFIRMS,
+            ):
                 trial.set_user_attr(key, kept)
         trial.set_user_attr("seconds", 0.0)
         trial.set_user_attr("note", f"same config as trial {earlier.number}, answered from its record")

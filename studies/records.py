@@ -31,8 +31,9 @@ GROUP, ORIGIN, PART = "group", "origin", "part"
 START, SEPARATE = "start", "separate"
 # Names of a trial's seed, and of the number of the searched trial that it trains again on that seed.
 SEED, CONFIRMS = "seed", "confirms"
-# Names of what a strategy keeps: the rung, the trial that was promoted to it, and whether it is the task's recipe.
-RUNG, PROMOTED_FROM, RECIPE = "rung", "promoted_from", "recipe"
+# Names of what a strategy keeps: the rung, what the features are of, the trial that was promoted, and whether it is the
+# task's recipe.
+RUNG, FEATURES, PROMOTED_FROM, RECIPE = "rung", "features", "promoted_from", "recipe"
 # The name of the value on the validation examples as others might have brought them.
 ROBUST = "robust"
 # Before the names of what cross-validation says of a trial.
@@ -90,6 +91,7 @@ class TrialRecord:
     features_per_second: float | None = None
     confirms: int | None = None
     rung: int | None = None
+    features: str = ""
     promoted_from: int | None = None
     predicted_seconds: float | None = None
     robust: float | None = None
@@ -193,6 +195,7 @@ def record_of(
         curve=tuple(sorted(trial.intermediate_values.items())),
         confirms=confirms_of(trial),
         rung=_whole(kept, RUNG),
+        features=str(kept.get(FEATURES, "")),
         promoted_from=_whole(kept, PROMOTED_FROM),
         predicted_seconds=_number(kept, PREDICTED),
         robust=_number(kept, ROBUST, zero=True),

@@ -1,4 +1,4 @@
-"""Whether a cheap rung tells the truth: how the ranks of promoted trials carry over."""
+"""Whether a cheap rung tells the truth: how the ranks of features carry over to the rungs above."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LEAST_PAIRS = 4
 
 @dataclass(frozen=True)
 class Carried:
-    """Spearman's rank correlation between the values of promoted trials and of those that they were promoted to.
+    """Spearman's rank correlation, over choices of features, of the best values at two rungs.
 
     `correlation` is None where all values of one rung are equal.
     """
@@ -25,29 +25,30 @@ class Carried:
 
     def __str__(self) -> str:
         found = "undefined, as all values are equal" if self.correlation is None else f"{self.correlation:.2f}"
-        return f"rank correlation {found} over {self.pairs} promoted trials"
+        return f"rank correlation {found} over {self.pairs} choices of features"
 
 
-def rank_correlations(records: Iterable[TrialRecord]) -> list[Carried]:
-    """Of each pair of rungs that enough trials were promoted between; of several promotions of a trial, their mean.
+def rank_correlations(records: Iterable[TrialRecord], direction: str = "maximize") -> list[Carried]:
+    """Of each two rungs that enough choices of features (a backbone at a resolution) were tried at.
 
-    Promoted trials are the better ones, and a narrow range of values makes a correlation smaller than it would be over
-    all trials.
+    What was promoted did well below, and a narrow range of values makes a correlation smaller than it would be over
+    everything.
     """
-    by_number = {record.number: record for record in records if record.value is not None}
-    found: dict[tuple[int, int], dict[int, list[float]]] = {}
-    for child in by_number.values():
-        parent = by_number.get(-1 if child.promoted_from is None else child.promoted_from)
-        if parent is None or parent.rung is None or child.rung is None or child.state != "complete":
+    best: dict[int, dict[str, float]] = {}
+    better = max if direction == "maximize" else min
+    for record in records:
+        if record.rung is None or not record.features or record.value is None or record.state != "complete":
             continue
-        assert child.value is not None
-        found.setdefault((parent.rung, child.rung), {}).setdefault(parent.number, []).append(child.value)
+        found = best.setdefault(record.rung, {})
+        found[record.features] = better(record.value, found.get(record.features, record.value))
     reports = []
-    for (lower, higher), values in sorted(found.items()):
-        if len(values) >= _LEAST_PAIRS and lower < higher:
-            before = [by_number[number].value or 0.0 for number in values]
-            after = [sum(reached) / len(reached) for reached in values.values()]
-            reports.append(Carried(lower, higher, len(values), _spearman(before, after)))
+    rungs = sorted(best)
+    for place, lower in enumerate(rungs):
+        for higher in rungs[place + 1 :]:
+            shared = sorted(best[lower].keys() & best[higher].keys())
+            if len(shared) >= _LEAST_PAIRS:
+                before, after = ([best[rung][name] for name in shared] for rung in (lower, higher))
+                reports.append(Carried(lower, higher, len(shared), _spearman(before, after)))
     return reports
 
 

@@ -123,6 +123,12 @@ class Rungs:
     # --- what comes next
 
     def next(self, left: float, trials: int | None = None) -> Arm | None:
+        arm = self._next(left, trials)
+        if arm is None:
+            return None
+        return replace(arm, features=" ".join(map(str, self._tried.base(arm.structure))))
+
+    def _next(self, left: float, trials: int | None) -> Arm | None:
         self._left = left
         lanes = self._lanes if trials is None else max(min(self._lanes, trials), 1)
         if not any(tried.groups for tried in self._tried.all.values()):

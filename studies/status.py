@@ -40,7 +40,7 @@ def status_of(study: Study) -> dict[str, Any]:
         else {"trials": costs.trials, "median_error": costs.error, "drift": costs.drift},
         "rank_correlations": [
             {"lower": one.lower, "higher": one.higher, "pairs": one.pairs, "correlation": one.correlation}
-            for one in rank_correlations(records)
+            for one in rank_correlations(records, settings.direction)
         ],
         "best": best
         and {

@@ -58,7 +58,7 @@ class Arm:
     `structure` is common to its trials, and `common` values of their heads. `first` are further values of its first
     trial, all of its config where it was promoted from the trial `parent`, is the recipe or was `shipped` in the
     portfolio; the other `lanes` - 1 are the sampler's. `seconds` are those that are predicted of the group. `robust`
-    and `cross_validate` as in `training.Job`.
+    and `cross_validate` as in `training.Job`. `features` name what the structure's features are of.
     """
 
     structure: Config
@@ -72,6 +72,7 @@ class Arm:
     seconds: float = 0.0
     robust: bool = False
     cross_validate: bool = False
+    features: str = ""
 
 
 @dataclass(frozen=True)

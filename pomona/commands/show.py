@@ -116,7 +116,9 @@ def _of_rungs(study: Study) -> list[str]:
 
     records = study.records()
     lines = [f"{study.recipe_note[:1].upper()}{study.recipe_note[1:]}."] if study.recipe_note else []
-    lines += [f"Rung {one.lower} to {one.higher}: {one}." for one in rank_correlations(records)]
+    lines += [
+        f"Rung {one.lower} to {one.higher}: {one}." for one in rank_correlations(records, study.settings.direction)
+    ]
     costs = accuracy_of((record.predicted_seconds or 0.0, record.seconds) for record in records)
     if costs is not None:
         lines.append(
