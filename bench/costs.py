@@ -25,6 +25,7 @@ from studies.records import TrialRecord
 from studies.rung_report import rank_correlations
 from training import atomic_write_bytes
 from training.machine.files import atomic_path
+from training.machine.process import configure
 
 PAGE, FIGURE = "README.md", "costs.png"
 KINDS = {0: "heads on frozen features", 1: "heads on augmented views", 2: "stages that train", None: "trained whole"}
@@ -148,4 +149,5 @@ def _draw(groups: Sequence[Group], file: Path) -> None:
 
 
 if __name__ == "__main__":
+    configure()
     raise SystemExit(main())

@@ -41,7 +41,7 @@ def best_of(rows: list[Row], task: str) -> float:
 def test_a_portfolio_is_of_different_rows_and_begins_with_that_of_a_smaller_one(rows: list[Row], size: int) -> None:
     chosen = greedy(rows, TASK_NAMES, size)
     assert 1 <= len(chosen) <= size
-    assert len({row.place for row in chosen}) == len(chosen)
+    assert len({row.candidate for row in chosen}) == len(chosen)
     assert greedy(rows, TASK_NAMES, max(size - 1, 1)) == chosen[: max(size - 1, 1)]
 
 
@@ -82,17 +82,17 @@ def test_what_is_good_everywhere_comes_first_and_specialists_follow() -> None:
         Row(2, "b", {"a": 0.0, "b": 1.0}),
         Row(3, "b", {"a": 0.0, "b": 0.0}),
     ]
-    assert [row.place for row in greedy(rows, ("a", "b"), 4)] == [1, 0, 2]
+    assert [row.candidate for row in greedy(rows, ("a", "b"), 4)] == [1, 0, 2]
 
 
 def test_of_equals_the_quickest_is_taken() -> None:
     rows = [Row(0, "a", {"a": 0.9}, seconds=9.0), Row(1, "a", {"a": 0.9}, seconds=2.0)]
-    assert [row.place for row in greedy(rows, ("a",), 1)] == [1]
+    assert [row.candidate for row in greedy(rows, ("a",), 1)] == [1]
 
 
 def test_the_second_best_follow_once_every_task_has_its_best() -> None:
     rows = [Row(place, "a", {"a": value}) for place, value in enumerate((0.9, 0.8, 0.95, 0.1, 0.2))]
-    assert [row.place for row in greedy(rows, ("a",), 5)] == [2, 0]
+    assert [row.candidate for row in greedy(rows, ("a",), 5)] == [2, 0]
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(0, 1)), max_size=8), st.floats(0, 1))

@@ -62,7 +62,7 @@ def test_it_is_trained_evaluated_exported_and_predicted_with_like_a_model(
 ) -> None:
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
-    listed = ("leaderboard", "s", "--storage", study.storage_url, "--format", "json")
+    listed = ("leaderboard", "s", "--storage", study.storage_url, "--format", "json", "--ensemble")
     code, out, err = run(*listed)
     assert code == 0, err
     row = next(row for row in json.loads(out) if row["state"] == "ensemble")

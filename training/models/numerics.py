@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -70,14 +71,14 @@ def measure_numerics(device: torch.device, seconds: float = 0.3) -> Measured:
         step()
         times[candidate].append(_seconds(step, clock))
     # What takes several times as long after its first step is not going to be the fastest.
-    quickest = min(taken[0] for taken in times.values())
-    steps = {c: step for c, step in steps.items() if times[c][0] < _HOPELESS * quickest or c == candidates[0]}
+    quickest = min(map(_quickest, times.values()))
+    steps = {c: step for c, step in steps.items() if _quickest(times[c]) < _HOPELESS * quickest or c == candidates[0]}
     deadline = time.perf_counter() + seconds
     while time.perf_counter() < deadline or len(times[candidates[0]]) < 3:
         for candidate, step in steps.items():  # interleaved, so that a busy moment hits all alike
             times[candidate].append(_seconds(step, clock))
     threads = 1 if device.type == "cuda" else torch.get_num_threads()
-    speeds = {candidate: _IMAGES[device.type] * threads / min(taken) for candidate, taken in times.items()}
+    speeds = {candidate: _IMAGES[device.type] * threads / _quickest(taken) for candidate, taken in times.items()}
     best = max(candidates, key=lambda candidate: speeds[candidate])
     chosen = best if speeds[best] > 1.1 * speeds[candidates[0]] else candidates[0]
     named = {str(candidate): round(speed, 1) for candidate, speed in speeds.items()}
@@ -87,6 +88,11 @@ def measure_numerics(device: torch.device, seconds: float = 0.3) -> Measured:
     except WriteError as problem:
         without_cache(problem)
     return Measured(chosen, named, cached=False)
+
+
+def _quickest(taken: Sequence[float]) -> float:
+    """The least of some times; processor time may stand still for a step on a busy machine, which says nothing."""
+    return min((seconds for seconds in taken if seconds > 0), default=math.inf)
 
 
 def _emulates_bf16(device: torch.device) -> bool:
