@@ -98,20 +98,24 @@ def written(options: argparse.Namespace, arguments: str) -> str:
         f"- versions: {versions}; commit {first.environment.get('commit') or 'none'}\n"
         f"- machine: {first.environment.get('device')}; {first.numerics}\n\n"
         + tabulate(_rows(groups), ["study", "work", "groups", "error", "drift"], tablefmt="github")
-        + f"\n\n![predicted against true seconds]({FIGURE})\n\n"
-        "## Do cheap rungs tell the truth?\n\n"
-        "Spearman's rank correlation, over choices of features (a backbone at a resolution), of the best values at two "
-        "rungs; what was promoted did well below, which makes it smaller.\n\n"
-        + (
-            tabulate(carried, ["study", "rungs", "pairs", "correlation"], tablefmt="github")
-            if carried
-            else "No two rungs had four choices of features in common."
-        )
-        + "\n"
+        + f"\n\n![predicted against true seconds]({FIGURE})\n"
+        + _carried(carried)
     )
     _draw(groups, options.out / FIGURE)
     atomic_write_bytes(options.out / PAGE, text.encode())
     return text
+
+
+def _carried(rows: Sequence[Sequence[object]]) -> str:
+    if not rows:
+        return ""
+    return (
+        "\n## Do cheap rungs tell the truth?\n\n"
+        "Spearman's rank correlation, over choices of features (a backbone at a resolution), of the best values at two "
+        "rungs; what was promoted did well below, which makes it smaller.\n\n"
+        + tabulate(rows, ["study", "rungs", "pairs", "correlation"], tablefmt="github")
+        + "\n"
+    )
 
 
 def _rho(correlation: float | None) -> str:

@@ -1,0 +1,46 @@
+"""Predictions against truth, from recorded trials."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.costs import FIGURE, PAGE, groups_of, main
+from studies import Study
+
+from ..studies.settings import settings_for
+from ..studies.small_studies import result
+from ..toys import TOY
+
+
+def a_study(url: str) -> Study:
+    study = Study.create("s", url, replace(settings_for(TOY), strategy="rungs"), TOY.recipe)
+    for number in range(3):
+        study.ask(TOY.space, 5)
+        study.finish(number, replace(result(), seconds=2.0), {} if number == 2 else {"predicted_seconds": 2.5})
+    return study
+
+
+def test_only_groups_that_were_predicted_and_came_to_their_end_count(tmp_path: Path) -> None:
+    records = a_study(str(tmp_path / "j.log")).records()
+    together = [replace(record, group=0) for record in records[:2]]
+    (group,) = groups_of([*together, records[2]])
+    assert (group.predicted, group.seconds) == (5.0, 4.0)
+    assert groups_of([together[0], replace(together[1], state="pruned")]) == []
+
+
+def test_a_page_and_a_figure_or_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    storage = str(tmp_path / "j.log")
+    a_study(storage)
+    out = tmp_path / "costs"
+    assert main(["s", "--storage", storage, "--out", str(out)]) == 0
+    page = (out / PAGE).read_text()
+    assert page == capsys.readouterr().out
+    assert "| all " in page
+    assert "25 %" in page
+    assert (out / FIGURE).stat().st_size > 1000
+    assert main(["none", "--storage", storage, "--out", str(tmp_path / "no")]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "no").exists()
