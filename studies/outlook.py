@@ -25,10 +25,10 @@ class Outlook:
     """Predicted seconds.
 
     Attributes:
-        choices: of frozen features; 0 where nothing is frozen.
-        cheap: heads on all of these, or a quick trial where nothing is frozen.
+        choices: of frozen features; 0 where there is nothing to unfreeze.
+        cheap: heads on all of these, or a quick trial where nothing can be unfrozen.
         first: the first of them.
-        dear: (least, median, most) of a run whose stages train, or of any trial where nothing is frozen.
+        dear: (least, median, most) of a run whose stages train, or of any trial where nothing can be unfrozen.
         recipe: the task's.
     """
 
@@ -48,7 +48,7 @@ class Outlook:
         least, _, most = (_about(seconds) for seconds in self.dear)
         recipe = f"the recipe about {_about(self.recipe)}, once that is a tenth of the time left"
         if not self.choices:
-            return f"a trial takes {least} to {most} by its structure, cheap ones come first; {recipe}"
+            return f"a group of trials takes {least} to {most} by its structure, cheap ones come first; {recipe}"
         return (
             f"heads on {self.choices} choices of frozen features take about {_about(self.cheap)}, the first about "
             f"{_about(self.first)}; a run that trains stages {least} to {most}; {recipe}"
@@ -67,7 +67,9 @@ def outlook_of(plan: Plan, costs: CostModel) -> Outlook:
     middle = ladder.free_values()[len(ladder.free_values()) // 2]
     cheap = [costs.predict(ladder.small | ladder.lowest(base | middle), plan.lanes).seconds for base in ladder.bases()]
     dear = [seconds for base in ladder.bases() for seconds in _with_stages(ladder, costs, ladder.lowest(base | middle))]
-    return Outlook(len(cheap), sum(cheap), min(cheap), _spread(dear or cheap), recipe)
+    if not dear:
+        return Outlook(0, min(cheap), min(cheap), _spread(cheap), recipe)
+    return Outlook(len(cheap), sum(cheap), min(cheap), _spread(dear), recipe)
 
 
 def _with_stages(ladder: Ladder, costs: CostModel, lowest: dict[str, float | int | str | bool]) -> list[float]:
