@@ -121,7 +121,8 @@ def _description(search: Search | Confirmation, running: int, ended: int) -> str
 
 
 def _confirms(search: Search | Confirmation, number: int) -> str:
-    return f", {search.study.trial(number).note}" if isinstance(search, Confirmation) else ""
+    record = search.study.trial(number)
+    return "" if record.confirms is None else f", {record.note}"
 
 
 def _line(outcome: Outcome, metric: str) -> str:

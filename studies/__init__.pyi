@@ -26,9 +26,9 @@ from .portfolio import portfolio_for as portfolio_for
 from .records import TrialRecord as TrialRecord
 from .request import ResumeRequest as ResumeRequest
 from .request import SearchRequest as SearchRequest
-from .search import Search as Search
 from .search import prepare_resume as prepare_resume
 from .search import prepare_search as prepare_search
+from .search_run import Search as Search
 from .status import status_of as status_of
 from .storage import open_storage as open_storage
 from .study import Study as Study

@@ -12,7 +12,8 @@ from .driver import run_study
 from .engines import engine_named
 from .plan import Outcome, Plan, Watch
 from .records import INTERRUPTED
-from .search import CountProgress, Notify, plan_to_go_on
+from .search import CountProgress, plan_to_go_on
+from .search_run import Notify
 from .study import Study
 
 

@@ -59,19 +59,28 @@ def runs_to_confirm(
     Of trials with equal configs one is confirmed. All trials get the same seeds, one seed after the other, so that
     they can be compared by seed wherever the runs are stopped; more of either adds to what was there.
     """
-    confirmed: dict[str, int] = {}
-    for record in records:
-        if record.confirms is not None:
-            confirmed.setdefault(config_key(record.config), record.confirms)
+    return runs_of(best_configs(records, direction)[:top], records, seed=seed, seeds=seeds)
+
+
+def best_configs(records: Sequence[TrialRecord], direction: str) -> list[TrialRecord]:
+    """The trials of a search that ran to their ends, best first, of equal configs the best one."""
     chosen: dict[str, TrialRecord] = {}
     for record in ranked(records, direction):
         if record.state == "complete":
             chosen.setdefault(config_key(record.config), record)
-    best = list(chosen.items())[:top]
+    return list(chosen.values())
+
+
+def runs_of(chosen: Sequence[TrialRecord], records: Sequence[TrialRecord], *, seed: int, seeds: int) -> list[ToConfirm]:
+    """The runs that confirm the `chosen` ones of a search's trials; see `runs_to_confirm`."""
+    confirmed: dict[str, int] = {}
+    for record in records:
+        if record.confirms is not None:
+            confirmed.setdefault(config_key(record.config), record.confirms)
     return [
-        ToConfirm(confirmed.get(key, record.number), record.config, fresh_seed(seed, nth), nth)
+        ToConfirm(confirmed.get(config_key(record.config), record.number), record.config, fresh_seed(seed, nth), nth)
         for nth in range(1, seeds + 1)
-        for key, record in best
+        for record in chosen
     ]
 
 

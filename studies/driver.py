@@ -216,7 +216,7 @@ class Driver:
                         break
 
     def _next(self, worker: int) -> Ask | Order | None:
-        left = self._deadline - time.monotonic()
+        left = self._deadline - self._plan.reserve - time.monotonic()
         return self._scheduler.next(
             worker,
             left=left,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -24,17 +24,17 @@ from training import (
 )
 
 from .creation import is_whole
-from .done import check_target, goal_reached
-from .driver import run_study
+from .done import check_target
 from .engines import default_workers, engine_for, engine_named
 from .enqueued import Enqueued, count_text, enqueued_from, warm_start
 from .going_on import enough_or_error, going_on, same_or_error
 from .location import location_of, shown_storage
 from .names import check_new_name
 from .outlook import Outlook, outlook_of
-from .plan import Budget, Outcome, Plan, StoredData, Watch, default_budget
+from .plan import Budget, Plan, StoredData, default_budget
 from .request import RUNGS, ResumeRequest, SearchRequest, check_values
 from .samplers import check_sampler
+from .search_run import Notify, Search
 from .settings import Settings
 from .storage import is_in_memory, open_storage, refuse_unusable, storage_exists, study_names
 from .strategies import costs_of
@@ -45,53 +45,7 @@ _MOST_LANES = 32
 _HEADS = 16
 # A time does not say how many trials there will be: lanes are those of so many.
 _TRIALS_BY_TIME = 64
-Notify = Callable[[str], None]
 CountProgress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Search:
-    """A study with the plan for it, ready to run."""
-
-    study: Study
-    plan: Plan
-    engine: str
-    command: str = ""
-    workers: int = 1
-    stop_at: float | None = None
-    enqueued: tuple[Enqueued, ...] = ()
-
-    @property
-    def wanted(self) -> int | None:
-        """Trials in all; None where the time alone decides."""
-        return self.plan.trials
-
-    @property
-    def ended(self) -> int:
-        """Trials that have ended so far."""
-        return self.study.ended
-
-    def why_ended(self) -> str:
-        """Why a run that was not interrupted ended before its number of trials; empty where it did not."""
-        if reached := goal_reached(self.study.settings, self.study.best()):
-            return reached
-        if self.study.settings.strategy == RUNGS and self.plan.timeout is not None:
-            return "nothing more fits into the time that is left"
-        return "no config was found that has not been tried" if self.plan.trials is None else ""
-
-    def run(self, watch: Watch) -> Generator[Outcome, None, None]:
-        """Runs until the plan is fulfilled or a goal reached; see `Driver.run` for what may be raised."""
-        with self.study.running():
-            self.study.extend(self.plan.trials, self.plan.timeout, self.command, stop_at=self.stop_at)
-            if self.enqueued:
-                self.study.enqueue((one.config, one.note) for one in self.enqueued)
-            yield from run_study(
-                self.study,
-                self.plan,
-                engine_named(self.engine, self.workers),
-                watch,
-                enough=lambda: bool(goal_reached(self.study.settings, self.study.best())),
-            )
 
 
 def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgress | None = None) -> Search:
@@ -140,7 +94,7 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
         notify(f"plan: {outlook}")
     _say_workers(notify, engine, workers)
     plan = _plan_of(study, ready, data, device, budget, request.weights_dir)
-    return Search(study, plan, engine, request.command, workers, settings.stop_at, enqueued)
+    return Search(study, plan, engine, request.command, workers, settings.stop_at, enqueued, notify)
 
 
 def _enqueued(request: SearchRequest, ready: Runnable, notify: Notify) -> tuple[Enqueued, ...]:
@@ -269,7 +223,7 @@ def prepare_resume(request: ResumeRequest, notify: Notify, progress: CountProgre
     notify(f"budget: {budget}, {settings.lanes} side by side (--trials and --timeout change it)")
     _say_workers(notify, engine, workers)
     plan = replace(plan, trials=budget.trials, timeout=budget.timeout)
-    return Search(study, plan, engine, request.command, workers, settings.stop_at)
+    return Search(study, plan, engine, request.command, workers, settings.stop_at, notify=notify)
 
 
 def plan_to_go_on(

@@ -11,6 +11,8 @@ from training.models.ladder import ladder_of
 from training.scoring.racing import FOLDS
 
 from .accounts import Accounts
+from .confirmed import ToConfirm
+from .final_runs import final_runs
 from .plan import Plan
 from .portfolio import portfolio_for
 from .records import TrialRecord
@@ -63,6 +65,25 @@ def strategy_of(study: Study, plan: Plan) -> tuple[Accounts, Strategy | None]:
         if record.state in ("complete", "pruned", "infeasible") and record.confirms is None:
             strategy.ended(finished_trial(record))
     return Accounts(costs), strategy
+
+
+def is_on_rungs(study: Study, plan: Plan) -> bool:
+    """Whether a study's search has cheap trials and dear ones; not where whole networks are trained."""
+    return study.settings.strategy == RUNGS and ladder_of(plan.task.space) is not None
+
+
+def final_runs_of(study: Study, plan: Plan, left: float) -> list[ToConfirm]:
+    """The runs on fresh seeds that end a search with `left` seconds to go; see `final_runs`."""
+    costs = costs_of(plan, study.settings.seed)
+    return final_runs(
+        study.records(),
+        direction=study.settings.direction,
+        seed=study.settings.seed,
+        left=left,
+        seconds=lambda config, lanes: costs.predict(config, lanes).seconds,
+        structure_of=structure_part,
+        done=lambda run: study.runs_ended([run]) > 0,
+    )
 
 
 def finished_trial(record: TrialRecord) -> Finished:

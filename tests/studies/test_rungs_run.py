@@ -14,6 +14,8 @@ from studies.driver import run_study
 from studies.engines import InlineEngine
 from studies.plan import Plan, Progress
 from studies.records import TrialRecord
+from studies.rungs import Rungs
+from studies.search_run import Search
 from studies.status import status_of
 from training import Data
 
@@ -131,3 +133,37 @@ def test_a_trial_that_somebody_enqueued_goes_first(url: str) -> None:
     records = run(study, 6)
     assert (records[0].config, records[0].note) == (mine, "mine")
     assert len(records) == 6
+
+
+def test_a_search_by_time_ends_with_its_best_trials_on_fresh_seeds(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = create(url)
+    lines: list[str] = []
+    search = Search(study, replace(a_plan(12), trials=None, timeout=3600.0), "inline", notify=lines.append)
+    # The search itself ends after its first groups, with all of its time left.
+    monkeypatch.setattr(Rungs, "_candidates", lambda *_: [])
+    outcomes = list(search.run(lambda _: None))
+    records = study.records()
+    searched = [record for record in records if record.confirms is None]
+    again = [record for record in records if record.confirms is not None]
+    assert len(outcomes) == len(records)
+    assert {record.seed for record in again}.isdisjoint({record.seed for record in searched})
+    assert len({record.seed for record in again}) == 5
+    (line,) = lines
+    assert line.startswith("confirming the ")
+    assert line.endswith(f"on 5 fresh seeds: {len(again)} runs")
+    confirmed = study.confirmed()
+    assert {one.number for one in confirmed} == {record.confirms for record in again}
+    assert all(one.seeds == 5 for one in confirmed)
+    best = study.best()
+    assert best is not None
+    assert best.number in {one.number for one in confirmed}
+    assert status_of(study)["ended"] == len(searched)
+    # All of it is there: nothing is trained again.
+    assert list(search.run(lambda _: None)) == []
+
+
+def test_a_number_of_trials_is_not_exceeded_by_fresh_seeds(url: str) -> None:
+    study = create(url)
+    search = Search(study, replace(a_plan(8), timeout=3600.0), "inline")
+    assert len(list(search.run(lambda _: None))) == 8
+    assert study.confirmed() == []

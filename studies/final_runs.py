@@ -1,0 +1,93 @@
+"""The end of a search's time: its best trials once more, on fresh seeds, so that a model wins and not its luck.
+
+The best of hundreds of trials holds the luck of its seed. Trained again on seeds that no choice was made by, the best
+few are ranked by what they come to on average (docs/decisions/0029).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+from search_spaces import Config
+
+from .confirmed import ToConfirm, best_configs, runs_of
+from .records import TrialRecord
+from .strategy import MARGIN
+
+SHARE = 0.1
+"""Of a search's time, what is kept for this."""
+_MOST_SECONDS = 120.0
+# So many trials at most, of one structure no more than some: the best are often one head in small variations.
+MOST, MOST_ALIKE = 6, 2
+# The interval of a mean needs two seeds, and is of some use with more.
+_SEEDS = (5, 4, 3, 2)
+# A comparison is worth more than the last seed.
+_ENOUGH = 3
+
+Seconds = Callable[[Config, int], float]
+"""What so many runs of a config's structure take side by side."""
+
+
+def reserved_seconds(timeout: float | None) -> float:
+    """Of the `timeout` of a search, what it is to leave."""
+    return 0.0 if timeout is None else min(SHARE * timeout, _MOST_SECONDS)
+
+
+def final_runs(
+    records: Sequence[TrialRecord],
+    *,
+    direction: str,
+    seed: int,
+    left: float,
+    seconds: Seconds,
+    structure_of: Callable[[Config], Config],
+    done: Callable[[ToConfirm], bool] = lambda run: False,
+) -> list[ToConfirm]:
+    """The runs that confirm the best trials of a search as far as they fit into the time that is `left`.
+
+    The best trial is always among them, and a worse one never without those before it: who is confirmed goes before
+    who is not. More seeds are given up for a comparison of up to three trials. Empty where not even the best trial
+    fits on two seeds.
+
+    Args:
+        structure_of: of a config; runs of equal ones and one seed train side by side.
+        done: whether a run was trained before, so that it takes no time.
+    """
+    chosen = _of_many_structures(best_configs(records, direction), structure_of)
+    found: list[ToConfirm] = []
+    most = 0
+    for seeds in _SEEDS:
+        for count in range(len(chosen), most, -1):
+            runs = runs_of(chosen[:count], records, seed=seed, seeds=seeds)
+            wanted = [run for run in runs if not done(run)]
+            if MARGIN * _seconds_of(wanted, seconds, structure_of) <= left:
+                found, most = runs, count
+                break
+        if most >= min(_ENOUGH, len(chosen)):
+            break
+    return found
+
+
+def _of_many_structures(records: Iterable[TrialRecord], structure_of: Callable[[Config], Config]) -> list[TrialRecord]:
+    """The best `MOST`, at most `MOST_ALIKE` of one structure."""
+    counts: Counter[str] = Counter()
+
+    def is_new(record: TrialRecord) -> bool:
+        counts[key := _key(structure_of(record.config))] += 1
+        return counts[key] <= MOST_ALIKE
+
+    return list(itertools.islice(filter(is_new, records), MOST))
+
+
+def _seconds_of(runs: Iterable[ToConfirm], seconds: Seconds, structure_of: Callable[[Config], Config]) -> float:
+    """Of runs that train in groups of one structure and one seed."""
+    groups: dict[tuple[str, int], list[Config]] = {}
+    for run in runs:
+        groups.setdefault((_key(structure_of(run.config)), run.seed), []).append(run.config)
+    return sum(seconds(configs[0], len(configs)) for configs in groups.values())
+
+
+def _key(structure: Config) -> str:
+    return repr(sorted(structure.items()))

@@ -1,0 +1,87 @@
+"""A search that is ready to run: its trials, and at its end the best of them once more on fresh seeds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, replace
+
+from .done import goal_reached
+from .driver import run_study
+from .engines import engine_named
+from .enqueued import Enqueued
+from .final_runs import reserved_seconds
+from .plan import Outcome, Plan, Watch
+from .request import RUNGS
+from .strategies import final_runs_of, is_on_rungs
+from .study import Study
+
+Notify = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Search:
+    """A study with the plan for it, ready to run."""
+
+    study: Study
+    plan: Plan
+    engine: str
+    command: str = ""
+    workers: int = 1
+    stop_at: float | None = None
+    enqueued: tuple[Enqueued, ...] = ()
+    notify: Notify = lambda line: None
+
+    @property
+    def wanted(self) -> int | None:
+        """Trials in all; None where the time alone decides."""
+        return self.plan.trials
+
+    @property
+    def ended(self) -> int:
+        """Trials that have ended so far."""
+        return self.study.ended
+
+    def why_ended(self) -> str:
+        """Why a run that was not interrupted ended before its number of trials; empty where it did not."""
+        if reached := goal_reached(self.study.settings, self.study.best()):
+            return reached
+        if self.study.settings.strategy == RUNGS and self.plan.timeout is not None:
+            return "nothing more fits into the time that is left"
+        return "no config was found that has not been tried" if self.plan.trials is None else ""
+
+    def run(self, watch: Watch) -> Generator[Outcome, None, None]:
+        """Runs until the plan is fulfilled or a goal reached; see `Driver.run` for what may be raised.
+
+        Where time alone ends a search on rungs, its last part goes to the best trials on fresh seeds.
+        """
+        began = time.monotonic()
+        with self.study.running():
+            self.study.extend(self.plan.trials, self.plan.timeout, self.command, stop_at=self.stop_at)
+            if self.enqueued:
+                self.study.enqueue((one.config, one.note) for one in self.enqueued)
+            confirms = self.plan.trials is None and is_on_rungs(self.study, self.plan)
+            yield from run_study(
+                self.study,
+                replace(self.plan, reserve=reserved_seconds(self.plan.timeout)) if confirms else self.plan,
+                engine_named(self.engine, self.workers),
+                watch,
+                enough=self._is_goal_reached,
+            )
+            if confirms and self.plan.timeout is not None and not self._is_goal_reached():
+                yield from self._confirm(self.plan.timeout - (time.monotonic() - began), watch)
+
+    def _is_goal_reached(self) -> bool:
+        return bool(goal_reached(self.study.settings, self.study.best()))
+
+    def _confirm(self, left: float, watch: Watch) -> Iterator[Outcome]:
+        """Trains the best trials again on fresh seeds, as many as fit into the time that is `left`."""
+        runs = final_runs_of(self.study, self.plan, left)
+        if not (wanted := len(runs) - self.study.runs_ended(runs)):
+            return
+        trials = len({run.number for run in runs})
+        which = "the best trial" if trials == 1 else f"the {trials} best trials"
+        self.notify(f"confirming {which} on {max(run.nth for run in runs)} fresh seeds: {wanted} runs")
+        with self.study.confirming(runs):
+            plan = replace(self.plan, timeout=left)
+            yield from run_study(self.study, plan, engine_named(self.engine, self.workers), watch)

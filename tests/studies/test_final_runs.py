@@ -1,0 +1,106 @@
+"""Which trials are trained once more on fresh seeds at the end of a search: a pure function of records and costs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search_spaces import Config
+from studies.confirmed import ToConfirm
+from studies.final_runs import MOST, MOST_ALIKE, SHARE, final_runs, reserved_seconds
+from studies.records import TrialRecord
+from studies.strategy import MARGIN
+from training.machine.seeds import fresh_seed
+
+from .test_leaderboard import a_record
+
+# Cheap heads, and a structure whose runs take long.
+_SECONDS = {"heads": 1.0, "views": 3.0, "stages": 20.0}
+
+
+def a_trial(number: int, right: int, structure: str = "heads", state: str = "complete") -> TrialRecord:
+    return replace(a_record(number, state, right), config={"structure": structure, "rate": number / 100})
+
+
+def structure_of(config: Config) -> Config:
+    return {"structure": config["structure"]}
+
+
+def seconds(config: Config, lanes: int) -> float:
+    return _SECONDS[str(config["structure"])] * (1 + 0.1 * lanes)
+
+
+def chosen(records: list[TrialRecord], left: float, done: set[str] = frozenset()) -> list[ToConfirm]:  # type: ignore[assignment]
+    return final_runs(
+        records,
+        direction="maximize",
+        seed=0,
+        left=left,
+        seconds=seconds,
+        structure_of=structure_of,
+        done=lambda run: run.key in done,
+    )
+
+
+TRIALS = st.lists(st.tuples(st.integers(0, 50), st.sampled_from(sorted(_SECONDS))), max_size=12)
+
+
+@given(TRIALS, st.floats(0, 500))
+def test_the_best_come_first_on_equal_seeds_in_the_time_that_is_left(
+    trials: list[tuple[int, str]], left: float
+) -> None:
+    records = [a_trial(number, right, structure) for number, (right, structure) in enumerate(trials)]
+    runs = chosen(records, left)
+    by_number = {record.number: record for record in records}
+    seeds = Counter(run.number for run in runs)
+    assert len(set(seeds.values())) <= 1
+    assert all(run.seed == fresh_seed(0, run.nth) and run.config == by_number[run.number].config for run in runs)
+    assert len(seeds) <= MOST
+    of_structure = Counter(by_number[number].config["structure"] for number in seeds)
+    assert all(count <= MOST_ALIKE for count in of_structure.values())
+    if runs:
+        groups = Counter((str(run.config["structure"]), run.seed) for run in runs)
+        taken = sum(seconds({"structure": structure}, lanes) for (structure, _), lanes in groups.items())
+        assert taken * MARGIN <= left
+        best = max(records, key=lambda record: (record.value or 0, -record.number))
+        assert best.number in seeds
+        # Nobody is passed over for being dear.
+        worst = min(by_number[number].value or 0 for number in seeds)
+        passed_over = [r for r in records if (r.value or 0) > worst and r.number not in seeds]
+        assert all(of_structure[r.config["structure"]] == MOST_ALIKE for r in passed_over)
+
+
+def test_a_comparison_is_worth_more_than_the_last_seeds() -> None:
+    records = [a_trial(0, 50, "stages"), a_trial(1, 49), a_trial(2, 48, "views")]
+
+    def counts(left: float) -> list[int]:
+        return sorted(Counter(run.number for run in chosen(records, left)).values())
+
+    one_seed = (22 + 1.1 + 3.3) * MARGIN
+    assert counts(5.01 * one_seed) == [5, 5, 5]
+    assert counts(2.01 * one_seed) == [2, 2, 2]
+    # The best alone, on as many seeds as there is time for, rather than others without it.
+    assert counts(2 * 22 * MARGIN + 0.1) == [2]
+    assert counts(2 * 22 * MARGIN - 0.1) == []
+
+
+def test_what_was_trained_before_takes_no_time() -> None:
+    records = [a_trial(0, 50, "stages"), a_trial(1, 49)]
+    before = {run.key for run in chosen(records, 1000)}
+    assert {run.key for run in chosen(records, 0, before)} == before
+
+
+def test_only_trials_that_ran_to_their_ends_are_trained_again() -> None:
+    records = [a_trial(0, 50, state="pruned"), a_trial(1, 49, state="failed"), a_trial(2, 48)]
+    assert {run.number for run in chosen(records, 1000)} == {2}
+    assert chosen([], 1000) == []
+
+
+@pytest.mark.parametrize(("timeout", "reserved"), [(None, 0.0), (60.0, 60 * SHARE), (600.0, 600 * SHARE)])
+def test_a_share_of_the_time_is_reserved(timeout: float | None, reserved: float) -> None:
+    assert reserved_seconds(timeout) == reserved
+    assert reserved_seconds(36000.0) == 120.0
