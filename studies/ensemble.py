@@ -50,7 +50,9 @@ class Selection:
         return self.estimate.value
 
 
-def select(outputs: Mapping[int, Outputs], metric: str, direction: str) -> Selection | None:
+def select(
+    outputs: Mapping[int, Outputs], metric: str, direction: str, kinds: Mapping[int, str] | None = None
+) -> Selection | None:
     """The mean of outputs with the best value of `metric` that a greedy search finds; None where a single one is best.
 
     Outputs of other examples than the most have, and such as are not finite, are left out. The value is never worse
@@ -58,13 +60,14 @@ def select(outputs: Mapping[int, Outputs], metric: str, direction: str) -> Selec
 
     Args:
         outputs: by the numbers of their trials.
+        kinds: of the trials: the search also begins with the best trial of each kind.
     """
     candidates = _comparable(outputs)
     if len(candidates) < 2:
         return None
     known = next(iter(candidates.values()))
     search = _Search({n: one.values.astype(np.float64) for n, one in candidates.items()}, known, metric, direction)
-    drawn = search.run()
+    drawn = search.run(kinds or {})
     if len(drawn) < 2:
         return None
     count = drawn.total()
@@ -94,24 +97,27 @@ class _Search:
         self._sign = 1.0 if direction == "maximize" else -1.0
         self._drawn: Counter[int] = Counter()
 
-    def run(self) -> Counter[int]:
+    def run(self, kinds: Mapping[int, str]) -> Counter[int]:
         """How often each trial is drawn; empty where no trial has a value."""
         alone = {number: self._rating(values) for number, values in self._values.items()}
         usable = [number for number in alone if math.isfinite(alone[number][0])]
         ranked = sorted(usable, key=lambda number: (-alone[number][0], -alone[number][1], number))
         if ranked:
-            self._start(ranked)
+            self._start(ranked, kinds)
             self._draw_on(usable)
         return self._drawn
 
-    def _start(self, ranked: list[int]) -> None:
-        """The best few, as many as have the best mean."""
+    def _start(self, ranked: list[int], kinds: Mapping[int, str]) -> None:
+        """The best few, or the best ones of some kinds: as many as have the best mean."""
+        first_of_kind = {kinds.get(number, ""): number for number in reversed(ranked)}
+        of_kinds = [number for number in ranked if number in first_of_kind.values()]
         best = None
-        for count in range(1, min(len(ranked), MOST_MEMBERS) + 1):
-            drawn = Counter(ranked[:count])
-            rating = self._rating(self._mean_of(drawn))
-            if best is None or _helps(rating, best):
-                best, self._drawn = rating, drawn
+        for order in (ranked, of_kinds):
+            for count in range(1, min(len(order), MOST_MEMBERS) + 1):
+                drawn = Counter(order[:count])
+                rating = self._rating(self._mean_of(drawn))
+                if best is None or _helps(rating, best):
+                    best, self._drawn = rating, drawn
 
     def _draw_on(self, usable: list[int]) -> None:
         drawn, best = Counter(self._drawn), self._rating(self.mean)

@@ -67,7 +67,7 @@ def chosen_of(study: Study, records: Iterable[TrialRecord]) -> Selection | None:
     found = {number: study.outputs.read(number) for number, _ in candidates}
     # A file of another trial that had the number, in a storage that was put back, is none of this one's.
     outputs = {number: one[1] for number, one in found.items() if one is not None and one[0] == values[number]}
-    selection = select(outputs, study.settings.metric, study.settings.direction)
+    selection = select(outputs, study.settings.metric, study.settings.direction, study.outputs.kinds())
     weights = () if selection is None else tuple(selection.weights.items())
     estimate, grouped = (None, None) if selection is None else (selection.estimate, selection.grouped)
     chosen = replace(remembered, candidates=candidates, weights=weights, estimate=estimate, grouped=grouped)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from training.machine.digest import Digest, is_whole, sealed
 from training.machine.files import atomic_write_bytes, json_text
 
 MOST = 50
-"""The outputs of so many trials are kept, those with the best values."""
+"""The outputs of so many trials are kept, those with the best values of each kind."""
 
 FOLDER = "outputs"
 """Of a study's own folder."""
@@ -40,6 +41,7 @@ class _Record:
     classes: tuple[str, ...]
     split: str
     arrays: str
+    kind: str = ""
 
 
 class KeptOutputs:
@@ -51,24 +53,36 @@ class KeptOutputs:
     def __init__(self, folder: Path, direction: str) -> None:
         self.folder = folder
         self._sign = -1.0 if direction == "maximize" else 1.0
-        self._values: dict[int, float] | None = None
+        self._kept: dict[int, tuple[str, float]] | None = None
 
-    def keep(self, number: int, value: float, outputs: Outputs) -> None:
-        """Keeps what a trial with this value said, unless `MOST` better ones are kept; of these the worst goes.
+    def keep(self, number: int, value: float, outputs: Outputs, *, kind: str = "") -> None:
+        """Keeps what a trial with this value said, as one of at most `MOST`.
+
+        Beyond that the worst one goes, of the `kind` that most are of: models of different kinds err in different
+        places, and a thousand variations of one head would leave no others to average them with.
 
         Raises:
             InputError: there is no room or no permission.
         """
-        if self._values is None:
-            self._values = {kept: self._value_of(kept) for kept in self.numbers()}
-        values = self._values | {number: value}
-        best = sorted(values, key=lambda one: (self._sign * values[one], one))
-        if number in best[:MOST]:
-            atomic_write_bytes(self._path(number), _packed(value, outputs))
-        for other in best[MOST:]:
+        if self._kept is None:
+            self._kept = {kept: self._known(kept) for kept in self.numbers()}
+        kept = self._kept | {number: (kind, value)}
+        gone = []
+        while len(kept) > MOST:
+            counts = Counter(of for of, _ in kept.values())
+            worst = max(kept, key=lambda one: (counts[kept[one][0]], self._sign * kept[one][1], one))
+            gone.append(worst)
+            del kept[worst]
+        if number in kept:
+            atomic_write_bytes(self._path(number), _packed(value, outputs, kind))
+        for other in gone:
             with contextlib.suppress(OSError):
                 self._path(other).unlink(missing_ok=True)
-        self._values = {one: values[one] for one in best[:MOST]}
+        self._kept = kept
+
+    def kinds(self) -> dict[int, str]:
+        """The kinds of the trials whose outputs are kept."""
+        return {number: self._known(number)[0] for number in self.numbers()}
 
     def numbers(self) -> list[int]:
         """The trials whose outputs are kept."""
@@ -90,22 +104,23 @@ class KeptOutputs:
             return None
         return record.value, outputs
 
-    def _value_of(self, number: int) -> float:
-        """What is damaged goes first."""
+    def _known(self, number: int) -> tuple[str, float]:
+        """The kind and the value of a trial. What is damaged is the worst of its kind, of which nothing is known."""
         try:
             with safetensors.safe_open(self._path(number), "np") as file:
-                return _record_in(file).value
+                record = _record_in(file)
+                return record.kind, record.value
         except _NOT_ONE:
-            return -np.inf if self._sign < 0 else np.inf
+            return "", -np.inf if self._sign < 0 else np.inf
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:05d}{_ENDING}"
 
 
-def _packed(value: float, outputs: Outputs) -> bytes:
+def _packed(value: float, outputs: Outputs, kind: str) -> bytes:
     arrays = {"values": outputs.values, "labels": outputs.labels, "groups": outputs.groups}
     plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    record = _Record(_FORMAT, value, outputs.classes, outputs.split, _digest(plain))
+    record = _Record(_FORMAT, value, outputs.classes, outputs.split, _digest(plain), kind)
     return safetensors.numpy.save(plain, {"made_by": "pomona", _KEY: json_text(sealed(vars(record)), indent=None)})
 
 

@@ -77,6 +77,9 @@ class Search:
     def _confirm(self, left: float, watch: Watch) -> Iterator[Outcome]:
         """Trains the best trials again on fresh seeds, as many as fit into the time that is `left`."""
         runs = final_runs_of(self.study, self.plan, left)
+        best = self.study.best()
+        if not runs and best is not None and best.state == "complete":
+            self.notify(f"not confirmed: two runs of the best trial take more than the {max(left, 0):.0f} s left")
         if not (wanted := len(runs) - self.study.runs_ended(runs)):
             return
         trials = len({run.number for run in runs})

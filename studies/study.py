@@ -401,7 +401,8 @@ class Study:
             and result.outputs is not None
             and self._confirming is None
         ):
-            self.outputs.keep(number, result.value, result.outputs)
+            kind = str(trial.params.get("backbone", ""))
+            self.outputs.keep(number, result.value, result.outputs, kind=kind)
         with self.together():
             for name, value in (further or {}).items():
                 trial.set_user_attr(name, value)

@@ -43,10 +43,11 @@ def studies_of(draw: st.DrawFn) -> tuple[str, dict[int, Outputs]]:
 
 
 @settings(deadline=None)
-@given(studies_of())
-def test_it_is_never_worse_than_the_best_of_them_alone(study: tuple[str, dict[int, Outputs]]) -> None:
+@given(studies_of(), st.integers(1, 3))
+def test_it_is_never_worse_than_the_best_of_them_alone(study: tuple[str, dict[int, Outputs]], count: int) -> None:
     metric, outputs = study
-    selection = select(outputs, metric, DIRECTIONS[metric])
+    kinds = {number: str(number % count) for number in outputs}
+    selection = select(outputs, metric, DIRECTIONS[metric], kinds)
     if selection is None:
         return
     one = next(iter(outputs.values()))
@@ -96,6 +97,19 @@ def test_trials_that_are_wrong_on_different_examples_help_each_other() -> None:
     assert selection is not None
     assert selection.value == 1.0
     assert (selection.estimate.n, selection.grouped) == (6, None)
+
+
+def test_the_best_of_each_kind_are_averaged_where_the_best_few_are_alike() -> None:
+    labels = np.array([0, 1, 2, 0, 1, 2])
+    # The alike ones are wrong about the first two examples, the other one about two more, and it is sure elsewhere.
+    alike = np.where(np.arange(6)[:, None] < 2, np.eye(3)[(labels + 1) % 3], 4 * np.eye(3)[labels])
+    other = np.where(np.isin(np.arange(6), (2, 3, 4))[:, None], np.eye(3)[(labels + 1) % 3], 4 * np.eye(3)[labels])
+    outputs = {n: outputs_of(alike + 0.01 * n, labels) for n in range(5)} | {9: outputs_of(other, labels)}
+    kinds = dict.fromkeys(range(5), "a") | {9: "b"}
+    selection = select(outputs, "accuracy", "maximize", kinds)
+    assert selection is not None
+    assert selection.value == 1.0
+    assert selection.weights[9] > 0.25
 
 
 def test_one_that_is_best_alone_is_no_ensemble() -> None:

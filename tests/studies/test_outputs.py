@@ -61,6 +61,25 @@ def test_the_best_are_kept_however_often_the_process_ends(
     assert kept.numbers() == sorted(best)
 
 
+@given(trials=st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from([0.1, 0.2, 0.3])), max_size=10))
+def test_no_kind_leaves_no_room_for_another(
+    tmp_path_factory: pytest.TempPathFactory, trials: list[tuple[str, float]]
+) -> None:
+    folder = tmp_path_factory.mktemp("kinds")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outputs, "MOST", 4)
+        for number, (kind, value) in enumerate(trials):
+            KeptOutputs(folder, "maximize").keep(number, value, some_outputs(number), kind=kind)
+    kinds = KeptOutputs(folder, "maximize").kinds()
+    assert len(kinds) == min(len(trials), 4)
+    for kind in "ab":
+        there = [number for number, (of, _) in enumerate(trials) if of == kind]
+        kept = [number for number, of in kinds.items() if of == kind]
+        assert len(kept) >= min(len(there), 2)
+        best = sorted(there, key=lambda number: (-trials[number][1], number))
+        assert sorted(kept) == sorted(best[: len(kept)])
+
+
 def test_a_damaged_file_is_as_none_and_the_first_to_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outputs, "MOST", 2)
     kept = KeptOutputs(tmp_path, "maximize")

@@ -84,10 +84,12 @@ class CostModel:
         self._possible = store is not None
         self._unfrozen = most_unfrozen(task.space)
         self._file = SpeedFile(device, numerics)
-        self._outputs = _kept_in(store, str(numerics), device, self._train)
+        stored = _kept_in(store, str(numerics), device, self._train)
+        # Of the training and of the validation examples.
+        self._outputs = {True: set(stored), False: stored}
         self._decoded: set[int] = set()
-        # Backbone, resolution and cut of what is kept of changed photos.
-        self._shifted: set[tuple[str, int, int]] = set()
+        # The cuts at which outputs of changed photos are kept, by backbone and resolution.
+        self._shifted: dict[tuple[str, int], set[int]] = {}
         self._forms = modality_for(task.modality, data.location).forms
 
     def predict(
@@ -111,7 +113,7 @@ class CostModel:
         speeds = self._speeds(spec).at(spec.input.resolution)
         structure = spec.structure(len(speeds.forward))
         inputs = self._inputs_seconds(structure)
-        prefix = self._prefix_seconds(spec, structure, speeds) * speeds.factors.get("prefix", 1.0)
+        prefix = self._prefix(spec, structure, speeds)[0] * speeds.factors.get("prefix", 1.0)
         weights = statistics.fmean(self._weights(each, speeds) for each in heads or (config,))
         train = self._train_seconds(spec, structure, speeds, lanes, weights)
         train *= speeds.factors.get(_kind(structure, speeds), 1.0)
@@ -128,10 +130,11 @@ class CostModel:
         spec = resolve(self._task, self._completed(config))
         speeds = self._speeds(spec)
         structure = spec.structure(len(speeds.forward))
-        self._outputs |= set(self._outputs_of(structure))
+        _, self._outputs = self._prefix(spec, structure, speeds)
         self._decoded.add(structure.resolution)
         if robust:
-            self._shifted.add((structure.backbone, structure.resolution, min(structure.cut, len(speeds.forward))))
+            shifted = self._shifted.setdefault((structure.backbone, structure.resolution), set())
+            shifted |= {structure.cut, self._plan(structure, speeds, train=False).base or structure.cut}
         # Where little is computed, the rest of the time says nothing about it.
         if predicted.prefix + predicted.further > predicted.inputs + predicted.fixed:
             left = max(preparing - predicted.inputs - predicted.fixed, preparing / 10)
@@ -143,7 +146,8 @@ class CostModel:
     def is_kept(self, config: Config) -> bool:
         """Whether all that frozen stages give for `config` is there."""
         spec = resolve(self._task, self._completed(config))
-        return self._prefix_seconds(spec, spec.structure(len(self._speeds(spec).forward)), self._speeds(spec)) == 0.0
+        speeds = self._speeds(spec)
+        return self._prefix(spec, spec.structure(len(speeds.forward)), speeds)[0] == 0.0
 
     # ---
 
@@ -176,7 +180,7 @@ class CostModel:
     def _inputs_seconds(self, structure: Structure) -> float:
         if not structure.resolution or structure.resolution in self._decoded:
             return 0.0
-        if any(resolution == structure.resolution for _, resolution, *_ in self._outputs):
+        if any(resolution == structure.resolution for _, resolution, *_ in self._outputs[True]):
             return 0.0
         return _DECODING * (self._train + self._valid)
 
@@ -196,29 +200,20 @@ class CostModel:
     def _views(self, structure: Structure) -> set[int | None]:
         return {view_at(structure, epoch, self._seed) for epoch in range(1, self._epochs + 1)}
 
-    def _outputs_of(self, structure: Structure) -> list[Output]:
-        """What is kept once a group of this structure has trained."""
-        name, side, further = structure.backbone, structure.resolution, structure.input.further
-        found: list[Output] = []
-        stages = self._file.get(name)
-        for cut in {structure.cut, len(stages.forward) if stages is not None else structure.cut}:
-            found.append((name, side, further, 0, 0, cut))
-            for view in self._views(structure):
-                if view is not None:
-                    strength = structure.augmentation
-                    found.append((name, side, further, strength, view if strength else 0, cut))
-        return found
-
-    def _prefix_seconds(self, spec: Spec, structure: Structure, speeds: Speeds) -> float:
+    def _prefix(self, spec: Spec, structure: Structure, speeds: Speeds) -> tuple[float, dict[bool, set[Output]]]:
+        """Seconds of the frozen stages, and which outputs are there afterwards, those included that others are computed
+        from."""
         stages = len(speeds.forward)
         cuts = {phase.cut for phase in spec.phases(stages, self._epochs)}
-        seconds = 0.0
-        for split, examples in ((True, self._train), (False, self._valid)):
-            there: set[Output] = set(self._outputs)
-            plan = self._plan(structure, speeds, train=split)
-            strength = structure.augmentation if split else 0
-            views = self._views(structure) if split and strength else {0}
-            for cut in sorted(cuts):
+        seconds, after = 0.0, {}
+        for train, examples in ((True, self._train), (False, self._valid)):
+            there = after[train] = set(self._outputs[train])
+            plan = self._plan(structure, speeds, train=train)
+            strength = structure.augmentation if train else 0
+            views = self._views(structure) if strength else {0}
+            output = (structure.backbone, structure.resolution, structure.input.further, strength)
+            # The deepest first, as in training: on the way to it the base is kept.
+            for cut in sorted(cuts, reverse=True):
                 if cut == 0:
                     continue
                 if not plan.kept(cut) or None in views:
@@ -227,17 +222,16 @@ class CostModel:
                     seconds += sum(speeds.forward[source:cut]) * examples * passes
                     cut = source
                 for view in views if cut else ():
-                    output = (structure.backbone, structure.resolution, structure.input.further, strength)
                     seconds += examples * self._missing(plan, speeds, (*output, view or 0), cut, there)
-        return seconds
+        return seconds, after
 
     def _shifted_seconds(self, structure: Structure, speeds: Speeds) -> float:
         """Of one lane's scores on the changed forms of the validation photos."""
         stages = len(speeds.forward)
         cut = min(structure.cut, stages)
-        kept = (structure.backbone, structure.resolution, cut) in self._shifted
-        prefix = 0.0 if kept else _DECODING + sum(speeds.forward[:cut])
-        return self._forms * self._valid * (prefix + sum(speeds.forward[cut:]))
+        kept = [each for each in self._shifted.get((structure.backbone, structure.resolution), ()) if each <= cut]
+        decoding = 0.0 if kept else _DECODING
+        return self._forms * self._valid * (decoding + sum(speeds.forward[max(kept, default=0) :]))
 
     def _missing(
         self, plan: KeepPlan, speeds: Speeds, output: tuple[str, int, str, int, int], cut: int, there: set[Output]

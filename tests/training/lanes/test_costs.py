@@ -85,6 +85,20 @@ def test_views_cost_a_forward_each_and_share_the_plain_validation_photos(model: 
     assert model.predict(PLAIN | {"augmentation": 2, "views": 0}).prefix == pytest.approx(factor * 4 * 0.3 * 100)
 
 
+def test_stages_begin_at_what_was_kept_on_the_way_to_features(model: CostModel) -> None:
+    views: Config = {"augmentation": 2, "views": 2}
+    before = model.predict(PLAIN | views | STAGES).prefix
+    heads = model.predict(PLAIN | views, robust=True)
+    model.learn(PLAIN | views, heads, heads.seconds - heads.train, heads.train, robust=True)
+    after = model.predict(PLAIN | views | STAGES, robust=True)
+    assert before > 0
+    assert after.prefix == 0.0
+    # What was changed of the validation photos passes through the last two stages alone.
+    assert after.further < heads.further
+    # Validation photos are always plain; training photos were not.
+    assert model.predict(PLAIN).prefix > 0.3 * 100
+
+
 def test_stages_that_train_cost_every_epoch_and_every_lane(model: CostModel) -> None:
     one, two = (model.predict(PLAIN | STAGES, lanes) for lanes in (1, 2))
     # Two of four epochs, two stages, and the scores of the validation photos.
