@@ -22,7 +22,8 @@ from .leftovers import remove_ours
 from .plan import Interrupted, Outcome, Plan, Progress, Watch, duration_text
 from .proposals import Proposal
 from .records import ENDED, TrialRecord, run_key
-from .scheduler import Ask, Group, Order, Scheduler, Trial
+from .scheduled import Ask, Group, Order, Trial
+from .scheduler import Scheduler
 from .strategies import finished_trial, strategy_of
 from .strategy import Finished
 from .study import Study
@@ -92,7 +93,7 @@ class Driver:
             finally:
                 # Whatever it was, this process still lives: it does not die of the trials under way.
                 with contextlib.suppress(Exception):
-                    self._study.release()
+                    self._study.groups.release()
                     self._say_of_recipe()
             raise
 
@@ -117,7 +118,7 @@ class Driver:
         for worker in list(self._scheduler.out):
             if not self._scheduler.training(worker) and (group := self._scheduler.done(worker)) is not None:
                 remove_ours(self._study.trial_folder(group))
-        self._study.release()
+        self._study.groups.release()
 
     # --- what an earlier process left
 
@@ -150,16 +151,16 @@ class Driver:
         first, numbers = running[0], [proposal.number for proposal in running]
         if _is_lost(running):
             # One of them is to blame for both times, and the others must not go with it.
-            self._study.divide([(number,) for number in numbers], suspects=True)
+            self._study.groups.divide([(number,) for number in numbers], suspects=True)
             return [self._alone(proposal) for proposal in running]
-        records = self._study.group_members(first.group, first.part)
+        records = self._study.groups.group_members(first.group, first.part)
         epochs = {record.number: record.epochs for record in records}
-        verdicts = self._study.verdicts().get(first.group if first.part is None else first.part)
+        verdicts = self._study.groups.verdicts().get(first.group if first.part is None else first.part)
         judged = max(epochs[number] for number in numbers) if verdicts is None else verdicts.epoch
         late = [proposal for proposal in running if epochs[proposal.number] < judged - 1]
         if late:
             # They waited for others that failed.
-            self._study.divide([(proposal.number,) for proposal in late])
+            self._study.groups.divide([(proposal.number,) for proposal in late])
             running = [proposal for proposal in running if proposal not in late]
         groups = [self._alone(proposal) for proposal in late]
         if not running:
@@ -187,17 +188,17 @@ class Driver:
 
     def _restore_origins(self, restored: Iterable[Group]) -> None:
         """Says how many trials the structures have that were under way, or that perhaps the next trial would have."""
-        verdicts, study = self._study.verdicts(), self._study
-        last = study.last_origin()
+        verdicts, study = self._study.groups.verdicts(), self._study
+        last = study.groups.last_origin()
         for origin in {group.origin for group in restored} | ({last} if last is not None else set()):
             most = 0
             for name, kept in verdicts.items():
                 belongs = any(g.name == name and g.origin == origin for g in restored)
-                if belongs or (name in study.groups_of(origin)):
+                if belongs or (name in study.groups.groups_of(origin)):
                     most = max(most, kept.most)
             record = study.trial(origin)
             example = self._trial(origin, record.config, record.seed)
-            self._scheduler.restore_origin(example, origin, study.members(origin), most)
+            self._scheduler.restore_origin(example, origin, study.groups.members(origin), most)
 
     # --- giving out work
 
@@ -209,7 +210,7 @@ class Driver:
                         self._scheduler.take(self._asked(question))
                     case Order(job, numbers):
                         self._check()
-                        self._study.begin(numbers)
+                        self._study.groups.begin(numbers)
                         self._accounts.begin(worker, job, time.monotonic())
                         self._engine.submit(worker, job)
                     case None:
@@ -257,7 +258,7 @@ class Driver:
                 yield from self._end(results)
             case Divided(parts, epoch, reason):
                 _log.debug("trials %s go on after epoch %d: %s", parts, epoch, reason)
-                self._study.divide(parts)
+                self._study.groups.divide(parts)
                 self._scheduler.divided(worker, event)
             case Saved(epoch):
                 self._scheduler.saved(worker, epoch)
@@ -299,7 +300,7 @@ class Driver:
                 if self._study.has_pruner:
                     pruned |= self._study.prune_many(judging.questions)
                 verdict, kept = self._scheduler.judged(worker, event, pruned)
-                self._study.keep_verdicts(kept)
+                self._study.groups.keep_verdicts(kept)
             else:
                 verdict, _ = self._scheduler.judged(worker, event, judging.pruned)
             outcomes = list(self._end(event.ended))
@@ -326,9 +327,9 @@ class Driver:
         numbers, saved = self._scheduler.training(worker), self._scheduler.progress_saved(worker)
         whose = f"trial {numbers[0]} goes" if len(numbers) == 1 else f"trials {', '.join(map(str, numbers))} go"
         where = f"on after epoch {saved}" if saved else "back to the beginning"
-        losses = self._scheduler.lost(worker, self._study.lost(numbers))
+        losses = self._scheduler.lost(worker, self._study.groups.lost(numbers))
         if losses.isolated:
-            self._study.divide([(number,) for number in losses.isolated], suspects=True)
+            self._study.groups.divide([(number,) for number in losses.isolated], suspects=True)
         if not losses.given_up:
             _log.warning("worker %d died (%s): %s %s", worker, reason, whose, where)
         for trial in losses.given_up:

@@ -94,7 +94,8 @@ def output_folder(url: str | None = None) -> Path:
     """
     location = location_of(url)
     path = _file(url)
-    if path == DEFAULT_STORAGE:
+    # However it is spelled: who names it is the same user, and the lock of a study that runs lies in this folder.
+    if path is not None and path.resolve() == DEFAULT_STORAGE.resolve():
         return path.parent
     if path is not None:
         return path.with_name(path.name + ".studies")

@@ -16,9 +16,10 @@ from training.lanes.results import FitResult, State
 from training.machine.files import atomic_write_bytes
 from training.machine.precision import Numerics
 
-from .attempts import Attempts, Verdicts
+from .attempts import Attempts
 from .confirmed import Confirmed, ToConfirm, confirmed_trials
 from .creation import create_study, keep_settings, stored_study
+from .groups import Groups
 from .history import History
 from .interrupted import interrupted_record, saved_state
 from .names import check_name, check_new_name
@@ -27,7 +28,7 @@ from .patience import Patience
 from .plan import Budget
 from .proposals import Proposal, Proposer
 from .ranking import ranked
-from .records import CONFIRMS, FIXED, INTERRUPTED, PART, RECIPE, STATE_ORDER, TrialRecord, is_done, record_of
+from .records import CONFIRMS, FIXED, INTERRUPTED, RECIPE, STATE_ORDER, TrialRecord, is_done, record_of
 from .request import NO_PRUNER, PRUNERS, RUNGS
 from .run_lock import FileRunLock, ServerRunLock, held_to_run, refuse_links, server_lock
 from .sampling import make_pruner
@@ -52,6 +53,14 @@ class Study:
         # The runs that are to be trained while the study confirms trials, None while it searches.
         self._confirming: Container[str] | None = None
         self._is_run_here = False
+        self.groups = Groups(
+            study,
+            self._history,
+            self._attempts,
+            self._open,
+            source=settings.source,
+            is_confirming=lambda: self.is_confirming,
+        )
         self._study.pruner = make_pruner(settings.pruner, settings.epochs)
         self.settings = settings
         self.storage_url = storage_url
@@ -289,65 +298,6 @@ class Study:
             return True
         return self._confirming is not None or self._history.ended + len(self._history.running()) < trials
 
-    def begin(self, numbers: Iterable[int]) -> None:
-        """Trials that were given by `left` are trained from here on; those that `ask` gives are at once."""
-        with self.together():
-            self._attempts.begin(self._stored(numbers))
-
-    def release(self) -> None:
-        """To be called when a run ends before its trials have: the process does not die of them."""
-        with self.together():
-            self._attempts.end(self._stored(self._open))
-
-    def lost(self, numbers: Iterable[int]) -> dict[int, int]:
-        """How often each of the trials was lost so far, to be called when a process that trained them has died."""
-        with self.together():
-            return {trial.number: self._attempts.lost(trial) for trial in self._stored(numbers)}
-
-    def divide(self, parts: Iterable[Sequence[int]], *, suspects: bool = False) -> None:
-        """Trials of a group go on in parts. Of `suspects`, lost together, each is tried once more."""
-        with self.together():
-            for part in parts:
-                for number in part:
-                    self._open[number].set_user_attr(PART, part[0])
-                if suspects:
-                    self._attempts.suspect(self._stored(part))
-
-    def verdicts(self) -> dict[int, Verdicts]:
-        """The last verdicts of the groups under way, and of the one that ended last, by their names."""
-        return self._attempts.verdicts(confirming=self._confirming is not None)
-
-    def keep_verdicts(self, verdicts: Mapping[int, Verdicts]) -> None:
-        """To be called when the pruner was asked about a group's epoch, before any trial ends by it."""
-        self._attempts.keep_verdicts(verdicts, confirming=self._confirming is not None)
-
-    def last_origin(self) -> int | None:
-        """The number of the trial at which the structure of the last trials was chosen; none while confirming."""
-        self._history.refresh()
-        return None if self._confirming is not None else self._history.last_origin
-
-    def members(self, origin: int) -> int:
-        """How many trials got the structure that was chosen at trial `origin`, ended ones included."""
-        self._history.refresh()
-        return self._history.members[origin]
-
-    def groups_of(self, origin: int) -> list[int]:
-        """The groups that got the structure that was chosen at trial `origin`; none where one of them was divided."""
-        self._history.refresh()
-        groups = self._history.groups_of.get(origin, [])
-        members = (number for group in groups for number in self._history.groups[group])
-        return [] if any(PART in self._history.attributes(number) for number in members) else groups
-
-    def group_members(self, group: int, part: int | None) -> list[TrialRecord]:
-        """The trials of a group, in any state but waiting; those that go on in `part` where it was divided."""
-        self._history.refresh()
-        numbers = self._history.groups.get(group, [])
-        return [
-            record_of(trial, self.name, self.settings.source)
-            for number in numbers
-            if (trial := self._history.numbered(number)) is not None and trial.user_attrs.get(PART) == part
-        ]
-
     def answer(self, number: int, earlier: int) -> None:
         """Ends a trial with the record of another one of an equal config, which has ended."""
         self._history.refresh()
@@ -491,9 +441,6 @@ class Study:
         """For what is shown meanwhile: a storage that waits can't be read."""
         if not self._patience.is_checking:
             self._history.refresh()
-
-    def _stored(self, numbers: Iterable[int]) -> list[optuna.trial.FrozenTrial]:
-        return [self._study._storage.get_trial(self._open[number]._trial_id) for number in numbers]
 
 
 def open_study(name: str, storage_url: str | None) -> Study:

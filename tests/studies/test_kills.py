@@ -183,7 +183,7 @@ def test_trials_that_an_earlier_version_left_begin_again(tmp_path: Path) -> None
         study._open[proposal.number].set_user_attr("start", start)
         study.report(proposal.number, 1, 0.25)
     study._study._storage.set_study_system_attr(study.id, "pomona:verdicts", [0, 3, [1]])
-    study.release()
+    study.groups.release()
     run(url, what)
     records = Study.open("s", url).records()
     assert len(records) == 5

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from search_spaces import Config
 from studies.attempts import Verdicts
-from studies.scheduler import Ask, Group, Order, Scheduler, Trial
+from studies.scheduled import Ask, Group, Order, Trial
+from studies.scheduler import Scheduler
 from training import Divided, EpochResult, FitResult, Job, Member, State
 from training.lanes.jobs import Epoch
 

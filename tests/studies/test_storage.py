@@ -103,7 +103,9 @@ def test_one_storage_has_one_folder_however_it_is_named(tmp_path: Path, monkeypa
     assert (
         output_folder(f"{tmp_path}/a.log") == output_folder(f"journal://{tmp_path}/a.log") == output_folder("~/a.log")
     )
-    assert output_folder(None) == output_folder(str(DEFAULT_STORAGE))
+    default = output_folder(None)
+    assert default == output_folder(str(DEFAULT_STORAGE))
+    assert default == output_folder(f"./{DEFAULT_STORAGE}") == output_folder(str(DEFAULT_STORAGE.absolute()))
 
 
 def test_a_journal_may_be_named_by_path_home_or_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
