@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from search_spaces import Config, limits_of
@@ -71,14 +71,24 @@ def best_configs(records: Sequence[TrialRecord], direction: str) -> list[TrialRe
     return list(chosen.values())
 
 
-def runs_of(chosen: Sequence[TrialRecord], records: Sequence[TrialRecord], *, seed: int, seeds: int) -> list[ToConfirm]:
-    """The runs that confirm the `chosen` ones of a search's trials; see `runs_to_confirm`."""
+def runs_of(
+    chosen: Sequence[TrialRecord],
+    records: Sequence[TrialRecord],
+    *,
+    seed: int,
+    seeds: int,
+    seed_at: Callable[[int, int], int] = fresh_seed,
+) -> list[ToConfirm]:
+    """The runs that confirm the `chosen` ones of a search's trials; see `runs_to_confirm`.
+
+    `seed_at` gives the n-th seed of a search's.
+    """
     confirmed: dict[str, int] = {}
     for record in records:
         if record.confirms is not None:
             confirmed.setdefault(config_key(record.config), record.confirms)
     return [
-        ToConfirm(confirmed.get(config_key(record.config), record.number), record.config, fresh_seed(seed, nth), nth)
+        ToConfirm(confirmed.get(config_key(record.config), record.number), record.config, seed_at(seed, nth), nth)
         for nth in range(1, seeds + 1)
         for record in chosen
     ]

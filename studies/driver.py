@@ -14,6 +14,7 @@ from pathlib import Path
 
 from search_spaces import Config, InputError
 from training import FitResult, State, resolve, structure_part
+from training.lanes.costs import CostModel
 from training.lanes.jobs import Divided, Ended, Epoch, Event, Member, Ready, Saved, Verdict, Working
 
 from .attempts import MOST_LOSSES
@@ -35,7 +36,13 @@ class Driver:
     """One run of a study with an engine."""
 
     def __init__(
-        self, study: Study, plan: Plan, engine: AbstractEngine, watch: Watch, enough: Callable[[], bool]
+        self,
+        study: Study,
+        plan: Plan,
+        engine: AbstractEngine,
+        watch: Watch,
+        enough: Callable[[], bool],
+        costs: CostModel | None = None,
     ) -> None:
         self._study = study
         self._plan = plan
@@ -43,7 +50,7 @@ class Driver:
         self._watch = watch
         self._enough = enough
         self._folder: Path = study.trial_folder(0).parent
-        self._accounts, self._strategy = strategy_of(study, plan)
+        self._accounts, self._strategy = strategy_of(study, plan, costs)
         self._scheduler = Scheduler(epochs=plan.epochs, lanes=plan.lanes, folder=self._folder, strategy=self._strategy)
         self._deadline = math.inf if plan.timeout is None else time.monotonic() + plan.timeout
         self._working: dict[int, Working] = {}
@@ -352,10 +359,17 @@ class Driver:
 
 
 def run_study(
-    study: Study, plan: Plan, engine: AbstractEngine, watch: Watch, *, enough: Callable[[], bool] = lambda: False
+    study: Study,
+    plan: Plan,
+    engine: AbstractEngine,
+    watch: Watch,
+    *,
+    enough: Callable[[], bool] = lambda: False,
+    costs: CostModel | None = None,
 ) -> Iterator[Outcome]:
-    """See `Driver.run`. `enough` is asked when trials have ended: whether the run ends before its plan is fulfilled."""
-    return Driver(study, plan, engine, watch, enough).run()
+    """See `Driver.run`. `enough` is asked when trials have ended: whether the run ends before its plan is fulfilled.
+    `costs` as in `strategy_of`."""
+    return Driver(study, plan, engine, watch, enough, costs).run()
 
 
 def _is_lost(running: Iterable[Proposal]) -> bool:

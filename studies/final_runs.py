@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from search_spaces import Config
+from training.machine.seeds import related_seed
 
 from .confirmed import ToConfirm, best_configs, runs_of
 from .records import TrialRecord
@@ -48,8 +49,8 @@ def final_runs(
     """The runs that confirm the best trials of a search as far as they fit into the time that is `left`.
 
     The best trial is always among them, and a worse one never without those before it: who is confirmed goes before
-    who is not. More seeds are given up for a comparison of up to three trials. Empty where not even the best trial
-    fits on two seeds.
+    who is not. The seeds share the search's augmented views, as new ones would cost more than the runs. More seeds are
+    given up for a comparison of up to three trials. Empty where not even the best trial fits on two seeds.
 
     Args:
         structure_of: of a config; runs of equal ones and one seed train side by side.
@@ -60,7 +61,7 @@ def final_runs(
     most = 0
     for seeds in _SEEDS:
         for count in range(len(chosen), most, -1):
-            runs = runs_of(chosen[:count], records, seed=seed, seeds=seeds)
+            runs = runs_of(chosen[:count], records, seed=seed, seeds=seeds, seed_at=related_seed)
             wanted = [run for run in runs if not done(run)]
             if MARGIN * _seconds_of(wanted, seconds, structure_of) <= left:
                 found, most = runs, count

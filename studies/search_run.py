@@ -6,14 +6,16 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 
+from training.lanes.costs import CostModel
+
 from .done import goal_reached
 from .driver import run_study
-from .engines import engine_named
+from .engines import AbstractEngine, engine_named
 from .enqueued import Enqueued
 from .final_runs import reserved_seconds
 from .plan import Outcome, Plan, Watch
 from .request import RUNGS
-from .strategies import final_runs_of, is_on_rungs
+from .strategies import costs_of, final_runs_of, is_on_rungs
 from .study import Study
 
 Notify = Callable[[str], None]
@@ -61,22 +63,22 @@ class Search:
             if self.enqueued:
                 self.study.enqueue((one.config, one.note) for one in self.enqueued)
             confirms = self.plan.trials is None and is_on_rungs(self.study, self.plan)
-            yield from run_study(
-                self.study,
-                replace(self.plan, reserve=reserved_seconds(self.plan.timeout)) if confirms else self.plan,
-                engine_named(self.engine, self.workers),
-                watch,
-                enough=self._is_goal_reached,
-            )
-            if confirms and self.plan.timeout is not None and not self._is_goal_reached():
-                yield from self._confirm(self.plan.timeout - (time.monotonic() - began), watch)
+            engine = engine_named(self.engine, self.workers)
+            costs = costs_of(self.plan, self.study.settings.seed) if confirms else None
+            reserve = reserved_seconds(self.plan.timeout) if confirms else 0.0
+            plan = replace(self.plan, reserve=reserve)
+            yield from run_study(self.study, plan, engine, watch, enough=self._is_goal_reached, costs=costs)
+            if costs is not None and self.plan.timeout is not None and not self._is_goal_reached():
+                plan = replace(self.plan, timeout=self.plan.timeout - (time.monotonic() - began))
+                yield from self._confirm(plan, costs, engine, watch)
 
     def _is_goal_reached(self) -> bool:
         return bool(goal_reached(self.study.settings, self.study.best()))
 
-    def _confirm(self, left: float, watch: Watch) -> Iterator[Outcome]:
-        """Trains the best trials again on fresh seeds, as many as fit into the time that is `left`."""
-        runs = final_runs_of(self.study, self.plan, left)
+    def _confirm(self, plan: Plan, costs: CostModel, engine: AbstractEngine, watch: Watch) -> Iterator[Outcome]:
+        """Trains the best trials again on fresh seeds, as many as fit into the plan's time."""
+        left = plan.timeout or 0.0
+        runs = final_runs_of(self.study, costs, left)
         best = self.study.best()
         if not runs and best is not None and best.state == "complete":
             self.notify(f"not confirmed: two runs of the best trial take more than the {max(left, 0):.0f} s left")
@@ -86,5 +88,4 @@ class Search:
         which = "the best trial" if trials == 1 else f"the {trials} best trials"
         self.notify(f"confirming {which} on {max(run.nth for run in runs)} fresh seeds: {wanted} runs")
         with self.study.confirming(runs):
-            plan = replace(self.plan, timeout=left)
-            yield from run_study(self.study, plan, engine_named(self.engine, self.workers), watch)
+            yield from run_study(self.study, plan, engine, watch)

@@ -37,11 +37,15 @@ def costs_of(plan: Plan, seed: int) -> CostModel:
     )
 
 
-def strategy_of(study: Study, plan: Plan) -> tuple[Accounts, Strategy | None]:
-    """The strategy of a search, told of all trials that ended; None where the sampler alone proposes."""
+def strategy_of(study: Study, plan: Plan, costs: CostModel | None = None) -> tuple[Accounts, Strategy | None]:
+    """The strategy of a search, told of all trials that ended; None where the sampler alone proposes.
+
+    `costs` predict for it; None are new ones.
+    """
     if study.settings.strategy != RUNGS or study.is_confirming:
         return Accounts(), None
-    costs, seed, space = costs_of(plan, study.settings.seed), study.settings.seed, plan.task.space
+    seed, space = study.settings.seed, plan.task.space
+    costs = costs or costs_of(plan, seed)
     ladder = ladder_of(space)
     strategy: Rungs | Whole
     if ladder is not None:
@@ -72,9 +76,8 @@ def is_on_rungs(study: Study, plan: Plan) -> bool:
     return study.settings.strategy == RUNGS and ladder_of(plan.task.space) is not None
 
 
-def final_runs_of(study: Study, plan: Plan, left: float) -> list[ToConfirm]:
+def final_runs_of(study: Study, costs: CostModel, left: float) -> list[ToConfirm]:
     """The runs on fresh seeds that end a search with `left` seconds to go; see `final_runs`."""
-    costs = costs_of(plan, study.settings.seed)
     return final_runs(
         study.records(),
         direction=study.settings.direction,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import final
 
-from training.lanes.jobs import Job, Verdict
+from training.lanes.jobs import Job, Verdict, Working
 from training.lanes.runner import Events
 
 from ..plan import Plan
@@ -25,7 +25,14 @@ class InlineEngine(AbstractEngine):
         self._verdict: Verdict | None = None
 
     def start(self, plan: Plan, heard: Heard) -> None:
-        self._worker = Worker(plan, plan.data, lambda working: heard(0, working))
+        def check(working: Working | None) -> None:
+            heard(0, working)
+
+        # What an earlier run on the same data has left in memory is of use.
+        if self._worker is not None and self._worker.data is plan.data:
+            self._worker.check = check
+        else:
+            self._worker = Worker(plan, plan.data, check)
 
     def submit(self, worker: int, job: Job) -> None:
         assert self._worker is not None

@@ -78,8 +78,8 @@ class Worker:
 
     def __init__(self, setup: Setup | Plan, data: Data, check: Check) -> None:
         self._plan = setup
-        self._data = data
-        self._check = check
+        self.data = data
+        self.check = check
         self._checked = time.monotonic()
         self._prefixes = Prefixes(
             backbones=functools.partial(load_backbone, weights_dir=setup.weights_dir, download=setup.download),
@@ -95,14 +95,14 @@ class Worker:
         about = {
             "seed": job.seed,
             "epochs": job.epochs,
-            "fingerprint": self._data.fingerprint,
+            "fingerprint": self.data.fingerprint,
             "numerics": str(self._plan.numerics),
         }
         saves = GroupFolder(job.folders, about, job.latest)
         runner = GroupRunner(
             self._plan.task,
             job,
-            lambda resolution: splits_for(self._data, resolution, self._prefixes.check_stop),
+            lambda resolution: splits_for(self.data, resolution, self._prefixes.check_stop),
             self._prefixes,
             saves=saves,
             on_batch=self._on_batch,
@@ -111,10 +111,10 @@ class Worker:
 
     def _on_batch(self, working: Working) -> None:
         self._checked = time.monotonic()
-        self._check(working)
+        self.check(working)
 
     def _check_between(self) -> None:
         """Within work that has no batches: a frozen stage, a batch that is scored, a photo."""
         if (now := time.monotonic()) - self._checked >= CHECK_SECONDS:
             self._checked = now
-            self._check(None)
+            self.check(None)

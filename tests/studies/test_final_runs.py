@@ -14,7 +14,7 @@ from studies.confirmed import ToConfirm
 from studies.final_runs import MOST, MOST_ALIKE, SHARE, final_runs, reserved_seconds
 from studies.records import TrialRecord
 from studies.strategy import MARGIN
-from training.machine.seeds import fresh_seed
+from training.machine.seeds import related_seed
 
 from .test_leaderboard import a_record
 
@@ -58,7 +58,7 @@ def test_the_best_come_first_on_equal_seeds_in_the_time_that_is_left(
     by_number = {record.number: record for record in records}
     seeds = Counter(run.number for run in runs)
     assert len(set(seeds.values())) <= 1
-    assert all(run.seed == fresh_seed(0, run.nth) and run.config == by_number[run.number].config for run in runs)
+    assert all(run.seed == related_seed(0, run.nth) and run.config == by_number[run.number].config for run in runs)
     assert len(seeds) <= MOST
     of_structure = Counter(by_number[number].config["structure"] for number in seeds)
     assert all(count <= MOST_ALIKE for count in of_structure.values())

@@ -17,7 +17,7 @@ from training.frozen.source import training_pass
 from training.frozen.views import view_at
 from training.lanes.heads import HeadShape, HeadStack, stacked
 from training.lanes.optimisation import make_optimizer
-from training.machine.seeds import SEEDS_OF_A_BANK, fresh_seed
+from training.machine.seeds import SEEDS_OF_A_BANK, fresh_seed, related_seed
 from training.models.classifier import Head
 from training.models.spec import Phase, Structure
 
@@ -53,6 +53,13 @@ def test_searches_share_views_and_each_fresh_seed_has_views_of_its_own(
     # A bank is as large for a fresh seed.
     assert view_at(STRUCTURE, epoch + STRUCTURE.views, one) == view_at(STRUCTURE, epoch, one)
     assert view_at(with_views(0), epoch, one) is None
+
+
+@given(st.integers(0, 2**40), st.lists(st.integers(1, 1000), min_size=2, unique=True), st.integers(1, 30))
+def test_related_seeds_share_views_and_no_two_are_equal(seed: int, numbers: list[int], epoch: int) -> None:
+    related = [related_seed(seed, number) for number in numbers]
+    assert len({seed, *related}) == 1 + len(related)
+    assert {view_at(STRUCTURE, epoch, one) for one in related} == {view_at(STRUCTURE, epoch, seed)}
 
 
 def images_of(seed: int, views: int) -> torch.Tensor:
