@@ -15,6 +15,8 @@ from .options import AsJson, Task, with_search_options
 if TYPE_CHECKING:
     from studies import Confirmation, Search, Study
 
+# Of the leaderboard at the end, on a terminal: what was found should still be in sight.
+_ROWS = 10
 _IN_MEMORY = "the study was in memory only and is gone now"
 
 
@@ -59,7 +61,7 @@ def run_and_show(
         if as_json:
             print_json(status_of(study))
         else:
-            print_leaderboard(study, top=None)
+            print_leaderboard(study, top=None, rows_on_terminal=_ROWS)
     except AnswerLost:
         # Of a terminal that was closed: what counts then is that everything is saved.
         if stopped != STOPPED_BY_USER:

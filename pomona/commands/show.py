@@ -24,8 +24,15 @@ _EXPENDABLE = ("seed", "M params", "n", "img/s", "features/s", "groups", "groups
 _ROWS_ON_TERMINAL = 100
 
 
-def print_leaderboard(study: Study, top: int | None, *, confirmations: bool = False, ensemble: bool = False) -> None:
-    """Title, table, and what the first row is worth."""
+def print_leaderboard(
+    study: Study,
+    top: int | None,
+    *,
+    confirmations: bool = False,
+    ensemble: bool = False,
+    rows_on_terminal: int = _ROWS_ON_TERMINAL,
+) -> None:
+    """Title, table, and what the first row is worth. `rows_on_terminal` is what a terminal gets without a `top`."""
     from studies import to_cells
 
     every = rows_of(study, confirmations, ensemble=ensemble)
@@ -33,7 +40,7 @@ def print_leaderboard(study: Study, top: int | None, *, confirmations: bool = Fa
     rows = every[:top]
     trials = len(rows)
     if top is None and sys.stdout.isatty():
-        rows = rows[:_ROWS_ON_TERMINAL]
+        rows = rows[:rows_on_terminal]
     headings, cells = to_cells(rows, study.settings.metric)
     names = {name for row in rows for name in row["params"]}
     differing = [heading for heading in headings if heading in names]
@@ -41,7 +48,8 @@ def print_leaderboard(study: Study, top: int | None, *, confirmations: bool = Fa
     if left_out:
         note(f"narrow terminal, left out: {', '.join(left_out)} (--format csv has everything)")
     if len(rows) < trials:
-        note(f"the first {len(rows)} of {trials} trials (--top {trials} and --format csv show all)")
+        command = pomona_command("leaderboard", study.name, storage=study.storage_url)
+        note(f"the first {len(rows)} of {trials} trials; {command} --top {trials} shows all")
 
 
 def markdown_leaderboard(study: Study, top: int | None, *, confirmations: bool = False, ensemble: bool = False) -> str:

@@ -28,8 +28,8 @@ class InlineEngine(AbstractEngine):
         def check(working: Working | None) -> None:
             heard(0, working)
 
-        # What an earlier run on the same data has left in memory is of use.
-        if self._worker is not None and self._worker.data is plan.data:
+        # What an earlier part of a search has left in memory is of use to the next.
+        if self._worker is not None and self._worker.suits(plan):
             self._worker.check = check
         else:
             self._worker = Worker(plan, plan.data, check)

@@ -16,7 +16,7 @@ from training import fit, load_backbone, spec_of, structure_part
 from training.lanes.heads import HeadStack
 
 from ..contracts.engine import EPOCHS, EngineContract
-from ..toys import SMALL, ToyData
+from ..toys import SMALL, ToyData, small_weights
 
 # Two structures: heads only, on two batch sizes.
 WIDE = replace(
@@ -134,3 +134,21 @@ def test_every_engine_is_under_the_contract() -> None:
     assert isinstance(engine_named("inline"), InlineEngine)
     with pytest.raises(InputError, match="inline"):
         engine_named("cluster")
+
+
+def test_what_lies_in_memory_is_used_by_the_next_run_on_the_same_data_alone(tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    contract = EngineContract()
+    first = contract.plan(small_weights(tmp_path / "weights"), 1)
+    engine = InlineEngine()
+    heard: list[int] = []
+    engine.start(first, lambda worker, _working: heard.append(worker))
+    worker = engine._worker
+    engine.start(replace(first, trials=9, timeout=5.0), lambda _worker, _working: heard.append(7))
+    assert engine._worker is worker
+    assert worker is not None
+    worker.check(None)
+    assert heard == [7]
+    for other in (replace(first, data=ToyData()), replace(first, weights_dir=tmp_path)):
+        engine.start(other, lambda _worker, _working: None)
+        assert engine._worker is not worker
