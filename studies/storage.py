@@ -96,7 +96,7 @@ def output_folder(url: str | None = None) -> Path:
     path = _file(url)
     # However it is spelled: who names it is the same user, and the lock of a study that runs lies in this folder.
     if path is not None and path.resolve() == DEFAULT_STORAGE.resolve():
-        return path.parent
+        return DEFAULT_STORAGE.parent
     if path is not None:
         return path.with_name(path.name + ".studies")
     assert not isinstance(location, JournalFile)

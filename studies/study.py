@@ -351,7 +351,9 @@ class Study:
             and result.outputs is not None
             and self._confirming is None
         ):
-            kind = str(trial.params.get("backbone", ""))
+            from training.models.spec import BACKBONE  # loads torch, which who trained has
+
+            kind = str(trial.params.get(BACKBONE, ""))
             self.outputs.keep(number, result.value, result.outputs, kind=kind)
         with self.together():
             for name, value in (further or {}).items():

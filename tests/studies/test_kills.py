@@ -13,6 +13,7 @@ import torch
 
 from search_spaces import Task
 from studies import Plan, Progress, Study
+from studies.groups import Groups
 from studies.journal import Journal
 from training import SaveClock
 from training.lanes.heads import HeadStack
@@ -133,7 +134,7 @@ def die_in(study: Study, what: Plan, monkeypatch: pytest.MonkeyPatch, guilty: in
 
     with monkeypatch.context() as patched:
         patched.setattr(HeadStack, "begin", dies)
-        patched.setattr(Study, "release", lambda _self: None)
+        patched.setattr(Groups, "release", lambda _self: None)
         try:
             list(run_inline(study, what, lambda _progress: None))
         except Died:
