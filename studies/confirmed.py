@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from search_spaces import Config, limits_of
 from training.machine.seeds import fresh_seed
@@ -37,9 +37,9 @@ class ToConfirm:
 class Confirmed:
     """What came of trial `number` of the search on `seeds` fresh seeds.
 
-    `mean` is that of their values, `ci95` its 95 % interval over the seeds, on the same validation examples; None of a
-    single seed, and where the config came to no result on one of them, which `problem` tells. `luck` is the value
-    that the search found less the mean.
+    `mean` is that of their values, `ci95` its 95 % interval over the seeds, on the same validation examples; the seeds
+    of the others have a say in its width (`over_seeds`). It is None of a single seed, and where the config came to no
+    result on one of them, which `problem` tells. `luck` is the value that the search found less the mean.
     """
 
     number: int
@@ -105,31 +105,39 @@ def confirmed_trials(
         # A run that failed may have been done again.
         if record.confirms in searched and record.state in ("complete", "infeasible"):
             runs[record.confirms][record.seed] = record
-    found = [_confirmed(searched[number], list(of_seed.values()), metric) for number, of_seed in runs.items()]
+    found = [_confirmed(searched[number], list(of_seed.values())) for number, of_seed in runs.items()]
+    known = [(one, values) for one, values in found if one is not None]
+    estimates = over_seeds([values for one, values in known if not one.problem], limits_of(metric))
+    intervals = iter(estimates)
+    confirmed = [
+        one if one.problem or (estimate := next(intervals)) is None else replace(one, ci95=estimate.ci95)
+        for one, _ in known
+    ]
     sign = sign_of(direction)
 
-    def order(confirmed: Confirmed) -> tuple[bool, float, int]:
-        bound = confirmed.mean if confirmed.ci95 is None else confirmed.ci95[direction == "minimize"]
-        return confirmed.ci95 is None, sign * bound, confirmed.number
+    def order(one: Confirmed) -> tuple[bool, float, int]:
+        bound = one.mean if one.ci95 is None else one.ci95[direction == "minimize"]
+        return one.ci95 is None, sign * bound, one.number
 
-    return sorted((one for one in found if one is not None), key=order)
+    return sorted(confirmed, key=order)
 
 
-def _confirmed(trial: TrialRecord, runs: Sequence[TrialRecord], metric: str | None) -> Confirmed | None:
+def _confirmed(trial: TrialRecord, runs: Sequence[TrialRecord]) -> tuple[Confirmed | None, list[float]]:
+    """A trial without its interval, and its values on fresh seeds."""
     values = [run.value for run in runs if run.state == "complete" and run.value is not None]
     if not values or trial.value is None:
-        return None
+        return None, values
     problem = ""
     if lost := [run for run in runs if run.state != "complete"]:
         problem = f"no result on {len(lost)} of {len(runs)} fresh seeds: {lost[0].reason}"
-    estimate = None if problem else over_seeds(values, limits_of(metric))
     mean = statistics.fmean(values)
-    return Confirmed(
+    confirmed = Confirmed(
         number=trial.number,
         config=trial.config,
         seeds=len(values),
         mean=mean,
-        ci95=None if estimate is None else estimate.ci95,
+        ci95=None,
         luck=trial.value - mean,
         problem=problem,
     )
+    return confirmed, values

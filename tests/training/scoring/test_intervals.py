@@ -72,7 +72,7 @@ def test_a_share_must_be_one() -> None:
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=9))
 def test_over_seeds_is_student_s_interval_of_the_mean(values: list[float]) -> None:
-    interval = over_seeds(values)
+    (interval,) = over_seeds([values])
     assert interval is not None
     assert interval.n == len(values)
     assert interval.value == pytest.approx(statistics.fmean(values))
@@ -82,7 +82,39 @@ def test_over_seeds_is_student_s_interval_of_the_mean(values: list[float]) -> No
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=9))
 def test_over_seeds_stays_within_what_a_share_can_be(values: list[float]) -> None:
-    interval = over_seeds(values, (0.0, 1.0))
+    (interval,) = over_seeds([values], (0.0, 1.0))
     assert (interval is None) == (len(values) == 1)
     if interval is not None:
         assert 0 <= interval.low <= interval.value <= interval.high <= 1
+
+
+SEEDS = st.lists(st.floats(0, 1), min_size=1, max_size=5)
+
+
+@given(st.lists(SEEDS, min_size=1, max_size=5))
+def test_over_seeds_of_several_keeps_means_and_draws_spreads_together(values: list[list[float]]) -> None:
+    found = over_seeds(values)
+    assert [one is None for one in found] == [len(each) == 1 for each in values]
+    spreads = [statistics.stdev(each) for each in values if len(each) > 1]
+    for each, one in zip(values, found, strict=True):
+        if one is None:
+            continue
+        assert (one.value, one.n) == (pytest.approx(statistics.fmean(each)), len(each))
+        # Between the least and the largest spread that any of them has, and surer than by itself.
+        half = (one.high - one.low) / 2
+        least, most = (
+            stats.t.ppf(0.975, freedom) * spread / len(each) ** 0.5
+            for freedom, spread in ((len(each) + 3, min(spreads)), (len(each) - 1, max(spreads)))
+        )
+        assert least - 1e-9 <= half <= most + 1e-9
+
+
+def test_three_equal_values_by_chance_do_not_win() -> None:
+    lucky, better, alike = over_seeds([[0.975, 0.975, 0.975], [0.985, 0.973, 0.979], [0.982, 0.970, 0.982]])
+    assert lucky is not None
+    assert better is not None
+    assert alike is not None
+    assert better.low > lucky.low
+    (alone,) = over_seeds([[0.975, 0.975, 0.975]])
+    assert alone is not None
+    assert alone.low == 0.975
