@@ -10,6 +10,7 @@ correlations between rungs.
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
@@ -93,7 +94,7 @@ def written(options: argparse.Namespace, arguments: str) -> str:
         "earlier predictions came out. `error` is the median of |predicted / true - 1|, `drift` the median of "
         "predicted / true.\n\n"
         f"- command: `python -m bench.costs {arguments}`\n"
-        f"- studies: {'; '.join(f'`{study.settings.command}`' for study in studies)}\n"
+        f"- studies: {'; '.join(f'`{from_here(study.settings.command)}`' for study in studies)}\n"
         f"- data: {fingerprints}\n"
         f"- versions: {versions}; commit {first.environment.get('commit') or 'none'}\n"
         f"- machine: {first.environment.get('device')}; {first.numerics}\n\n"
@@ -104,6 +105,11 @@ def written(options: argparse.Namespace, arguments: str) -> str:
     _draw(groups, options.out / FIGURE)
     atomic_write_bytes(options.out / PAGE, text.encode())
     return text
+
+
+def from_here(command: str) -> str:
+    """A command as it would be typed in this folder: whole paths say nothing to readers elsewhere."""
+    return shlex.join(os.path.relpath(word) if os.path.isabs(word) else word for word in shlex.split(command))
 
 
 def _carried(rows: Sequence[Sequence[object]]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.costs import FIGURE, PAGE, groups_of, main
+from bench.costs import FIGURE, PAGE, from_here, groups_of, main
 from studies import Study
 
 from ..studies.settings import settings_for
@@ -29,6 +29,13 @@ def test_only_groups_that_were_predicted_and_came_to_their_end_count(tmp_path: P
     (group,) = groups_of([*together, records[2]])
     assert (group.predicted, group.seconds) == (5.0, 4.0)
     assert groups_of([together[0], replace(together[1], state="pruned")]) == []
+
+
+def test_commands_are_shown_as_they_would_be_typed_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    command = f"pomona search fruit --data {tmp_path}/photos --storage {tmp_path}/here/j.log --timeout 60s"
+    assert from_here(command) == "pomona search fruit --data ../photos --storage j.log --timeout 60s"
 
 
 def test_a_page_and_a_figure_or_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
