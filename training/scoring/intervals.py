@@ -86,9 +86,6 @@ def over_seeds(
     Source: Smyth (2004), Linear models and empirical Bayes methods for assessing differential expression, Statistical
     Applications in Genetics and Molecular Biology 3; here with a fixed number of prior degrees of freedom.
     """
-    # A quarter of a second to import.
-    from scipy.special import stdtrit  # type: ignore[import-untyped]
-
     freedoms = [len(each) - 1 for each in values]
     means = [math.fsum(each) / len(each) for each in values]
     squares = [math.fsum((value - mean) ** 2 for value in each) for each, mean in zip(values, means, strict=True)]
@@ -100,6 +97,9 @@ def over_seeds(
         if freedom < 1:
             found.append(None)
             continue
+        # A quarter of a second to import, which a study without confirmed trials does not take.
+        from scipy.special import stdtrit  # type: ignore[import-untyped]
+
         # No more is known of the others than their values say.
         borrowed = min(_OF_OTHERS, known - freedom)
         variance = (square + borrowed * common) / (freedom + borrowed)
