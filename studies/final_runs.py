@@ -27,8 +27,8 @@ _SEEDS = (5, 4, 3, 2)
 # A comparison is worth more than the last seed.
 _ENOUGH = 3
 
-Seconds = Callable[[Config, int], float]
-"""What so many runs of a config's structure take side by side."""
+Seconds = Callable[[Iterable[tuple[Config, int]]], float]
+"""What groups take one after another, each of so many runs of a config's structure side by side."""
 
 
 def reserved_seconds(timeout: float | None) -> float:
@@ -87,7 +87,7 @@ def _seconds_of(runs: Iterable[ToConfirm], seconds: Seconds, structure_of: Calla
     groups: dict[tuple[str, int], list[Config]] = {}
     for run in runs:
         groups.setdefault((_key(structure_of(run.config)), run.seed), []).append(run.config)
-    return sum(seconds(configs[0], len(configs)) for configs in groups.values())
+    return seconds((configs[0], len(configs)) for configs in groups.values())
 
 
 def _key(structure: Config) -> str:

@@ -83,7 +83,7 @@ def final_runs_of(study: Study, costs: CostModel, left: float) -> list[ToConfirm
         direction=study.settings.direction,
         seed=study.settings.seed,
         left=left,
-        seconds=lambda config, lanes: costs.predict(config, lanes).seconds,
+        seconds=costs.seconds_in_turn,
         structure_of=structure_part,
         done=lambda run: study.runs_ended([run]) > 0,
     )

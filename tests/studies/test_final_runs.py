@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
@@ -20,6 +21,8 @@ from .test_leaderboard import a_record
 
 # Cheap heads, and a structure whose runs take long.
 _SECONDS = {"heads": 1.0, "views": 3.0, "stages": 20.0}
+# What frozen stages take where nothing is kept yet.
+_FROZEN = {"heads": 2.0, "views": 16.0, "stages": 1.0}
 
 
 def a_trial(number: int, right: int, structure: str = "heads", state: str = "complete") -> TrialRecord:
@@ -30,8 +33,14 @@ def structure_of(config: Config) -> Config:
     return {"structure": config["structure"]}
 
 
-def seconds(config: Config, lanes: int) -> float:
-    return _SECONDS[str(config["structure"])] * (1 + 0.1 * lanes)
+def seconds(groups: Iterable[tuple[Config, int]]) -> float:
+    """The first of a structure computes what the others of it read."""
+    taken, seen = 0.0, set()
+    for config, lanes in groups:
+        structure = str(config["structure"])
+        taken += _SECONDS[structure] * (1 + 0.1 * lanes) + (0.0 if structure in seen else _FROZEN[structure])
+        seen.add(structure)
+    return taken
 
 
 def chosen(records: list[TrialRecord], left: float, done: set[str] = frozenset()) -> list[ToConfirm]:  # type: ignore[assignment]
@@ -64,7 +73,7 @@ def test_the_best_come_first_on_equal_seeds_in_the_time_that_is_left(
     assert all(count <= MOST_ALIKE for count in of_structure.values())
     if runs:
         groups = Counter((str(run.config["structure"]), run.seed) for run in runs)
-        taken = sum(seconds({"structure": structure}, lanes) for (structure, _), lanes in groups.items())
+        taken = seconds(({"structure": structure}, lanes) for (structure, _), lanes in groups.items())
         assert taken * MARGIN <= left
         best = max(records, key=lambda record: (record.value or 0, -record.number))
         assert best.number in seeds
@@ -80,12 +89,17 @@ def test_a_comparison_is_worth_more_than_the_last_seeds() -> None:
     def counts(left: float) -> list[int]:
         return sorted(Counter(run.number for run in chosen(records, left)).values())
 
-    one_seed = (22 + 1.1 + 3.3) * MARGIN
-    assert counts(5.01 * one_seed) == [5, 5, 5]
-    assert counts(2.01 * one_seed) == [2, 2, 2]
+    frozen, one_seed = 2 + 16 + 1, 22 + 1.1 + 3.3
+    assert counts((frozen + 5.01 * one_seed) * MARGIN) == [5, 5, 5]
+    assert counts((frozen + 2.01 * one_seed) * MARGIN) == [2, 2, 2]
     # The best alone, on as many seeds as there is time for, rather than others without it.
-    assert counts(2 * 22 * MARGIN + 0.1) == [2]
-    assert counts(2 * 22 * MARGIN - 0.1) == []
+    assert counts((1 + 2 * 22) * MARGIN + 0.1) == [2]
+    assert counts((1 + 2 * 22) * MARGIN - 0.1) == []
+
+
+def test_what_frozen_stages_compute_for_one_seed_the_others_read() -> None:
+    runs = chosen([a_trial(0, 50, "views")], (16 + 5 * 3.3) * MARGIN + 0.1)
+    assert [run.nth for run in runs] == [1, 2, 3, 4, 5]
 
 
 def test_what_was_trained_before_takes_no_time() -> None:

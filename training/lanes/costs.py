@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -125,13 +125,25 @@ class CostModel:
             further += shifted * speeds.factors.get("prefix", 1.0)
         return Cost(inputs, prefix, train, further)
 
+    def seconds_in_turn(self, groups: Iterable[tuple[Config, int]]) -> float:
+        """Of groups that train one after another, each of a config's structure and so many lanes: what one computes and
+        keeps, the next ones read."""
+        outputs, decoded = self._outputs, self._decoded
+        seconds = 0.0
+        try:
+            for config, lanes in groups:
+                seconds += self.predict(config, lanes).seconds
+                self._did(config)
+        finally:
+            self._outputs, self._decoded = outputs, decoded
+        return seconds
+
     def learn(self, config: Config, predicted: Cost, preparing: float, train: float, *, robust: bool = False) -> None:
         """What a group of runs like `config` took: seconds of its `train` steps, and of all else."""
         spec = resolve(self._task, self._completed(config))
         speeds = self._speeds(spec)
         structure = spec.structure(len(speeds.forward))
-        _, self._outputs = self._prefix(spec, structure, speeds)
-        self._decoded.add(structure.resolution)
+        self._did(config)
         if robust:
             shifted = self._shifted.setdefault((structure.backbone, structure.resolution), set())
             shifted |= {structure.cut, self._plan(structure, speeds, train=False).base or structure.cut}
@@ -150,6 +162,13 @@ class CostModel:
         return self._prefix(spec, spec.structure(len(speeds.forward)), speeds)[0] == 0.0
 
     # ---
+
+    def _did(self, config: Config) -> None:
+        """Counts what runs like `config` decode and keep as there."""
+        spec = resolve(self._task, self._completed(config))
+        structure = spec.structure(len(self._speeds(spec).forward))
+        _, self._outputs = self._prefix(spec, structure, self._speeds(spec))
+        self._decoded = self._decoded | {structure.resolution}
 
     def _completed(self, config: Config) -> Config:
         return self._task.space.adapt({**config})[0]

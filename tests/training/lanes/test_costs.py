@@ -122,3 +122,18 @@ def test_predictions_follow_what_runs_took(model: CostModel) -> None:
     other = model.predict(PLAIN | {"augmentation": 3, "views": 2})
     assert other.prefix > 1.5 * 2 * 0.3 * 100
     assert other.train == pytest.approx(2 * cost.train)
+
+
+def test_groups_in_turn_read_what_those_before_them_kept(model: CostModel) -> None:
+    views = PLAIN | {"augmentation": 2, "views": 2}
+    first, plain = model.predict(views), model.predict(PLAIN)
+    both = model.seconds_in_turn([(views, 1), (views, 1)])
+    assert both == pytest.approx(first.seconds + first.train + first.fixed)
+    # Validation photos are plain for both, and decoded once.
+    assert model.seconds_in_turn([(views, 1), (PLAIN, 1)]) < first.seconds + plain.seconds
+    # An asked question changes nothing.
+    assert model.predict(views) == first
+    # A new view in every epoch can't be kept, so every group computes it.
+    fresh = PLAIN | {"augmentation": 2, "views": 0}
+    one = model.predict(fresh)
+    assert model.seconds_in_turn([(fresh, 2), (fresh, 2)]) > 2 * one.prefix - 0.3 * 40 - 0.01
