@@ -134,10 +134,11 @@ class Rungs:
         if not any(tried.groups for tried in self._tried.all.values()):
             return self._opening(lanes)
         self._tried.lead()
-        if (arm := self._recipe_arm(left)) is not None:
-            return arm
+        # Before the recipe: it may take as long as heads on all of them.
         if (candidate := self._next_backbone(left, lanes)) is not None:
             return self._arm(candidate)
+        if (arm := self._recipe_arm(left)) is not None:
+            return arm
         if self._decisions % _EXPLORE == _EXPLORE - 1 and (candidate := self._never_expected(left, lanes)) is not None:
             return self._arm(candidate)
         fitting = [each for each in self._candidates(lanes) if each.seconds * MARGIN <= left]
@@ -145,6 +146,8 @@ class Rungs:
             return None
         # The best of a thousand heads on the same features is the luckiest one.
         fitting = [each for each in fitting if not self._is_exhausted(each.structure)] or fitting
+        # Another worker is about to keep what it needs, and until then it would wait.
+        fitting = [each for each in fitting if not self._tried.is_being_computed(each.structure)] or fitting
         patience = _PATIENCE * min(left, _LONG)
         # Nothing takes a large part of the time left while there is anything else that is worth something.
         most = max(each.gain for each in fitting)
@@ -174,6 +177,8 @@ class Rungs:
         generator = random.Random(f"{self._seed} {self._decisions}")
         structures = self._never_tried()
         for structure in generator.sample(structures, min(len(structures), 10)):
+            if self._tried.is_being_computed(structure):
+                continue
             candidate = self._costed(structure, lanes)
             if candidate.seconds <= SHARE * left:
                 return candidate
@@ -194,16 +199,17 @@ class Rungs:
         return now > before + _HOPELESS * math.sqrt(noise)
 
     def _opening(self, lanes: int) -> Arm:
-        """Heads on the features of the first backbone, at the highest resolution that is quick."""
+        """Heads on features of the first backbone, at the highest resolution that is quick, or on what is quickest."""
         bases = self._ladder.bases()
-        preferred = [base for base in bases if _unordered(self._ladder, base) == _unordered(self._ladder, bases[0])]
-        costed = [self._costed(self._ladder.lowest(base | self._middle), lanes) for base in preferred]
-        quick = [each for each in costed if each.seconds <= _OPENING_SECONDS]
+        costed = [self._costed(self._ladder.lowest(base | self._middle), lanes) for base in bases]
+        first = _unordered(self._ladder, bases[0])
+        preferred = [each for each in costed if _unordered(self._ladder, each.structure) == first]
+        quick = [each for each in preferred if each.seconds <= _OPENING_SECONDS]
         # The costs of one backbone rise with its resolution.
         chosen = quick[-1] if quick else min(costed, key=lambda each: each.seconds)
-        first = self._ladder.completed(self._recipe | chosen.structure | self._ladder.small)
+        config = self._ladder.completed(self._recipe | chosen.structure | self._ladder.small)
         return self._marked(
-            Arm(chosen.structure, first, self._ladder.small, lanes=chosen.lanes, seconds=chosen.seconds)
+            Arm(chosen.structure, config, self._ladder.small, lanes=chosen.lanes, seconds=chosen.seconds)
         )
 
     def _marked(self, arm: Arm) -> Arm:

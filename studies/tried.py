@@ -56,6 +56,12 @@ class TriedStructures:
         known = self.all.get(self.key(config))
         return known is not None and known.under_way > 0
 
+    def is_being_computed(self, structure: Config) -> bool:
+        """Whether the first trials on the features of `structure` are under way, so that these are not there yet."""
+        base = self.base(structure)
+        same = [tried for tried in self.all.values() if self.base(tried.structure) == base]
+        return any(tried.under_way for tried in same) and not any(tried.trials for tried in same)
+
     def measured(self, trial: Finished) -> tuple[float, float]:
         """The logarithm of a trial's error, and its noise.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from dataclasses import dataclass, field
@@ -86,14 +87,21 @@ class Search:
         took = self.machine.predict(configs[0], arm.lanes).seconds
         self.arms.append((arm, self.left, took))
         self.rungs.began(configs[0])
+        self._end(configs)
+        self.left -= took
+        return True
+
+    def end(self, arm: Arm) -> None:
+        """A group that began earlier ends."""
+        self._end([self.config(arm.structure | (arm.first if lane == 0 else {})) for lane in range(arm.lanes)])
+
+    def _end(self, configs: list[Config]) -> None:
         self.machine.train(configs[0])
         for config in configs:
             ended = Finished(len(self.trials), config, truth(config), N)
             self.trials.append(ended)
             self.rungs.ended(ended)
         self.rungs.done(configs[0])
-        self.left -= took
-        return True
 
     def config(self, values: Config) -> Config:
         drawn = SPACE.fix(values).sample(self.generator)
@@ -132,14 +140,32 @@ def test_heads_on_frozen_features_come_first_and_the_first_is_quick() -> None:
     assert 2 in rungs
 
 
+def test_on_a_slow_machine_the_first_group_is_of_whatever_is_quickest() -> None:
+    class Slow(Machine):
+        """The first backbone is the slowest."""
+
+        def predict(self, config: Config, lanes: int = 1, **further: bool) -> Seconds:
+            slow = 3 if config["backbone"] == SPACE.dimensions["backbone"].options[0] else 1  # type: ignore[union-attr]
+            return Seconds(super().predict(config, lanes, **further).seconds * slow)
+
+    quick, slow = Slow(speed=10.0), Slow(speed=0.2)
+    first = {machine.speed: Search(machine, 600).rungs.next(600) for machine in (quick, slow)}
+    assert first[10.0] is not None
+    assert first[0.2] is not None
+    assert first[10.0].structure["backbone"] == "timm:tf_efficientnet_lite0"
+    cheapest = min(slow.predict(ladder().lowest(base)).seconds for base in ladder().bases())
+    assert slow.predict(ladder().lowest(first[0.2].structure)).seconds == cheapest
+
+
 def test_the_recipe_waits_until_it_is_a_tenth_of_the_time_left() -> None:
     short, long = Search(Machine(), 60).run(), Search(Machine(), 6000)
     assert not any(arm.recipe for arm, _, _ in short.arms)
     assert short.rungs.recipe_seconds is not None
     assert short.rungs.recipe_seconds > 6
-    for _ in range(3):
+    for _ in range(5):
         long.step()
-    assert [arm.recipe for arm, _, _ in long.arms] == [False, True, False]
+    # After heads on every backbone: whoever looks early on is not to wait for a baseline.
+    assert [arm.recipe for arm, _, _ in long.arms] == [False, False, False, True, False]
 
 
 def test_what_is_kept_is_used_before_what_has_to_be_computed() -> None:
@@ -150,6 +176,28 @@ def test_what_is_kept_is_used_before_what_has_to_be_computed() -> None:
     search.step()
     search.step()
     assert search.arms[1][0].structure["backbone"] == "squeezenet1_1"
+
+
+def test_workers_do_not_compute_the_same_features() -> None:
+    """While some compute what many structures need, another one takes something else, as long as there is anything."""
+    for seed, workers in itertools.product(range(3), (2, 4, 6)):
+        search = Search(Machine(), 600, seed=seed)
+        known: set[tuple[object, ...]] = set()
+        under_way: list[Arm] = []
+        for _ in range(30):
+            if len(under_way) == workers:
+                arm = under_way.pop(0)
+                search.end(arm)
+                known.add(base_of(arm))
+            arm_or_none = search.rungs.next(search.left)
+            assert arm_or_none is not None
+            assert base_of(arm_or_none) in known or all(base_of(arm_or_none) != base_of(each) for each in under_way)
+            search.rungs.began(arm_or_none.structure)
+            under_way.append(arm_or_none)
+
+
+def base_of(arm: Arm) -> tuple[object, ...]:
+    return tuple(arm.structure[name] for name in ladder().base)
 
 
 def test_better_backbones_get_more_of_the_time() -> None:
