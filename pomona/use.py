@@ -124,7 +124,7 @@ def answers_for(path: Path, files: Sequence[Path], device: str = "auto") -> list
     if path.suffix != _ONNX:
         checkpoint = training.load_model(path)
         return [_fields_of(answer) for answer in training.predict(checkpoint, files, training.resolve_device(device))]
-    if device == "cuda":
+    if device.startswith("cuda"):
         raise InputError("an ONNX file is used on the CPU: leave --device out")
     try:
         model = onnx_predict.load(path)

@@ -47,9 +47,7 @@ class Confirmation:
         with self.study.running():
             self.study.extend(settings.trials, settings.timeout, self.command, stop_at=settings.stop_at)
             with self.study.confirming(self.runs):
-                yield from run_study(
-                    self.study, self.plan, engine_named(self.engine, self.study.settings.workers), watch
-                )
+                yield from run_study(self.study, self.plan, engine_named(self.engine, settings.placement), watch)
 
 
 def prepare_confirmation(

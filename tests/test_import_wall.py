@@ -36,7 +36,11 @@ RULES = (
     Rule("pandas", ("studies/", "bench/", "pomona/"), "the core runs where there is only torch"),
     Rule("optuna", ("studies/", "bench/peers/"), "one package knows how trials are kept and suggested"),
     Rule("optuna_dashboard", ("studies/", "pomona/commands/dashboard.py"), "the command that shows it"),
-    Rule("ray", ("studies/edges/", "bench/peers/"), "an extra: everything else works without it"),
+    Rule(
+        "ray",
+        ("studies/edges/", "studies/engines/ray.py", "pomona/ray.py", "bench/peers/"),
+        "an extra: everything else works without it",
+    ),
     Rule("torchvision", ("training/machine/vision.py",), "it fails on some machines unless loaded with care"),
     Rule("timm", ("training/machine/vision.py",), "it imports torchvision"),
     Rule(
@@ -296,7 +300,8 @@ def test_an_import_from_a_later_room_is_found(tmp_path: Path, file: str, text: s
         ("training__fit", "from torchvision.models import vgg16", 1),
         ("training__machine__vision", "import torchvision, timm", 0),
         ("training__models__vision", "import torchvision, timm", 2),
-        ("studies__engines__ray", "import ray", 1),
+        ("studies__engines__ray", "import ray", 0),
+        ("studies__engines__local", "import ray", 1),
         ("studies__edges__ray", "import ray.tune", 0),
         ("bench__peers", "import optuna", 1),
         ("pomona__commands__dashboard", "import optuna_dashboard", 0),

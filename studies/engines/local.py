@@ -1,7 +1,8 @@
 """The engine with several workers on this machine: long-lived processes, each with its GPU or its share of the cores.
 
-They are started anew and not forked, as torch's threads and CUDA do not survive that; and not by `multiprocessing`,
-which would run the caller's script once more in each of them.
+They are not forked from the driver, as torch's threads and CUDA do not survive that; and not started by
+`multiprocessing`, which would run the caller's script once more in each of them. On a CPU they are forked from a
+process that has only imported what they need (`nursery.py`), so that one that died is replaced within a moment.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import signal
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import final
@@ -22,8 +25,10 @@ from search_spaces import InputError
 from training.frozen.store.limits import MEMORY, memory_limit
 from training.lanes.jobs import Job, Verdict, Working
 
+from ..placement import Placement
 from ..plan import Plan
 from .engine import AbstractEngine, Done, Heard, Lost, Said
+from .nursery import Handle, Nursery
 from .process import Crashed, FromWorker, Refused, Started, Stop, Stopped
 from .worker import Setup
 
@@ -33,7 +38,7 @@ _WAIT_SECONDS = 0.2
 class _Process:
     """A worker's process with our end of its pipe."""
 
-    def __init__(self, number: int, workers: int, setup: Setup) -> None:
+    def __init__(self, number: int, workers: int, setup: Setup, born: Born) -> None:
         self.number = number
         self.busy = self.started = False
         self.connection, theirs = Pipe()
@@ -43,31 +48,22 @@ class _Process:
         # What one process would keep of frozen outputs, for all together; a user's own figure is one for each.
         environment.setdefault(MEMORY, str(memory_limit() // workers))
         if setup.device.type == "cuda":
-            environment["CUDA_VISIBLE_DEVICES"] = _gpu(number)
-        code = (
-            f"import sys; sys.path[:] = {sys.path!r}; from studies.engines.process import main; "
-            f"main({theirs.fileno()}, {cores!r}, {threads})"
-        )
+            index = setup.device.index
+            environment["CUDA_VISIBLE_DEVICES"] = gpu_name(number if index is None else index)
+            # Its only one there.
+            setup = replace(setup, device=torch.device("cuda"))
         with contextlib.closing(theirs):
-            self._popen = subprocess.Popen(
-                [sys.executable, "-c", code],
-                env=environment,
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                # Ctrl-C in the terminal reaches the driver alone.
-                start_new_session=True,
-            )
+            self._handle = born(theirs.fileno(), cores, threads, environment)
         self.connection.send(setup)
 
     @property
     def pid(self) -> int:
-        return self._popen.pid
+        return self._handle.pid
 
     def death(self) -> str:
         """How the process ended, once its pipe is closed."""
         self.connection.close()
-        code = self._popen.wait()
+        code = self._handle.wait()
         if code >= 0:
             return f"exit code {code}"
         with contextlib.suppress(ValueError):
@@ -77,8 +73,29 @@ class _Process:
     def end(self) -> None:
         """Ends the process whatever it does."""
         self.connection.close()
-        self._popen.kill()
-        self._popen.wait()
+        self._handle.kill()
+        self._handle.wait()
+
+
+Born = Callable[[int, tuple[int, ...], int, Mapping[str, str]], Handle]
+"""Starts a worker for the pipe at a descriptor, with its cores, threads and environment."""
+
+
+def _anew(descriptor: int, cores: tuple[int, ...], threads: int, environment: Mapping[str, str]) -> Handle:
+    """A worker that imports all for itself."""
+    code = (
+        f"import sys; sys.path[:] = {sys.path!r}; from studies.engines.process import main; "
+        f"main({descriptor}, {cores!r}, {threads})"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=environment,
+        pass_fds=(descriptor,),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        # Ctrl-C in the terminal reaches the driver alone.
+        start_new_session=True,
+    )
 
 
 @final
@@ -87,24 +104,26 @@ class LocalEngine(AbstractEngine):
 
     name = "local"
 
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
+    def __init__(self, placement: Placement) -> None:
+        self.workers = placement.workers
+        self._placement = placement
         self._processes: dict[int, _Process] = {}
         self._said: deque[Said] = deque()
+        self._nursery: Nursery | None = None
 
     def start(self, plan: Plan, heard: Heard) -> None:
         if os.name != "posix":
             raise InputError("several workers need Linux or macOS: leave --workers out")
-        self._setup, self._heard = Setup.of(plan), heard
+        self._setup, self._heard = Setup.of(plan, self._placement), heard
         for number in range(self.workers):
-            self._processes[number] = _Process(number, self.workers, self._setup)
+            self._begin(number)
         while not all(process.started for process in self._processes.values()):
             self._listen()
             heard(0, None)
 
     def submit(self, worker: int, job: Job) -> None:
         if worker not in self._processes:
-            self._processes[worker] = _Process(worker, self.workers, self._setup)
+            self._begin(worker)
         self._processes[worker].busy = True
         self._send(worker, job)
 
@@ -133,6 +152,9 @@ class LocalEngine(AbstractEngine):
             # Left early by whoever does not want to wait for what is saved.
             while self._processes:
                 self._processes.popitem()[1].end()
+            if self._nursery is not None:
+                self._nursery.close()
+                self._nursery = None
         said = list(self._said)
         self._said.clear()
         if refused is not None:
@@ -142,6 +164,23 @@ class LocalEngine(AbstractEngine):
     def processes(self) -> dict[int, int]:
         """The workers' process ids, by their numbers."""
         return {number: process.pid for number, process in self._processes.items()}
+
+    def _begin(self, worker: int) -> None:
+        self._processes[worker] = _Process(worker, self.workers, self._setup, self._born)
+
+    def _born(self, descriptor: int, cores: tuple[int, ...], threads: int, environment: Mapping[str, str]) -> Handle:
+        # What CUDA does when a process forks that has only imported torch was not tried; on macOS forks are not safe.
+        if self._setup.device.type == "cuda" or sys.platform != "linux":
+            return _anew(descriptor, cores, threads, environment)
+        if self._nursery is not None:
+            with contextlib.suppress(OSError):
+                return self._nursery.born(descriptor, cores, threads, environment)
+            self._nursery.close()
+        self._nursery = Nursery()
+        try:
+            return self._nursery.born(descriptor, cores, threads, environment)
+        except OSError as problem:
+            raise InputError(_not_started(str(problem))) from None
 
     def _send(self, worker: int, message: Job | Verdict | Stop) -> None:
         # One that has died is found out when it is listened to.
@@ -189,7 +228,11 @@ class LocalEngine(AbstractEngine):
         if process.busy:
             self._said.append((process.number, Lost(reason)))
         elif not process.started:
-            raise InputError(f"a worker can't be started ({reason}): leave --workers out, or look above for why")
+            raise InputError(_not_started(reason))
+
+
+def _not_started(reason: str) -> str:
+    return f"a worker can't be started ({reason}): leave --workers out, or look above for why"
 
 
 def _share(number: int, workers: int) -> tuple[int, ...]:
@@ -199,8 +242,15 @@ def _share(number: int, workers: int) -> tuple[int, ...]:
     return tuple(share or [cores[number % len(cores)]])
 
 
-def _gpu(number: int) -> str:
-    """What one of the workers sees as its only GPU."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = visible.split(",") if visible else [str(gpu) for gpu in range(torch.cuda.device_count())]
-    return names[number % len(names)]
+def gpu_name(number: int) -> str:
+    """What `CUDA_VISIBLE_DEVICES` calls the GPU of a worker: one after the other, and again from the first.
+
+    Names that are there already are kept: of the GPUs 0, 1, 2 and 4 the last is not 3. Where there are none, a GPU's
+    UUID is its name, which means the same in whatever order CUDA counts them.
+    """
+    if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
+        names = [name.strip() for name in visible.split(",") if name.strip()]
+        return names[number % len(names)]
+    number %= torch.cuda.device_count()
+    uuid = getattr(torch.cuda.get_device_properties(number), "uuid", None)
+    return str(number) if uuid is None else f"GPU-{uuid}"

@@ -26,6 +26,7 @@ from training import (
 )
 from training.lanes.runner import Events
 
+from ..placement import Placement
 from ..plan import DataSource, Plan
 
 CHECK_SECONDS = 0.5
@@ -46,9 +47,11 @@ class Setup:
     numerics: Numerics
     weights_dir: Path | None
     download: bool
+    memory_share: float = 1.0
+    """Of the GPU's memory, where several workers share it."""
 
     @staticmethod
-    def of(plan: Plan) -> Setup:
+    def of(plan: Plan, placement: Placement) -> Setup:
         """Raises InputError where the data can't be opened again, in another process."""
         if plan.source is None:
             raise InputError(f"{plan.data.source} can't be opened by other processes: leave --workers out")
@@ -60,6 +63,7 @@ class Setup:
             plan.numerics,
             plan.weights_dir,
             plan.download,
+            1 / placement.trials_per_gpu,
         )
 
     def open_data(self) -> Data:
@@ -78,6 +82,9 @@ class Worker:
 
     def __init__(self, setup: Setup | Plan, data: Data, check: Check) -> None:
         self._plan = setup
+        if isinstance(setup, Setup) and setup.device.type == "cuda" and setup.memory_share < 1:
+            # Who needs more runs out of memory itself, and takes no other trial with it.
+            torch.cuda.set_per_process_memory_fraction(setup.memory_share)
         self.data = data
         self.check = check
         self._checked = time.monotonic()

@@ -130,7 +130,7 @@ class TestLanes(TestInline):
 
 
 def test_every_engine_is_under_the_contract() -> None:
-    assert set(ENGINES) == {"inline", "local"}
+    assert set(ENGINES) == {"inline", "local", "ray"}
     assert isinstance(engine_named("inline"), InlineEngine)
     with pytest.raises(InputError, match="inline"):
         engine_named("cluster")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -20,6 +21,9 @@ from search_spaces import InputError, Task
 from studies import Outcome, Plan, Progress, Study
 from studies.driver import run_study
 from studies.engines import InlineEngine, LocalEngine, default_workers, engine_for, engine_named
+from studies.engines.local import gpu_name
+from studies.engines.ray import cores_each
+from studies.placement import Placement
 from studies.plan import StoredData
 from training import Data, Numerics
 
@@ -36,7 +40,7 @@ class TestLocal(EngineContract):
 
     @pytest.fixture
     def engine(self) -> Iterator[LocalEngine]:
-        engine = LocalEngine(1)
+        engine = LocalEngine(Placement(1))
         yield engine
         engine.stop()
 
@@ -95,7 +99,7 @@ def ended(pid: int) -> bool:
 
 
 def test_two_workers_train_every_trial_once(tmp_path: Path, weights: Path) -> None:
-    study, engine = a_study(tmp_path / "j.log"), LocalEngine(2)
+    study, engine = a_study(tmp_path / "j.log"), LocalEngine(Placement(2))
     pids: set[int] = set()
     outcomes = []
     for outcome in run_study(study, plan(weights, 6), engine, nothing):
@@ -115,9 +119,9 @@ def test_two_workers_train_every_trial_once(tmp_path: Path, weights: Path) -> No
 @pytest.mark.parametrize("lanes", [1, 3])
 def test_a_killed_worker_costs_nothing_but_time(tmp_path: Path, weights: Path, lanes: int) -> None:
     a_study(tmp_path / "whole.log")
-    list(run_study(reopened(tmp_path / "whole.log"), plan(weights, 6, lanes=lanes), LocalEngine(1), nothing))
+    list(run_study(reopened(tmp_path / "whole.log"), plan(weights, 6, lanes=lanes), LocalEngine(Placement(1)), nothing))
     a_study(tmp_path / "j.log")
-    engine = LocalEngine(1)
+    engine = LocalEngine(Placement(1))
     outcomes = []
     for outcome in run_study(reopened(tmp_path / "j.log"), plan(weights, 6, lanes=lanes), engine, nothing):
         outcomes.append(outcome.number)
@@ -128,9 +132,22 @@ def test_a_killed_worker_costs_nothing_but_time(tmp_path: Path, weights: Path, l
 
 
 @pytest.mark.slow
+def test_a_worker_is_replaced_though_what_starts_workers_was_killed(tmp_path: Path, weights: Path) -> None:
+    a_study(tmp_path / "j.log")
+    engine = LocalEngine(Placement(1))
+    outcomes = []
+    for outcome in run_study(reopened(tmp_path / "j.log"), plan(weights, 4), engine, nothing):
+        outcomes.append(outcome.number)
+        if len(outcomes) == 1 and engine._nursery is not None:
+            os.kill(engine._nursery._popen.pid, signal.SIGKILL)
+            os.kill(engine.processes()[0], signal.SIGKILL)
+    assert sorted(outcomes) == list(range(4))
+
+
+@pytest.mark.slow
 def test_one_of_two_workers_is_killed(tmp_path: Path, weights: Path) -> None:
     a_study(tmp_path / "j.log")
-    engine = LocalEngine(2)
+    engine = LocalEngine(Placement(2))
     outcomes = []
     for outcome in run_study(reopened(tmp_path / "j.log"), plan(weights, 8), engine, nothing):
         outcomes.append(outcome.number)
@@ -144,7 +161,7 @@ def test_one_of_two_workers_is_killed(tmp_path: Path, weights: Path) -> None:
 def test_a_trial_that_kills_its_worker_twice_has_failed(tmp_path: Path, weights: Path) -> None:
     study = a_study(tmp_path / "j.log")
     what = replace(plan(weights, 2), source=DeadlySource())
-    outcomes = list(run_study(study, what, LocalEngine(2), nothing))
+    outcomes = list(run_study(study, what, LocalEngine(Placement(2)), nothing))
     assert [(o.result.state, o.result.reason) for o in outcomes] == [("failed", "worker died twice")] * 2
     assert [record.reason for record in study.records()] == ["worker died twice"] * 2
 
@@ -157,7 +174,7 @@ def test_a_study_goes_on_with_any_engine(tmp_path: Path, weights: Path) -> None:
     list(run_study(reopened(tmp_path / "whole.log"), what, InlineEngine(), nothing))
     a_study(tmp_path / "j.log", "median")
     for turn in range(5):
-        engine = LocalEngine(1) if turn % 2 else InlineEngine()
+        engine = LocalEngine(Placement(1)) if turn % 2 else InlineEngine()
         with closing(cast("Iterator[Outcome]", run_study(reopened(tmp_path / "j.log"), what, engine, nothing))) as run:  # type: ignore[type-var]
             next(run)
     list(run_study(reopened(tmp_path / "j.log"), what, InlineEngine(), nothing))
@@ -169,8 +186,9 @@ def test_workers_end_when_their_driver_is_killed(tmp_path: Path, weights: Path) 
     a_study(tmp_path / "j.log")
     code = (
         "import sys; from pathlib import Path; from studies.driver import run_study; "
-        "from studies.engines import LocalEngine; from tests.studies.test_local import plan, reopened\n"
-        "engine = LocalEngine(2)\n"
+        "from studies.engines import LocalEngine; from studies.placement import Placement; "
+        "from tests.studies.test_local import plan, reopened\n"
+        "engine = LocalEngine(Placement(2))\n"
         "def watch(_progress):\n"
         "    if len(engine.processes()) == 2: print(*engine.processes().values(), flush=True)\n"
         "for _ in run_study(reopened(Path(sys.argv[1])), plan(Path(sys.argv[2]), 90), engine, watch): pass"
@@ -192,7 +210,7 @@ def test_workers_end_when_their_driver_is_killed(tmp_path: Path, weights: Path) 
 def test_data_that_cannot_be_opened_again_is_refused(tmp_path: Path, weights: Path) -> None:
     study = a_study(tmp_path / "j.log")
     with pytest.raises(InputError, match="leave --workers out"):
-        list(run_study(study, replace(plan(weights, 1), source=None), LocalEngine(2), nothing))
+        list(run_study(study, replace(plan(weights, 1), source=None), LocalEngine(Placement(2)), nothing))
 
 
 @pytest.mark.slow
@@ -200,17 +218,42 @@ def test_what_a_worker_cannot_open_is_one_line(tmp_path: Path, weights: Path) ->
     study = a_study(tmp_path / "j.log")
     what = replace(plan(weights, 1), source=StoredData(str(tmp_path / "nowhere"), skip_unreadable=False))
     with pytest.raises(InputError, match="nowhere"):
-        list(run_study(study, what, LocalEngine(2), nothing))
+        list(run_study(study, what, LocalEngine(Placement(2)), nothing))
     changed = replace(plan(weights, 1), data=cast(Data, ToyData(fingerprint="other")))
     with pytest.raises(InputError, match="has changed since the search began"):
-        list(run_study(reopened(tmp_path / "j.log"), changed, LocalEngine(2), nothing))
+        list(run_study(reopened(tmp_path / "j.log"), changed, LocalEngine(Placement(2)), nothing))
 
 
-def test_the_engine_follows_from_the_number_of_workers() -> None:
+def test_the_engine_follows_from_the_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (engine_for(1), engine_for(2)) == ("inline", "local")
-    assert engine_named("local", 3).workers == 3
-    assert default_workers(torch.device("cpu")) == 1
+    assert engine_named("local", Placement(3)).workers == 3
+    assert default_workers(torch.device("cpu"), 2) == 1
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert [default_workers(torch.device("cuda"), share) for share in (1, 2)] == [3, 6]
+    assert default_workers(torch.device("cuda", 1), 2) == 2
     with pytest.raises(InputError, match="one worker"):
-        engine_named("inline", 2)
+        engine_named("inline", Placement(2))
     with pytest.raises(InputError, match="--workers"):
-        engine_named("local", 0)
+        engine_named("local", Placement(0))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "workers", "cores"),
+    [([8], 2, 4), ([8], 3, 2), ([2, 2, 2], 2, 2), ([16, 2], 3, 5), ([2], 4, 1), ([], 1, 1), ([4, 4], 8, 1)],
+)
+def test_a_worker_s_cores_are_all_on_one_node(nodes: list[int], workers: int, cores: int) -> None:
+    assert cores_each(nodes, workers) == cores
+
+
+def test_a_worker_sees_the_gpu_that_the_user_left_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1, 2,4")
+    assert [gpu_name(worker) for worker in range(6)] == ["0", "1", "2", "4", "0", "1"]
+
+
+def test_a_gpu_is_named_by_what_means_the_same_in_every_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: SimpleNamespace(uuid=f"aa-{number}"))
+    assert [gpu_name(worker) for worker in range(3)] == ["GPU-aa-0", "GPU-aa-1", "GPU-aa-0"]
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _number: SimpleNamespace())
+    assert gpu_name(1) == "1"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from functools import lru_cache
 
 import torch
@@ -12,13 +13,22 @@ from search_spaces import InputError
 
 
 def resolve_device(name: str) -> torch.device:
-    """`auto` is the GPU where there is one."""
+    """`auto` is the GPU where there is one; `cuda:1` is one of several, counted from 0 as torch does.
+
+    Raises:
+        InputError: there is no such device here.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name not in ("cpu", "cuda"):
-        raise InputError(f"unknown device {name!r}: auto, cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
+    if name == "cpu":
+        return torch.device(name)
+    if (match := re.fullmatch(r"cuda(?::(\d{1,4}))?", name, re.ASCII)) is None:
+        raise InputError(f"unknown device {name!r}: auto, cpu, cuda or cuda:N")
+    if not torch.cuda.is_available():
         raise InputError("no CUDA device here: use --device cpu, or install a torch build with CUDA")
+    if match[1] is not None and int(match[1]) >= (count := torch.cuda.device_count()):
+        there = "cuda:0 alone" if count == 1 else f"cuda:0 to cuda:{count - 1}"
+        raise InputError(f"no device {name!r} here: there is {there}")
     return torch.device(name)
 
 
@@ -26,6 +36,11 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     return f"{_processor()}, {torch.get_num_threads()} threads"
+
+
+def is_processor(described: str) -> bool:
+    """Whether what `describe_device` said was of a CPU."""
+    return described.endswith(" threads")
 
 
 @lru_cache(maxsize=1)
