@@ -30,10 +30,25 @@ from .commands.status import status
 from .commands.studies import studies
 from .commands.tasks import tasks
 from .commands.train import train
+from .commands.worker import worker
 from .console import print_answer, set_verbosity
 
 _log = logging.getLogger("pomona")
-COMMANDS = (tasks, search, resume, confirm, status, leaderboard, dashboard, train, evaluate, predict, export, cache)
+COMMANDS = (
+    tasks,
+    search,
+    resume,
+    worker,
+    confirm,
+    status,
+    leaderboard,
+    dashboard,
+    train,
+    evaluate,
+    predict,
+    export,
+    cache,
+)
 
 app = typer.Typer(
     name="pomona",

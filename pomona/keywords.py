@@ -25,10 +25,13 @@ class SearchKeywords(TypedDict, total=False):
     trials: Whole | None
     epochs: Whole | None
     timeout: Duration | None
+    trial_timeout: Duration | None
     stop_at: SupportsFloat | None
     seed: Whole | None
     workers: Whole | None
+    trials_per_gpu: Whole | None
     engine: str | None
+    ray_address: str | None
     lanes: Whole | None
     device: str | None
     strategy: str | None

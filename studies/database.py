@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import optuna
 from optuna.storages import BaseStorage, RDBStorage, _CachedStorage
 from optuna.trial import TrialState
+from sqlalchemy import event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 
@@ -25,6 +26,9 @@ _SQLITE_SECONDS = 2
 _SHORTEST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
 _KEEP_ALIVE_SECONDS = 60.0
+BEAT_SECONDS = 30
+GRACE_SECONDS = 120
+"""Without a beat of its driver's for so long, a trial has lost it; see `Drivers`."""
 # What ends a connection attempt to a machine that is gone, and finds out about one that went.
 _POSTGRESQL_OPTIONS = {
     "connect_timeout": 10,
@@ -41,7 +45,7 @@ _DRIVER_OPTIONS: dict[str, dict[str, Any]] = {
 }
 _PACKAGES = {
     "psycopg2": "pip install psycopg2-binary",
-    "psycopg": "pip install 'psycopg[binary]'",
+    "psycopg": "pip install 'pomona[postgres]'",
     "mysqldb": "pip install mysqlclient; or pip install pymysql and write mysql+pymysql://",
     "pymysql": "pip install pymysql",
     "asyncpg": "write postgresql:// and pip install psycopg2-binary",
@@ -74,6 +78,10 @@ class Database(RDBStorage):
         # Optuna fills in templates.
         text = url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
         super().__init__(text, engine_kwargs=options)
+        if url.get_backend_name() == "postgresql":
+            event.listen(self.engine, "connect", _limit_transactions)
+            # What was connected so far was not told.
+            self.engine.dispose()
 
     def patiently(self, call: Callable[[bool], _T]) -> _T:
         """What `call` returns; it is told whether it was called before. See the class for what may be raised."""
@@ -104,6 +112,19 @@ class Database(RDBStorage):
             self._kept_alive = self.patience.clock()
             self.patience.keep_alive()
 
+    def record_first_heartbeat(self, trial_id: int) -> None:
+        """A beat that has to come through; see `patiently`."""
+        self.patiently(lambda _again: RDBStorage.record_heartbeat(self, trial_id))
+
+    def stale_trial_ids(self, study_id: int) -> list[int]:
+        """Trials under way that nobody beat for in the last `GRACE_SECONDS`, though somebody did before."""
+        # Not set for good: Optuna would warn of it whoever asks for a trial.
+        self.heartbeat_interval, self.grace_period = BEAT_SECONDS, GRACE_SECONDS
+        try:
+            return self.patiently(lambda _again: RDBStorage._get_stale_trial_ids(self, study_id))
+        finally:
+            self.heartbeat_interval = self.grace_period = None
+
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Any = None) -> bool:
         def call(again: bool) -> bool:
             # The first try may have come through though its answer did not.
@@ -123,6 +144,14 @@ class Database(RDBStorage):
                 raise
 
         return self.patiently(call)
+
+
+def _limit_transactions(connection: Any, _record: object) -> None:
+    """A process that is stopped within a transaction would hold its rows for as long, and with them every other driver
+    that finds its trials lost: the server ends such a session in half of their grace."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET SESSION idle_in_transaction_session_timeout = {500 * GRACE_SECONDS}")
+    connection.commit()
 
 
 def _patient(name: str) -> Callable[..., Any]:

@@ -54,6 +54,11 @@ class Driver:
         self._scheduler = Scheduler(epochs=plan.epochs, lanes=plan.lanes, folder=self._folder, strategy=self._strategy)
         self._deadline = math.inf if plan.timeout is None else time.monotonic() + plan.timeout
         self._working: dict[int, Working] = {}
+        if self._strategy is not None:
+            # What ended so far it was told.
+            for config in study.elsewhere().begun:
+                self._strategy.began(config)
+        self._began: dict[int, float] = {}
         # How many epochs of each trial under way have trained stages.
         self._stage_epochs: Counter[int] = Counter()
 
@@ -79,7 +84,9 @@ class Driver:
             while True:
                 self._give_out()
                 if not self._scheduler.out:
-                    break
+                    if not self._waits_for_others():
+                        break
+                    continue
                 said = self._engine.receive()
                 ended = [] if said is None else list(self._said(*said))
                 yield from ended
@@ -103,6 +110,13 @@ class Driver:
                     self._study.groups.release()
                     self._say_of_recipe()
             raise
+
+    def _waits_for_others(self) -> bool:
+        """Whether trials of other drivers are under way, after a moment's wait: one that is lost is to be retried."""
+        if self._plan.trials is None or not self._study.wait_for_others():
+            return False
+        self._check()
+        return True
 
     def _say_of_recipe(self) -> None:
         """Keeps with the study why the baseline is not there, or that it is."""
@@ -195,6 +209,8 @@ class Driver:
 
     def _restore_origins(self, restored: Iterable[Group]) -> None:
         """Says how many trials the structures have that were under way, or that perhaps the next trial would have."""
+        if self._study.has_joined:
+            return
         verdicts, study = self._study.groups.verdicts(), self._study
         last = study.groups.last_origin()
         for origin in {group.origin for group in restored} | ({last} if last is not None else set()):
@@ -218,12 +234,14 @@ class Driver:
                     case Order(job, numbers):
                         self._check()
                         self._study.groups.begin(numbers)
-                        self._accounts.begin(worker, job, time.monotonic())
+                        self._began[worker] = time.monotonic()
+                        self._accounts.begin(worker, job, self._began[worker])
                         self._engine.submit(worker, job)
                     case None:
                         break
 
     def _next(self, worker: int) -> Ask | Order | None:
+        self._learn_of_others()
         left = self._deadline - self._plan.reserve - time.monotonic()
         return self._scheduler.next(
             worker,
@@ -231,6 +249,18 @@ class Driver:
             trials=self._study.trials_left(self._plan.trials),
             waiting=self._study.has_waiting(),
         )
+
+    def _learn_of_others(self) -> None:
+        """Tells the strategy what trials of other drivers came to, and what these train now."""
+        if self._strategy is None:
+            return
+        elsewhere = self._study.elsewhere()
+        for record in elsewhere.ended:
+            self._strategy.ended(finished_trial(record))
+        for config in elsewhere.begun:
+            self._strategy.began(config)
+        for config in elsewhere.done:
+            self._strategy.done(config)
 
     def _asked(self, question: Ask) -> Trial | None:
         proposal = self._study.ask(
@@ -306,29 +336,44 @@ class Driver:
                 pruned = self._scheduler.hopeless(worker, asked if self._study.gives_up else {})
                 if self._study.has_pruner:
                     pruned |= self._study.prune_many(judging.questions)
+                pruned |= self._study.taken & event.results.keys()
                 verdict, kept = self._scheduler.judged(worker, event, pruned)
                 self._study.groups.keep_verdicts(kept)
             else:
                 verdict, _ = self._scheduler.judged(worker, event, judging.pruned)
+            verdict = self._with_overdue(worker, event, verdict)
             outcomes = list(self._end(event.ended))
         self._engine.answer(worker, verdict)
         yield from outcomes
 
+    def _with_overdue(self, worker: int, event: Epoch, verdict: Verdict) -> Verdict:
+        """Also ends the trials that have trained for too long, unless this was their last epoch."""
+        limit = self._plan.trial_timeout
+        if limit is None or time.monotonic() - self._began[worker] <= limit:
+            return verdict
+        reason = f"trained for longer than --trial-timeout {duration_text(limit)}"
+        going_on = [key for key, result in event.results.items() if result.epoch < self._plan.epochs]
+        return replace(verdict, stop={key: (State.INFEASIBLE, reason) for key in going_on} | dict(verdict.stop))
+
     def _end(self, results: Mapping[int, FitResult]) -> Iterator[Outcome]:
         """Records how trials ended, and with them those that waited for their ends."""
         ended = {number: result for number, result in results.items() if self._study.is_open(number)}
+        outcomes: list[Outcome] = []
         with self._study.together():
             for number, result in ended.items():
                 del self._stage_epochs[number]
-                self._study.finish(number, result, self._accounts.of(number))
+                recorded = self._study.finish(number, result, self._accounts.of(number))
                 for follower in self._scheduler.ended(number, self._told(number, result)):
                     self._study.answer(follower, number)
-        return iter([Outcome(number, result) for number, result in ended.items()])
+                if recorded:
+                    outcomes.append(Outcome(number, result))
+        return iter(outcomes)
 
     def _told(self, number: int, result: FitResult) -> Finished | None:
         """What a strategy learns from a trial that ended."""
-        record = self._study.trial(number)
-        return finished_trial(record) if result.state == State.COMPLETE else None
+        if number in self._study.taken or result.state != State.COMPLETE:
+            return None
+        return finished_trial(self._study.trial(number))
 
     def _lost(self, worker: int, reason: str) -> Iterator[Outcome]:
         numbers, saved = self._scheduler.training(worker), self._scheduler.progress_saved(worker)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import optuna
@@ -58,7 +59,9 @@ class Groups:
         with together(self._storage):
             for part in parts:
                 for number in part:
-                    self._open[number].set_user_attr(PART, part[0])
+                    # Others may have ended it: its next epoch says so.
+                    with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+                        self._open[number].set_user_attr(PART, part[0])
                 if suspects:
                     self._attempts.suspect(self._stored(part))
 
@@ -98,4 +101,5 @@ class Groups:
         ]
 
     def _stored(self, numbers: Iterable[int]) -> list[optuna.trial.FrozenTrial]:
-        return [self._storage.get_trial(self._open[number]._trial_id) for number in numbers]
+        stored = (self._storage.get_trial(self._open[number]._trial_id) for number in numbers)
+        return [trial for trial in stored if not trial.state.is_finished()]

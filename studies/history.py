@@ -15,7 +15,20 @@ from optuna.trial import FrozenTrial, TrialState
 from search_spaces import Config
 
 from .ranking import Best
-from .records import FIXED, FOREIGN, GROUP, ORIGIN, ROBUST, SEED, confirms_of, record_of, run_key, state_of
+from .records import (
+    FIXED,
+    FOREIGN,
+    GROUP,
+    ORIGIN,
+    RETRIES,
+    ROBUST,
+    SEED,
+    confirms_of,
+    is_lost,
+    record_of,
+    run_key,
+    state_of,
+)
 
 # TPE takes at most so many trials for good ones (`gamma`), all others for bad ones. Of these the latest so many count
 # in full, those before them the less the older they are (`weights`).
@@ -55,6 +68,11 @@ class History:
         self.groups_of: dict[int, list[int]] = {}
         """The numbers of the groups of each of `members`."""
         self._counted: set[int] = set()
+        # Trials that lost their driver, and those of them that another trial retries.
+        self._lost: list[int] = []
+        self._retried: set[int] = set()
+        self.ends: list[int] = []
+        """The numbers of the trials of ours that ended, confirmations apart, in the order in which that was seen."""
         # Numbers of the trials that confirm others, in order.
         self._confirmations: list[int] = []
 
@@ -64,6 +82,7 @@ class History:
         known = len(self._trials)
         self._trials, self._not_ended = trials, []
         self._confirmations += [trial.number for trial in trials[known:] if confirms_of(trial) is not None]
+        self._retried |= {number for trial in trials[known:] if type(number := trial.user_attrs.get(RETRIES)) is int}
         for number in unread:
             group = trials[number].user_attrs.get(GROUP)
             if number not in self._counted and isinstance(group, int) and state_of(trials[number]) != FOREIGN:
@@ -93,8 +112,9 @@ class History:
 
     @property
     def ended(self) -> int:
-        """How many searched trials of ours have ended, however they did."""
-        return self._ended.total() - self._ended[FOREIGN]
+        """How many searched trials of ours have ended, however they did; one that another one retries has not."""
+        retried = sum(number in self._retried and not self.is_confirmation(number) for number in self._lost)
+        return self._ended.total() - self._ended[FOREIGN] - retried
 
     @property
     def size(self) -> int:
@@ -112,6 +132,15 @@ class History:
     def waiting(self, confirming: Container[str] | None = None) -> list[FrozenTrial]:
         """As `running`, of those that wait."""
         return self._unended(TrialState.WAITING, confirming)
+
+    def under_way(self) -> list[FrozenTrial]:
+        """All trials under way, confirmations among them."""
+        return [trial for number in self._not_ended if (trial := self._trials[number]).state == TrialState.RUNNING]
+
+    def to_retry(self) -> list[FrozenTrial]:
+        """The trials that lost their driver, and that no other trial retries; a retry is not retried itself."""
+        lost = (self._trials[number] for number in self._lost if number not in self._retried)
+        return [trial for trial in lost if RETRIES not in trial.user_attrs]
 
     def counts(self) -> Counter[str]:
         """How many searched trials are in each state of a record."""
@@ -186,9 +215,13 @@ class History:
         if trial.state != TrialState.FAIL and state != FOREIGN:
             key = run_key(dict(trial.params), trial.user_attrs[SEED])
             self._first_of_run[key] = min(trial.number, self._first_of_run.get(key, trial.number))
+        if is_lost(trial):
+            self._lost.append(trial.number)
         if self.is_confirmation(trial.number):
             return
         self._ended[state] += 1
+        if state != FOREIGN:
+            self.ends.append(trial.number)
         if state == FOREIGN:
             self._foreign[trial.number] = None
         if trial.state == TrialState.FAIL:

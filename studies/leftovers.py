@@ -6,8 +6,8 @@ from pathlib import Path
 
 from training.machine.leftovers import remove_files
 
-# Saved lanes and outputs, the ensemble that was chosen, tracebacks and the lock of a run.
-_OURS = r"\d{5,}\.safetensors|lane\.safetensors|ensemble\.json|\d{5,}\.txt|run\.lock"
+# Saved lanes and outputs, the ensemble that was chosen, tracebacks and the locks of a run.
+_OURS = r"\d{5,}\.safetensors|lane\.safetensors|ensemble\.json|\d{5,}\.txt|(run|ask)\.lock"
 
 
 def remove_ours(folder: Path) -> None:

@@ -42,8 +42,8 @@ class Plan:
 
     `task` is narrowed to what can run here. `trials` counts all of the study's, finished ones included; None is as many
     as the time allows. `timeout` is in seconds of this run, and a strategy begins nothing in the last `reserve` of
-    them. `lanes` trials of one structure train together. `source` opens the data again in another process; None where
-    that is not possible.
+    them; no group of trials goes on for longer than `trial_timeout`. `lanes` trials of one structure train together.
+    `source` opens the data again in another process; None where that is not possible.
     """
 
     task: Task
@@ -58,6 +58,7 @@ class Plan:
     lanes: int = 1
     source: DataSource | None = None
     reserve: float = 0.0
+    trial_timeout: float | None = None
 
 
 @dataclass(frozen=True)

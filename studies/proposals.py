@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search_spaces import Config, InputError, SearchSpace
 from training import FitResult, State
 
-from .attempts import Attempts, under_way
+from .attempts import Attempts
 from .confirmed import ToConfirm
 from .edges.optuna import suggest
 from .history import History
@@ -27,6 +27,7 @@ from .records import (
     PART,
     PROMOTED_FROM,
     RECIPE,
+    RETRIES,
     RUNG,
     SEED,
     SEPARATE,
@@ -44,7 +45,7 @@ from .strategy import Arm
 # So often a config that is known is drawn again before there is none left.
 _REDRAWS = 50
 # What a trial keeps of itself, whatever trial answers it.
-_OWN = (RECIPE, RUNG, FEATURES, PROMOTED_FROM, "note", GROUP, ORIGIN, PART, START, SEPARATE, SEED, CONFIRMS)
+_OWN = (RECIPE, RUNG, FEATURES, PROMOTED_FROM, "note", GROUP, ORIGIN, PART, START, SEPARATE, SEED, CONFIRMS, RETRIES)
 # What may come of values that others have put into the storage.
 _UNFIT = (InputError, ValueError, TypeError, KeyError)
 
@@ -74,6 +75,8 @@ class Proposer:
         self.open: dict[int, optuna.Trial] = {}
         self.engine = settings.engine
         """What is kept of each trial as the engine that ran it."""
+        self.opened: Callable[[optuna.Trial], None] = lambda _trial: None
+        """Called with each trial that is given."""
         self._study = study
         self._history = history
         self._attempts = attempts
@@ -83,6 +86,8 @@ class Proposer:
         self, waiting: FrozenTrial, space: SearchSpace, trials: int | None, group: int | None, origin: int | None
     ) -> Proposal | None:
         """A trial that waits; None where it ended at once, or where another program took it meanwhile."""
+        # First, so that nobody finds it under way and nobody's.
+        self._attempts.begin([waiting])
         if not self._study._storage.set_trial_state_values(waiting._trial_id, TrialState.RUNNING):
             return None
         trial = self._opened(waiting._trial_id, space, trials)
@@ -92,9 +97,7 @@ class Proposer:
             return None
         for name, kept in _lanes(trial.number, group, origin).items():
             trial.set_user_attr(name, kept)
-        proposal = self._proposal(trial, config)
-        self._attempts.begin([self._study._storage.get_trial(trial._trial_id)])
-        return proposal
+        return self._proposal(trial, config)
 
     def drawn(
         self,
@@ -120,7 +123,8 @@ class Proposer:
             attributes |= self._of_arm(arm, promoted=group is None)
         if self._history.first_of(config, self._settings.seed) is None:
             attributes |= _lanes(number, group, origin)
-        template = draft.template(attributes, {FIXED: structure, **under_way()} if structure else under_way())
+        marks = self._attempts.under_way()
+        template = draft.template(attributes, {FIXED: structure, **marks} if structure else marks)
         trial = optuna.Trial(
             self._study, self._study._storage.create_new_trial(self._study._study_id, template_trial=template)
         )
@@ -238,6 +242,7 @@ class Proposer:
 
     def _proposal(self, trial: optuna.Trial, config: Config) -> Proposal:
         self.open[trial.number] = trial
+        self.opened(trial)
         seed = self._with_seed(trial)
         kept = trial.user_attrs
         group = int(kept.get(GROUP, trial.number))
@@ -265,20 +270,7 @@ class Proposer:
             if epoch not in there:
                 trial.report(value, epoch)
         for key, kept in earlier.user_attrs.items():
-            if key not in (
-                RECIPE,
-                RUNG,
-                FEATURES,
-                PROMOTED_FROM,
-                "note",
-                GROUP,
-                ORIGIN,
-                PART,
-                START,
-                SEPARATE,
-                SEED,
-                CONFIRMS,
-            ):
+            if key not in _OWN:
                 trial.set_user_attr(key, kept)
         trial.set_user_attr("seconds", 0.0)
         trial.set_user_attr("note", f"same config as trial {earlier.number}, answered from its record")

@@ -40,6 +40,9 @@ ROBUST = "robust"
 CROSS_VALIDATED = "cv_"
 # A trial that somebody added to the study, ended, with Optuna itself.
 FOREIGN = "foreign"
+# The name of the trial that a trial retries, and the reason of the one that it retries.
+RETRIES = "retries"
+DRIVER_LOST = "its driver was lost"
 # Before the names of other metrics than the study's.
 SECONDARY = "beside_"
 ENDED = tuple(str(state) for state in State)
@@ -213,6 +216,11 @@ def state_of(trial: FrozenTrial) -> str:
         return _STATES[trial.state]
     state = trial.user_attrs.get("state")
     return str(state) if state in ENDED and SEED in trial.user_attrs else FOREIGN
+
+
+def is_lost(trial: FrozenTrial) -> bool:
+    """Whether a trial ended because its driver was lost; see `Drivers`."""
+    return trial.state == TrialState.FAIL and trial.user_attrs.get("reason") == DRIVER_LOST
 
 
 def confirms_of(trial: FrozenTrial) -> int | None:

@@ -118,6 +118,13 @@ class Options(Generic[NotSaid]):
         default="10m; no limit with --trials",
         metavar="10m",
     )
+    trial_timeout: float | None = option(
+        "seconds",
+        "The longest that a trial may train: it ends after the epoch in which it passed this, as infeasible.",
+        default="no limit",
+        metavar="5m",
+        before=None,
+    )
     stop_at: float | None = option(
         "number",
         "End when the best trial's 95 % interval lies beyond this value (of groups, where there are groups).",
@@ -135,11 +142,25 @@ class Options(Generic[NotSaid]):
         metavar="W",
         before=1,
     )
+    trials_per_gpu: int | NotSaid = option(
+        "count",
+        "Workers that share a GPU, and its memory, where trials leave most of it idle.",
+        initial=1,
+        metavar="N",
+        before=1,
+    )
     engine: str | NotSaid = option(
         "text",
-        "What runs the trials: this process, or workers on this machine.",
+        "What runs the trials: this process, workers on this machine, or a Ray cluster.",
         default="inline for one worker, else local",
-        metavar="inline|local",
+        metavar="inline|local|ray",
+    )
+    ray_address: str | None = option(
+        "text",
+        "Of the Ray cluster for --engine ray: HOST:PORT, ray://HOST:PORT or auto.",
+        default="one is started here",
+        metavar="ADDR",
+        before=None,
     )
     lanes: int | NotSaid = option(
         "count", "Trials that train side by side.", default="by the trials", metavar="N", identifies=True
@@ -149,7 +170,7 @@ class Options(Generic[NotSaid]):
         "What computes; auto is the GPU where there is one.",
         initial="auto",
         default="auto, or the study's",
-        metavar="auto|cpu|cuda",
+        metavar="auto|cpu|cuda|cuda:N",
     )
     strategy: str | NotSaid = option(
         "text",
@@ -232,8 +253,8 @@ class SearchRequest(Options[None]):
             taken.pop("timeout", None)
         if self.timeout is not None:
             taken.pop("trials", None)
-        if self.workers is not None:
-            # The engine follows from their number.
+        if self.workers is not None and taken.get("engine") != "ray":
+            # On this machine the engine follows from their number.
             taken.pop("engine", None)
         return replace(self, **taken)
 

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from search_spaces import InputError
 
-from .database import database_of, one_line
+from .database import database_of, is_temporary, one_line
 from .patience import Patience
 from .storage import study_names
 
@@ -78,8 +78,10 @@ class ServerRunLock:
     `dialect` is SQLAlchemy's name of the server's kind, `study_id` the study's number in the database.
     """
 
-    def __init__(self, engine: Engine, study_id: int, study: str, *, dialect: str, patience: Patience) -> None:
-        digest = hashlib.blake2b(f"pomona {engine.url.database} {study_id}".encode(), digest_size=8).digest()
+    def __init__(
+        self, engine: Engine, study_id: int, study: str, *, dialect: str, patience: Patience, purpose: str = ""
+    ) -> None:
+        digest = hashlib.blake2b(f"pomona {engine.url.database} {study_id}{purpose}".encode(), digest_size=8).digest()
         self._key: int | str = int.from_bytes(digest, "big", signed=True)
         self._engine = engine
         self._study = study
@@ -110,6 +112,28 @@ class ServerRunLock:
             yield
         finally:
             self._let_go()
+
+    @contextmanager
+    def waited_for(self, longest: float) -> Iterator[None]:
+        """Holds it as soon as nobody else does, for moments. Who holds it for longer than `longest` has stopped, and
+        goes without it from then on, as whoever waits does."""
+        for waited in self._patience.pauses(
+            lambda: f"study {self._study}: waiting for another driver", shortest=0.005, longest=0.1
+        ):
+            if waited >= longest:
+                break
+            try:
+                if self._taken():
+                    break
+            except SQLAlchemyError as problem:
+                if not is_temporary(problem):
+                    raise InputError(
+                        f"cannot lock study {self._study!r}: {one_line(problem, self._engine.url)}"
+                    ) from None
+        try:
+            yield
+        finally:
+            self._free_or_drop()
 
     def is_held(self) -> bool:
         if self._connection is not None:
@@ -163,6 +187,18 @@ class ServerRunLock:
                 self._connection.execute(text(self._free), {"key": self._key})
         self._drop()
 
+    def _free_or_drop(self) -> None:
+        """Lets go of the lock and keeps the connection for the next time, if all is well."""
+        connection = self._connection
+        if connection is None:
+            return
+        try:
+            connection.execute(text(self._free), {"key": self._key})
+            connection.close()
+            self._connection = None
+        except SQLAlchemyError:
+            self._drop()
+
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -172,21 +208,40 @@ class ServerRunLock:
                 connection.close()
 
 
-def server_lock(study: optuna.Study, patience: Patience) -> ServerRunLock:
-    """That of a study in a database on a server."""
+def server_lock(study: optuna.Study, patience: Patience, purpose: str = "") -> ServerRunLock:
+    """That of a study in a database on a server; one for each `purpose`."""
     engine = database_of(study._storage).engine
-    return ServerRunLock(engine, study._study_id, study.study_name, dialect=engine.dialect.name, patience=patience)
+    return ServerRunLock(
+        engine, study._study_id, study.study_name, dialect=engine.dialect.name, patience=patience, purpose=purpose
+    )
 
 
 @contextmanager
-def held_to_run(lock: FileRunLock | ServerRunLock, study: optuna.Study, patience: Patience) -> Iterator[None]:
-    """Holds the lock while a study runs, and says what other programs do to it meanwhile.
+def file_waited_for(path: Path, longest: float, patience: Patience) -> Iterator[None]:
+    """As `ServerRunLock.waited_for`, among the processes of this machine."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(path)
+    for waited in patience.pauses(lambda: f"waiting for another driver ({path})", shortest=0.005, longest=0.1):
+        if waited >= longest:
+            break
+        with contextlib.suppress(filelock.Timeout):
+            lock.acquire(timeout=0)
+            break
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def held_to_run(lock: FileRunLock | ServerRunLock | None, study: optuna.Study, patience: Patience) -> Iterator[None]:
+    """Holds the lock, if any, while a study runs, and says what other programs do to it meanwhile.
 
     Raises:
         InputError: another process has the lock, another program ended a trial under way, or the study is gone.
     """
     name = study.study_name
-    with lock.held():
+    with contextlib.nullcontext() if lock is None else lock.held():
         if isinstance(lock, ServerRunLock):
             patience.keep_alive = lock.renew
         try:

@@ -101,7 +101,8 @@ class Scheduler:
                 self._asked = Ask(example.structure, example.seed, origin=self._ready[0])
                 return self._asked
             self._ready.pop(0)
-        if self._exhausted:
+        # What waits is perhaps of another driver, which was lost with it.
+        if self._exhausted and not (waiting and trials != 0):
             return None
         if self._strategy is not None and not waiting:
             if trials == 0 or (arm := self._strategy.next(left, trials)) is None:

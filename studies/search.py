@@ -31,6 +31,7 @@ from .going_on import enough_or_error, going_on, same_or_error
 from .location import location_of, shown_storage
 from .names import check_new_name
 from .outlook import Outlook, outlook_of
+from .placement import Placement
 from .plan import Budget, Plan, StoredData, default_budget
 from .request import RUNGS, ResumeRequest, SearchRequest, check_values
 from .samplers import check_sampler
@@ -63,7 +64,7 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
     check_sampler(values["sampler"])
     check_target(task.metric, task.direction, values["stop_at"])
     device = resolve_device(values["device"])
-    engine, workers = _engine(request.engine, request.workers, device)
+    engine, placement = _engine(request, device)
     budget = _budget(request, device)
     if study is not None:
         enough_or_error(study, budget, request.storage)
@@ -82,7 +83,7 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
         outlook = _outlook(ready, data, device, measured, budget, request)
         if request.timeout is None and request.trials is None:
             budget = replace(budget, timeout=outlook.sensible_seconds)
-    request = replace(request, engine=engine, workers=workers)
+    request = replace(request, engine=engine, workers=placement.workers)
     settings = _settings(request, task, budget, ready, data, measured, device)
     study = _made_or_followed(study, request, settings, ready, notify)
     if settings.stop_at is not None:
@@ -92,9 +93,9 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
     _say(notify, ready, data, device, measured, budget, settings.lanes)
     if outlook is not None:
         notify(f"plan: {outlook}")
-    _say_workers(notify, engine, workers)
+    _say_workers(notify, engine, placement)
     plan = _plan_of(study, ready, data, device, budget, request.weights_dir)
-    return Search(study, plan, engine, request.command, workers, settings.stop_at, enqueued, notify)
+    return Search(study, plan, engine, request.command, placement, settings.stop_at, enqueued, notify)
 
 
 def _enqueued(request: SearchRequest, ready: Runnable, notify: Notify) -> tuple[Enqueued, ...]:
@@ -122,16 +123,20 @@ def _outlook(
     return outlook_of(plan, costs_of(plan, request.seed or 0))
 
 
-def _engine(engine: str | None, workers: int | None, device: torch.device) -> tuple[str, int]:
-    """The engine and its number of workers; what is not said follows from the other one and from the machine.
+def _engine(request: SearchRequest, device: torch.device) -> tuple[str, Placement]:
+    """The engine and its workers; what is not said follows from the other one and from the machine.
 
     Raises:
         InputError: there is no such engine, or it can't have so many workers.
     """
-    workers = (1 if engine == "inline" else default_workers(device)) if workers is None else workers
-    engine = engine_for(workers) if engine is None else engine
-    engine_named(engine, workers)
-    return engine, workers
+    engine, workers, share = request.engine, request.workers, request.trials_per_gpu or 1
+    if workers is None:
+        workers = 1 if engine == "inline" else default_workers(device, share)
+    if engine is None:
+        engine = engine_for(workers) if request.ray_address is None else "ray"
+    placement = Placement(workers, share, request.ray_address)
+    engine_named(engine, placement)
+    return engine, placement
 
 
 def _settings(
@@ -206,10 +211,11 @@ def prepare_resume(request: ResumeRequest, notify: Notify, progress: CountProgre
     study = Study.open(request.study, request.storage, to_run=True)
     settings = study.settings
     check_values({"trials": request.trials, "timeout": request.timeout, "workers": request.workers})
-    engine, workers = settings.engine, settings.workers
+    engine, placement = settings.engine, settings.placement
     if request.workers is not None:
-        engine, workers = engine_for(request.workers), request.workers
-    engine_named(engine, workers)
+        placement = replace(placement, workers=request.workers)
+        engine = engine if engine == "ray" else engine_for(request.workers)
+    engine_named(engine, placement)
     budget = Budget(
         trials=settings.trials if request.trials is None else request.trials,
         epochs=settings.epochs,
@@ -221,9 +227,9 @@ def prepare_resume(request: ResumeRequest, notify: Notify, progress: CountProgre
     )
     notify(going_on(study, budget, request.storage, settings.stop_at))
     notify(f"budget: {budget}, {settings.lanes} side by side (--trials and --timeout change it)")
-    _say_workers(notify, engine, workers)
+    _say_workers(notify, engine, placement)
     plan = replace(plan, trials=budget.trials, timeout=budget.timeout)
-    return Search(study, plan, engine, request.command, workers, settings.stop_at, notify=notify)
+    return Search(study, plan, engine, request.command, placement, settings.stop_at, notify=notify)
 
 
 def plan_to_go_on(
@@ -234,13 +240,14 @@ def plan_to_go_on(
     *,
     task: Task | None,
     trust_task_file: bool,
+    settings: Settings | None = None,
 ) -> Plan:
-    """What a study's settings say, with its data and weights opened again.
+    """What a study's settings say, or others in their place, with the data and the weights opened again.
 
     Raises:
         InputError: they are not what they were, or the task is not known here.
     """
-    settings = study.settings
+    settings = settings or study.settings
     check_sampler(settings.sampler)
     task = task or _task_to_resume(study, storage_url, notify, trusted=trust_task_file)
     device = resolve_device(settings.device)
@@ -306,7 +313,7 @@ def _plan_of(
     study: Study, ready: Runnable, data: Data, device: torch.device, budget: Budget, weights_dir: Path | None
 ) -> Plan:
     settings = study.settings
-    return _plan(
+    plan = _plan(
         ready,
         data,
         device,
@@ -316,6 +323,7 @@ def _plan_of(
         lanes=settings.lanes,
         skip=settings.skip_unreadable,
     )
+    return replace(plan, trial_timeout=settings.trial_timeout)
 
 
 def _budget(request: SearchRequest, device: torch.device) -> Budget:
@@ -357,9 +365,9 @@ def _say(
     notify(f"budget: {budget}, {lanes} side by side (--trials, --epochs, --timeout, --lanes change it)")
 
 
-def _say_workers(notify: Notify, engine: str, workers: int) -> None:
-    if workers > 1:
-        notify(f"engine: {engine}, {workers} workers (--workers changes it)")
+def _say_workers(notify: Notify, engine: str, placement: Placement) -> None:
+    if placement.workers > 1:
+        notify(f"engine: {engine}, {placement.workers} workers (--workers changes it)")
 
 
 def _free_name(task: str, storage: optuna.storages.BaseStorage) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from training.lanes.costs import CostModel
 
@@ -13,6 +13,7 @@ from .driver import run_study
 from .engines import AbstractEngine, engine_named
 from .enqueued import Enqueued
 from .final_runs import reserved_seconds
+from .placement import Placement
 from .plan import Outcome, Plan, Watch
 from .request import RUNGS
 from .strategies import costs_of, final_runs_of, is_on_rungs
@@ -29,10 +30,12 @@ class Search:
     plan: Plan
     engine: str
     command: str = ""
-    workers: int = 1
+    placement: Placement = field(default_factory=Placement)
     stop_at: float | None = None
     enqueued: tuple[Enqueued, ...] = ()
     notify: Notify = lambda line: None
+    joins: bool = False
+    """Whether it runs beside other drivers of the study: what is common to all is for the one that it joins."""
 
     @property
     def wanted(self) -> int | None:
@@ -48,6 +51,8 @@ class Search:
         """Why a run that was not interrupted ended before its number of trials; empty where it did not."""
         if reached := goal_reached(self.study.settings, self.study.best()):
             return reached
+        if self._ends_with_the_search:
+            return "the search has ended"
         if self.study.settings.strategy == RUNGS and self.plan.timeout is not None:
             return "nothing more fits into the time that is left"
         return "no config was found that has not been tried" if self.plan.trials is None else ""
@@ -58,12 +63,13 @@ class Search:
         Where time alone ends a search on rungs, its last part goes to the best trials on fresh seeds.
         """
         began = time.monotonic()
-        with self.study.running():
-            self.study.extend(self.plan.trials, self.plan.timeout, self.command, stop_at=self.stop_at)
+        with self.study.joined() if self.joins else self.study.running():
+            if not self.joins:
+                self.study.extend(self.plan.trials, self.plan.timeout, self.command, stop_at=self.stop_at)
             if self.enqueued:
                 self.study.enqueue((one.config, one.note) for one in self.enqueued)
-            confirms = self.plan.trials is None and is_on_rungs(self.study, self.plan)
-            engine = engine_named(self.engine, self.workers)
+            confirms = not self.joins and self.plan.trials is None and is_on_rungs(self.study, self.plan)
+            engine = engine_named(self.engine, self.placement)
             costs = costs_of(self.plan, self.study.settings.seed) if confirms else None
             reserve = reserved_seconds(self.plan.timeout) if confirms else 0.0
             plan = replace(self.plan, reserve=reserve)
@@ -73,7 +79,13 @@ class Search:
                 yield from self._confirm(plan, costs, engine, watch)
 
     def _is_goal_reached(self) -> bool:
+        if self._ends_with_the_search and not self.study.is_led():
+            return True
         return bool(goal_reached(self.study.settings, self.study.best()))
+
+    @property
+    def _ends_with_the_search(self) -> bool:
+        return self.joins and self.plan.trials is None and self.plan.timeout is None
 
     def _confirm(self, plan: Plan, costs: CostModel, engine: AbstractEngine, watch: Watch) -> Iterator[Outcome]:
         """Trains the best trials again on fresh seeds, as many as fit into the plan's time."""

@@ -13,6 +13,7 @@ from training.machine.decode import DecodeError, MissingField, decoded
 from training.machine.files import json_text
 from training.machine.precision import Numerics
 
+from .placement import Placement
 from .request import Options, declared
 
 ATTRIBUTE = "settings"
@@ -45,6 +46,10 @@ class Settings(Options[Never]):
     def task_argument(self) -> str:
         """What `task_named` takes, from any folder."""
         return self.task_file or self.task
+
+    @property
+    def placement(self) -> Placement:
+        return Placement(self.workers, self.trials_per_gpu, self.ray_address)
 
     @property
     def common(self) -> dict[str, str]:

@@ -19,6 +19,7 @@ from training.machine.precision import Numerics
 from .attempts import Attempts
 from .confirmed import Confirmed, ToConfirm, confirmed_trials
 from .creation import create_study, keep_settings, stored_study
+from .drivers import Elsewhere, drivers_of
 from .groups import Groups
 from .history import History
 from .interrupted import interrupted_record, saved_state
@@ -30,10 +31,10 @@ from .proposals import Proposal, Proposer
 from .ranking import ranked
 from .records import CONFIRMS, FIXED, INTERRUPTED, RECIPE, STATE_ORDER, TrialRecord, is_done, record_of
 from .request import NO_PRUNER, PRUNERS, RUNGS
-from .run_lock import FileRunLock, ServerRunLock, held_to_run, refuse_links, server_lock
+from .running import Running
 from .sampling import make_pruner
 from .settings import Settings
-from .storage import is_on_server, open_storage, output_folder, storage_exists, together
+from .storage import open_storage, output_folder, storage_exists, together
 from .strategy import Arm
 
 if TYPE_CHECKING:
@@ -52,7 +53,6 @@ class Study:
         self._open = self._proposer.open
         # The runs that are to be trained while the study confirms trials, None while it searches.
         self._confirming: Container[str] | None = None
-        self._is_run_here = False
         self.groups = Groups(
             study,
             self._history,
@@ -61,10 +61,17 @@ class Study:
             source=settings.source,
             is_confirming=lambda: self.is_confirming,
         )
-        self._study.pruner = make_pruner(settings.pruner, settings.epochs)
-        self.settings = settings
         self.storage_url = storage_url
         self.folder = output_folder(storage_url) / study.study_name
+        self.drivers = drivers_of(study, self._history, self._open, self.folder, patience)
+        """What is known of other drivers; None where there can't be any."""
+        if self.drivers is not None:
+            self._proposer.opened = self.drivers.gave
+        self._running = Running(
+            study, self._attempts, self.drivers, storage_url=storage_url, folder=self.folder, patience=patience
+        )
+        self._study.pruner = make_pruner(settings.pruner, settings.epochs)
+        self.settings = settings
         self.outputs = KeptOutputs(self.folder / FOLDER, settings.direction)
 
     @property
@@ -122,21 +129,28 @@ class Study:
         with self.together():
             keep_settings(self._study, new, old)
 
-    @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self) -> contextlib.AbstractContextManager[None]:
         """Held by the one process that runs the study; a lock lets go of it when that process dies.
 
         Raises:
             InputError: another process runs it, here or, where the storage is a server, anywhere. Also where another
                 program deletes the study meanwhile, or ends a trial that is under way.
         """
-        refuse_links(self.folder)
-        with held_to_run(self._run_lock(), self._study, self._patience):
-            self._is_run_here = True
-            try:
-                yield
-            finally:
-                self._is_run_here = False
+        return self._running.alone()
+
+    def joined(self) -> contextlib.AbstractContextManager[None]:
+        """Inside, this process gives trials of the study beside others that do so; only in a database.
+
+        Trials that are under way at the end are given back, for others to try.
+
+        Raises:
+            InputError: the storage has one driver at a time, or another program deletes the study meanwhile.
+        """
+        return self._running.joined()
+
+    def check_joinable(self) -> None:
+        """Raises InputError where the storage has one driver at a time."""
+        self._running.check_joinable()
 
     def enqueue(self, configs: Iterable[tuple[Config, str]]) -> int:
         """Lets configs wait for their turn, in order, each with the note of its trial.
@@ -164,13 +178,12 @@ class Study:
             self._confirming = None
 
     def is_running(self) -> bool:
-        """Whether some process holds `running()`."""
-        return self._is_run_here or self._run_lock().is_held()
+        """Whether some process holds `running()`, or has `joined()` and trains."""
+        return self._running.by_anyone()
 
-    def _run_lock(self) -> FileRunLock | ServerRunLock:
-        if not is_on_server(self.storage_url):
-            return FileRunLock(self.folder, self.name)
-        return server_lock(self._study, self._patience)
+    def is_led(self) -> bool:
+        """Whether some process holds `running()`."""
+        return self._running.is_led()
 
     def wait_with(self, check: Callable[[], None]) -> None:
         """From now on the storage waits without a limit for a lost connection or a lock, calling `check` meanwhile.
@@ -201,12 +214,16 @@ class Study:
     def left(self, space: SearchSpace, trials: int | None) -> list[Proposal]:
         """The trials that are under way for the storage; to be called while none is: then a kill left them.
 
-        Those that others began, with values that the space has not, fail here. See also `confirming`.
+        Those that others began, with values that the space has not, fail here. Those of drivers that have joined are
+        theirs, and one that joins takes over none. See also `confirming`.
         """
+        if self.has_joined:
+            return []
         with self.together():
             self._history.refresh()
             under_way = self._history.running(self._confirming)
-            resumed = (self._proposer.resumed(trial, space, trials) for trial in under_way)
+            ours = [trial for trial in under_way if not self._attempts.is_of_another(trial)]
+            resumed = (self._proposer.resumed(trial, space, trials) for trial in ours)
             return [proposal for proposal in resumed if proposal is not None]
 
     def ask(
@@ -237,25 +254,27 @@ class Study:
         """
         structure = structure or {}
         space.fix(structure)
-        while True:
-            with self.together():
-                self._history.refresh()
-                if not self._has_more(trials):
-                    return None
-                if waiting := self._history.waiting(self._confirming):
-                    values, own = waiting[0].system_attrs.get(FIXED, {}), self._proposer.seed_of(waiting[0].user_attrs)
-                    differs = any(name not in values or values[name] != value for name, value in structure.items())
-                    if differs or seed not in (None, own):
+        with contextlib.nullcontext() if self.drivers is None else self.drivers.asking():
+            while True:
+                with self.together():
+                    self._history.refresh()
+                    if not self._has_more(trials):
                         return None
-                    proposal = self._proposer.claimed(waiting[0], space, trials, group, origin)
-                elif self._confirming is not None or seed not in (None, self.settings.seed):
-                    return None
-                else:
-                    proposal = self._proposer.drawn(space, trials, structure, group, origin, arm)
-                    if proposal is None and trials is None:
+                    if waiting := self._history.waiting(self._confirming):
+                        values = waiting[0].system_attrs.get(FIXED, {})
+                        own = self._proposer.seed_of(waiting[0].user_attrs)
+                        differs = any(name not in values or values[name] != value for name, value in structure.items())
+                        if differs or seed not in (None, own):
+                            return None
+                        proposal = self._proposer.claimed(waiting[0], space, trials, group, origin)
+                    elif self._confirming is not None or seed not in (None, self.settings.seed):
                         return None
-                if proposal is not None or arm is not None:
-                    return proposal
+                    else:
+                        proposal = self._proposer.drawn(space, trials, structure, group, origin, arm)
+                        if proposal is None and trials is None:
+                            return None
+                    if proposal is not None or arm is not None:
+                        return proposal
 
     def trials_left(self, trials: int | None) -> int | None:
         """How many new trials a search may still have; None is no limit."""
@@ -308,8 +327,9 @@ class Study:
 
     def report(self, number: int, epoch: int, value: float) -> None:
         """Keeps the validation value after `epoch`; a second report of one epoch changes nothing."""
-        if not self.has_value(number, epoch):
-            self._open[number].report(value, epoch)
+        if number not in self.taken and not self.has_value(number, epoch):
+            with self._unless_taken(number):
+                self._open[number].report(value, epoch)
 
     def has_value(self, number: int, epoch: int) -> bool:
         """Whether a trial under way has its validation value after `epoch` in the storage."""
@@ -341,10 +361,15 @@ class Study:
         """Whether a trial was given by `left` or `ask` and has not ended since."""
         return number in self._open
 
-    def finish(self, number: int, result: FitResult, further: Mapping[str, float] | None = None) -> None:
+    def finish(self, number: int, result: FitResult, further: Mapping[str, float] | None = None) -> bool:
         """Records how a trial ended and what is `further` kept with it, and keeps the outputs of the best ones of the
-        search."""
-        trial = self._open.pop(number)
+        search. Returns whether it did: not where other drivers took the trial for lost, and have ended it."""
+        trial = self._open[number]
+        if self.drivers is not None and self._study._storage.get_trial(trial._trial_id).state.is_finished():
+            self.drivers.took(number)
+        if number in self.taken:
+            del self._open[number]
+            return False
         if (
             result.state == State.COMPLETE
             and result.value is not None
@@ -355,10 +380,43 @@ class Study:
 
             kind = str(trial.params.get(BACKBONE, ""))
             self.outputs.keep(number, result.value, result.outputs, kind=kind)
-        with self.together():
-            for name, value in (further or {}).items():
-                trial.set_user_attr(name, value)
-            self._proposer.end(trial, result)
+        try:
+            with self._unless_taken(number), self.together():
+                for name, value in (further or {}).items():
+                    trial.set_user_attr(name, value)
+                self._proposer.end(trial, result)
+        finally:
+            # Not before: until then it is ours to beat for.
+            del self._open[number]
+        return number not in self.taken
+
+    def wait_for_others(self) -> bool:
+        """Whether other drivers have trials under way; returns after a moment then."""
+        return self.drivers is not None and self.drivers.wait()
+
+    def elsewhere(self) -> Elsewhere:
+        """What other drivers did since this was last asked."""
+        return Elsewhere() if self.drivers is None else self.drivers.elsewhere()
+
+    @property
+    def has_joined(self) -> bool:
+        """Whether this process is a driver beside others."""
+        return bool(self._attempts.driver)
+
+    @property
+    def taken(self) -> set[int]:
+        """Trials of this driver that others took for lost, and have ended: what comes of them here does not count."""
+        return set() if self.drivers is None else self.drivers.taken
+
+    @contextlib.contextmanager
+    def _unless_taken(self, number: int) -> Iterator[None]:
+        trial_id = self._open[number]._trial_id
+        try:
+            yield
+        except (optuna.exceptions.UpdateFinishedTrialError, ValueError):  # the second is what Optuna's `tell` says
+            if self.drivers is None or not self._study._storage.get_trial(trial_id).state.is_finished():
+                raise
+            self.drivers.took(number)
 
     def trial_folder(self, number: int) -> Path:
         """Where a trial, and the trials that train in lanes with it, keep their state while they are under way."""

@@ -13,6 +13,7 @@ from search_spaces import Task
 from studies import Interrupted, Plan, Progress, Study, confirmation, leaderboard_rows, status_of
 from studies.proposals import Proposal
 from studies.records import SEED
+from studies.running import Running
 from training import SaveClock, fit
 from training.machine.files import atomic_write_bytes
 
@@ -111,7 +112,7 @@ def test_whoever_runs_the_study_does_not_ask_the_lock(url: str, monkeypatch: pyt
     study = a_study(url)
     with study.running():
         asked(study)
-        monkeypatch.setattr(Study, "_run_lock", lambda _self: pytest.fail("asked"))
+        monkeypatch.setattr(Running, "_lock", lambda _self: pytest.fail("asked"))
         assert study.is_running()
         assert study.counts() == {"running": 1}
 

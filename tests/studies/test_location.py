@@ -131,8 +131,8 @@ def test_passwords_are_not_shown(text: str, expected: str) -> None:
         ("mysql+pymysql://me:secret@host/name", "pip install pymysql"),
         ("mssql+pyodbc://me:secret@host/name", "pip install pyodbc"),
         ("postgresql+psycopg2://me:secret@host/name", "pip install psycopg2-binary"),
-        ("postgresql+psycopg://me:secret@host/name", r"pip install 'psycopg\[binary\]'"),
-        ("postgresql://me:secret@host/name", "pip install .?psycopg"),
+        ("postgresql+psycopg://me:secret@host/name", r"pip install 'pomona\[postgres\]'"),
+        ("postgresql://me:secret@host/name", r"pip install ('pomona\[postgres\]|psycopg)"),
     ],
 )
 def test_a_missing_driver_is_named_with_its_package(url: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:

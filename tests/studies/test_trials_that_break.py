@@ -120,3 +120,17 @@ def test_an_enqueued_trial_of_another_structure_waits_for_its_own_group(url: str
     assert [record.config["batch_size"] for record in records[:3]] == [16, 24, 24]
     assert [record.group for record in records[:4]] == [0, 1, 1, 3]
     assert records[3].config["dropout"] == 0.25
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_a_trial_that_takes_too_long_ends_after_its_epoch_and_is_not_tried_again(url: str, lanes: int) -> None:
+    study = Study.create("s", url, settings_for(HEADS, epochs=EPOCHS), HEADS.recipe)
+    what = replace(plan(HEADS, lanes, 4), trial_timeout=0.0)
+    outcomes = list(run_inline(study, what, lambda _progress: None))
+    assert [(o.result.state, len(o.result.curve)) for o in outcomes] == [("infeasible", 1)] * 4
+    assert {record.reason for record in study.records()} == {"trained for longer than --trial-timeout 0 s"}
+    assert study.best() is None
+    # The last epoch is worth its time.
+    study = Study.create("t", url, settings_for(HEADS, epochs=1), HEADS.recipe)
+    outcomes = list(run_inline(study, replace(what, epochs=1), lambda _progress: None))
+    assert [o.result.state for o in outcomes] == ["complete"] * 4

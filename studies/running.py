@@ -1,0 +1,102 @@
+"""Who runs a study: one process alone, or, in a database, one beside others."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+
+from search_spaces import InputError
+
+from .attempts import Attempts
+from .drivers import Drivers, new_driver
+from .leftovers import remove_ours
+from .location import shown_storage
+from .patience import Patience
+from .run_lock import FileRunLock, ServerRunLock, held_to_run, refuse_links, server_lock
+from .storage import is_on_server
+
+
+class Running:
+    """Whether and how this process runs a study.
+
+    Args:
+        drivers: what is known of other drivers; None where there can't be any.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        attempts: Attempts,
+        drivers: Drivers | None,
+        *,
+        storage_url: str | None,
+        folder: Path,
+        patience: Patience,
+    ) -> None:
+        self._study = study
+        self._attempts = attempts
+        self._drivers = drivers
+        self._storage_url = storage_url
+        self._folder = folder
+        self._patience = patience
+        self._is_here = False
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """See `Study.running`."""
+        with self._held(self._lock()):
+            yield
+
+    @contextlib.contextmanager
+    def joined(self) -> Iterator[None]:
+        """See `Study.joined`."""
+        self.check_joinable()
+        assert self._drivers is not None
+        self._attempts.driver = new_driver()
+        try:
+            with self._held(None):
+                try:
+                    yield
+                finally:
+                    for group in self._drivers.give_back():
+                        remove_ours(self._folder / "trials" / f"{group:05d}")
+                    self._attempts.forget_verdicts()
+        finally:
+            self._attempts.driver = ""
+
+    def check_joinable(self) -> None:
+        """Raises InputError where the storage has one driver at a time."""
+        if self._drivers is None:
+            raise InputError(
+                f"{shown_storage(self._storage_url)} has one driver at a time: several need a database, "
+                "--storage postgresql://... or sqlite:///FILE"
+            )
+
+    def by_anyone(self) -> bool:
+        """Whether some process runs the study."""
+        if self._is_here or self.is_led():
+            return True
+        return self._drivers is not None and self._drivers.is_beating()
+
+    def is_led(self) -> bool:
+        """Whether some process runs it `alone`, with or without others that joined."""
+        return self._lock().is_held()
+
+    @contextlib.contextmanager
+    def _held(self, lock: FileRunLock | ServerRunLock | None) -> Iterator[None]:
+        refuse_links(self._folder)
+        beating = contextlib.nullcontext() if self._drivers is None else self._drivers.beating()
+        with held_to_run(lock, self._study, self._patience), beating:
+            self._is_here = True
+            try:
+                yield
+            finally:
+                self._is_here = False
+
+    def _lock(self) -> FileRunLock | ServerRunLock:
+        if not is_on_server(self._storage_url):
+            return FileRunLock(self._folder, self._study.study_name)
+        return server_lock(self._study, self._patience)

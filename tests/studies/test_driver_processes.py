@@ -1,0 +1,179 @@
+"""Drivers as processes on PostgreSQL, killed and stopped and left without their server: every trial ends once."""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import optuna
+import pytest
+
+from studies import Study
+from studies.attempts import TRAINS
+from studies.records import RETRIES
+from studies.storage import open_storage
+
+from .driver_process import EPOCHS
+from .postgres import Server, closed_in_the_end, server_or_skip
+from .settings import settings_for
+from .toy_plans import STAGES
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quiet")]
+
+ROOT = Path(__file__).resolve().parents[2]
+_PATIENCE_SECONDS = 60.0
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    yield from server_or_skip()
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    yield from closed_in_the_end()
+
+
+class Driver:
+    """A process, and what it said so far."""
+
+    def __init__(self, url: str, trials: int, how: str, told: Counter[int]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.studies.driver_process", url, str(trials), how],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self._told = told
+        self._rest = b""
+        self.is_done = False
+        self.said = 0
+
+    def listen(self, seconds: float) -> None:
+        """Counts what it says within so many seconds."""
+        assert self._process.stdout is not None
+        if not select.select([self._process.stdout], [], [], seconds)[0]:
+            return
+        self._take(os.read(self._process.stdout.fileno(), 65536))
+
+    def _take(self, text: bytes) -> None:
+        *lines, self._rest = (self._rest + text).split(b"\n")
+        for line in lines:
+            if line == b"done":
+                self.is_done = True
+            else:
+                self._told[int(line.split()[0])] += 1
+                self.said += 1
+
+    def trains(self) -> None:
+        """Returns once it has recorded another trial, or has nothing more to do."""
+        before, end = self.said, time.monotonic() + _PATIENCE_SECONDS
+        while self.said == before and not self.is_done:
+            assert time.monotonic() < end
+            self.listen(0.2)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stdout is not None
+        self._take(self._process.stdout.read())
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def ends(self) -> str:
+        """What it said on stderr, once it is through."""
+        assert self._process.stderr is not None
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while not self.is_done:
+            assert time.monotonic() < end
+            self.listen(0.2)
+            if self._process.poll() is not None and self._process.stdout is not None:
+                self._take(self._process.stdout.read())
+                break
+        assert (self.is_done, self._process.wait()) == (True, 0), self._process.stderr.read().decode()
+        return self._process.stderr.read().decode()
+
+    def close(self) -> None:
+        with suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGCONT)
+        self._process.kill()
+        self._process.communicate()
+
+
+def test_every_trial_ends_once_whatever_happens_to_the_drivers(server: Server, tmp_path: Path) -> None:
+    trials, kills = 90, 10
+    url = server.new_database()
+    Study.create("s", url, settings_for(STAGES, epochs=EPOCHS, trials=trials), STAGES.recipe)
+    generator, told = random.Random(0), Counter[int]()
+    first = Driver(url, trials, "runs", told)
+    drivers = [first]
+    try:
+        first.trains()
+        for kill in range(kills):
+            other = Driver(url, trials, "joins", told)
+            drivers.append(other)
+            for _ in range(generator.randint(1, 2)):
+                other.trains()
+            other.kill()
+            first.listen(0.0)
+            if kill in (3, 6):
+                drivers.append(Driver(url, trials, "joins", told))
+                stop_past_its_grace(first, drivers[-1], url)
+            if kill == 5:
+                server.kill()
+                server.start()
+        notes = first.ends()
+    finally:
+        for driver in drivers:
+            driver.close()
+    ended = optuna.load_study(study_name="s", storage=open_storage(url)).get_trials(deepcopy=False)
+    complete = {trial.number for trial in ended if trial.state.name in ("COMPLETE", "PRUNED")}
+    failed = {trial.number for trial in ended if trial.state.name == "FAIL"}
+    retried = [trial.user_attrs[RETRIES] for trial in ended if RETRIES in trial.user_attrs]
+    lost_twice = failed & {trial.number for trial in ended if RETRIES in trial.user_attrs}
+    assert len(complete) + len(failed) == len(ended)
+    assert len(complete) + len(lost_twice) == trials
+    assert len(retried) == len(set(retried))
+    assert set(retried) | lost_twice == failed
+    # A driver that was killed may not have come to saying what it had recorded.
+    assert set(told) <= complete
+    assert set(told.values()) == {1}
+    assert all(sorted(ended[number].intermediate_values) == list(range(1, EPOCHS + 1)) for number in complete)
+    assert "what comes of it here is dropped" in notes
+
+
+def stop_past_its_grace(driver: Driver, other: Driver, url: str) -> None:
+    """Stops a driver until another one has taken one of its trials for lost."""
+    other.trains()
+    study = optuna.load_study(study_name="s", storage=open_storage(url))
+
+    def in_state(state: str) -> set[int]:
+        """The trials of the one that did not join."""
+        trials = study.get_trials(deepcopy=False)
+        return {t.number for t in trials if t.state.name == state and t.system_attrs.get(TRAINS) is True}
+
+    end = time.monotonic() + _PATIENCE_SECONDS
+    try:
+        driver.send(signal.SIGSTOP)
+        while not (under_way := in_state("RUNNING")):  # it was between two trials
+            driver.send(signal.SIGCONT)
+            driver.trains()
+            assert not driver.is_done
+            driver.send(signal.SIGSTOP)
+        while not under_way & in_state("FAIL"):
+            assert time.monotonic() < end
+            other.listen(0.2)
+    finally:
+        driver.send(signal.SIGCONT)
+        other.kill()

@@ -1,0 +1,420 @@
+"""Several drivers on one study in a database: no trial is lost with its driver, and none counts twice.
+
+Time passes only where a test moves the beats that a database has back.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import sqlalchemy
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import studies.drivers
+from search_spaces import InputError
+from studies import Outcome, Study, open_storage
+from studies.attempts import TRAINS
+from studies.database import GRACE_SECONDS, database_of
+from studies.proposals import Proposal
+from studies.records import RETRIES
+from training import State
+
+from ..toys import TOY
+from .postgres import Server, closed_in_the_end, server_or_skip
+from .settings import settings_for
+from .small_studies import a_study, result
+from .toy_plans import EPOCHS, HEADS, plan, run_inline, use_toy_backbone
+
+pytestmark = pytest.mark.usefixtures("quiet")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    yield from server_or_skip()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def url(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A file, or a database on a server of this module's own."""
+    if request.param == "sqlite":
+        return str(tmp_path / "studies.db")
+    # There the studies' files lie below the working directory.
+    monkeypatch.chdir(tmp_path)
+    server: Server = request.getfixturevalue("server")
+    return server.new_database()
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    yield from closed_in_the_end()
+
+
+@contextmanager
+def a_driver(url: str, *, joins: bool = True) -> Iterator[Study]:
+    study = Study.open("s", url, to_run=True)
+    with study.joined() if joins else study.running():
+        yield study
+
+
+def ask(study: Study, trials: int | None = 9) -> Proposal | None:
+    return study.ask(TOY.space, trials)
+
+
+def asked(study: Study, trials: int | None = 9) -> Proposal:
+    proposal = ask(study, trials)
+    assert proposal is not None
+    return proposal
+
+
+def killed(study: Study) -> None:
+    """A driver of the test's whose process is gone: nothing that it does at its end may happen."""
+    study._open.clear()
+    study._attempts.driver = ""
+
+
+def let_beats_grow_old(url: str, seconds: float = GRACE_SECONDS + 60, only: int | None = None) -> None:
+    """As if nobody had beaten for so long; of all trials, or of one by its number."""
+    engine = database_of(open_storage(url)).engine
+    which = "" if only is None else f" WHERE trial_id IN (SELECT trial_id FROM trials WHERE number = {only})"
+    with engine.begin() as connection:
+        past = f"datetime(heartbeat, '-{seconds} seconds')"
+        if engine.dialect.name == "postgresql":
+            past = f"heartbeat - interval '{seconds} seconds'"
+        connection.execute(sqlalchemy.text(f"UPDATE trial_heartbeats SET heartbeat = {past}{which}"))
+
+
+def has_beat(url: str, number: int) -> bool:
+    engine = database_of(open_storage(url)).engine
+    query = "SELECT COUNT(*) FROM trial_heartbeats JOIN trials USING (trial_id) WHERE number = :number"
+    with engine.connect() as connection:
+        return connection.execute(sqlalchemy.text(query), {"number": number}).scalar() == 1
+
+
+def trials_of(url: str) -> list[optuna.trial.FrozenTrial]:
+    return optuna.load_study(study_name="s", storage=open_storage(url)).get_trials(deepcopy=False)
+
+
+def test_drivers_give_different_trials_and_no_more_than_all(url: str) -> None:
+    a_study(url)
+    with a_driver(url, joins=False) as first, a_driver(url) as second, a_driver(url) as third:
+        given_out = [asked(study, 6) for study in (first, second, third, third, second, first)]
+        assert [proposal.number for proposal in given_out] == list(range(6))
+        assert len({str(proposal.config) for proposal in given_out}) == 6
+        assert [ask(study, 6) for study in (first, second, third)] == [None] * 3
+        for study, proposal in zip((first, second, third, third, second, first), given_out, strict=True):
+            study.finish(proposal.number, result())
+    assert [trial.state.name for trial in trials_of(url)] == ["COMPLETE"] * 6
+
+
+def test_a_trial_beats_from_the_moment_it_is_given(url: str) -> None:
+    a_study(url)
+    with a_driver(url) as study:
+        assert has_beat(url, asked(study).number)
+        assert has_beat(url, asked(study).number)
+
+
+def test_a_trial_that_lost_its_driver_is_tried_once_more(url: str) -> None:
+    a_study(url)
+    with a_driver(url, joins=False) as first, a_driver(url) as second:
+        recipe, lost = asked(first), asked(second)
+        first.finish(recipe.number, result())
+        killed(second)
+        assert asked(first).number == 2  # nobody waits for it yet
+        let_beats_grow_old(url, only=lost.number)
+        retry = asked(first)
+        assert (retry.number, retry.config, retry.seed) == (3, lost.config, lost.seed)
+        first.finish(retry.number, result())
+    records = Study.open("s", url).records()
+    assert (records[1].state, records[1].reason) == ("failed", "its driver was lost")
+    assert records[3].note == "retries trial 1, whose driver was lost"
+    assert [trial.user_attrs.get(RETRIES) for trial in trials_of(url)] == [None, None, None, 1]
+
+
+def test_a_lost_retry_is_not_tried_again_and_a_retried_trial_does_not_count(url: str) -> None:
+    a_study(url)
+    with a_driver(url, joins=False) as first, ExitStack() as others:
+        for _ in range(2):
+            other = others.enter_context(a_driver(url))
+            assert asked(other, 1).number < 2
+            killed(other)
+            let_beats_grow_old(url)
+        # The one trial that there may be has ended: it failed for good.
+        assert ask(first, 1) is None
+        assert first.ended == 1
+        assert first.trials_left(3) == 2
+    assert [trial.state.name for trial in trials_of(url)] == ["FAIL", "FAIL"]
+
+
+def test_a_trial_whose_driver_died_before_the_first_beat_is_found_too(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_study(url)
+    with a_driver(url, joins=False) as first, a_driver(url) as second:
+        first.finish(asked(first).number, result())
+        monkeypatch.setattr(second._proposer, "opened", lambda _trial: None)
+        silent = asked(second)
+        killed(second)
+        assert not has_beat(url, silent.number)
+        first.finish(asked(first).number, result())
+        assert has_beat(url, silent.number)  # from here on its time runs
+        let_beats_grow_old(url, only=silent.number)
+        assert asked(first).config == silent.config
+
+
+def test_a_retry_that_a_kill_prevented_is_made_later(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_study(url)
+    with a_driver(url, joins=False) as first, a_driver(url) as second:
+        recipe = asked(second)
+        killed(second)
+        let_beats_grow_old(url)
+        assert first.drivers is not None
+        with monkeypatch.context() as patch:
+            patch.setattr(first.drivers, "_retry", lambda: None)
+            first.drivers._recover()
+        assert trials_of(url)[0].state.name == "FAIL"
+        assert asked(first).config == recipe.config
+
+
+def test_what_a_driver_says_too_late_is_dropped_with_a_note(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    a_study(url)
+    with a_driver(url, joins=False) as zombie, a_driver(url) as other:
+        late, fine = asked(zombie), asked(zombie)
+        zombie.report(late.number, 1, 0.5)
+        let_beats_grow_old(url, only=late.number)
+        retry = asked(other)
+        assert retry.config == late.config
+        zombie.report_many({late.number: (2, 0.6), fine.number: (1, 0.6)})
+        assert zombie.taken == {late.number}
+        assert not zombie.finish(late.number, result(right=9))
+        assert zombie.finish(fine.number, result())
+        assert other.finish(retry.number, result(right=7))
+    records = Study.open("s", url).records()
+    assert [record.state for record in records] == ["failed", "complete", "complete"]
+    assert records[0].curve == ((1, 0.5),)
+    assert [record.value for record in records[1:]] == [0.8, 0.7]
+    assert "trial 0 was taken for lost" in caplog.text
+
+
+def test_a_trial_that_was_taken_just_before_its_end_is_dropped(url: str) -> None:
+    a_study(url)
+    with a_driver(url, joins=False) as zombie, a_driver(url) as other:
+        late = asked(zombie)
+        let_beats_grow_old(url)
+        asked(other)
+        assert not zombie.finish(late.number, result())
+        assert zombie.ended == 0
+
+
+def test_a_trial_that_was_taken_while_its_end_was_recorded_is_dropped(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_study(url)
+    with a_driver(url, joins=False) as zombie, a_driver(url) as other:
+        late = asked(zombie)
+        tell, told = optuna.Study.tell, []
+
+        def too_late(self: optuna.Study, *arguments: Any, **options: Any) -> Any:
+            if not told:
+                told.append(arguments)
+                let_beats_grow_old(url)
+                assert asked(other).config == late.config
+            return tell(self, *arguments, **options)
+
+        monkeypatch.setattr(optuna.Study, "tell", too_late)
+        assert not zombie.finish(late.number, result())
+        assert told
+        assert zombie.ended == 0
+    assert trials_of(url)[late.number].state.name == "FAIL"
+
+
+def test_late_beats_of_a_driver_that_lives_cost_it_nothing(url: str) -> None:
+    a_study(url)
+    with a_driver(url, joins=False) as study:
+        first = asked(study)
+        let_beats_grow_old(url)
+        asked(study)
+        assert study.finish(first.number, result())
+
+
+def test_a_driver_that_ends_gives_its_trials_back_at_once(url: str) -> None:
+    a_study(url)
+    with a_driver(url, joins=False) as first:
+        with a_driver(url) as second:
+            left = asked(second)
+        retry = asked(first)
+        assert (retry.number, retry.config) == (1, left.config)
+
+
+def test_a_resumed_study_goes_on_with_its_own_trials_and_leaves_those_of_others(url: str) -> None:
+    a_study(url)
+    with a_driver(url) as other:
+        with a_driver(url, joins=False) as first:
+            own, theirs = asked(first), asked(other)
+            killed(first)
+        with a_driver(url, joins=False) as again:
+            assert [proposal.number for proposal in again.left(TOY.space, 9)] == [own.number]
+            assert other.left(TOY.space, 9) == []
+        assert other.finish(theirs.number, result())
+
+
+def test_a_study_runs_while_somebody_beats(url: str) -> None:
+    a_study(url)
+    reader = Study.open("s", url)
+    with a_driver(url) as study:
+        assert not reader.is_running()
+        asked(study)
+        assert reader.is_running()
+        assert reader.records()[0].state == "running"
+        killed(study)
+    let_beats_grow_old(url)
+    assert not reader.is_running()
+
+
+def test_what_others_did_is_told_once(url: str) -> None:
+    a_study(url)
+    with a_driver(url, joins=False) as first, a_driver(url) as second:
+        mine, theirs = asked(first), asked(second)
+        assert [list(first.elsewhere().begun), list(first.elsewhere().begun)] == [[theirs.config], []]
+        first.finish(mine.number, result())
+        second.finish(theirs.number, result(right=3))
+        news = first.elsewhere()
+        assert [(record.number, record.value) for record in news.ended] == [(theirs.number, 0.3)]
+        assert list(news.done) == [theirs.config]
+        assert first.elsewhere() == studies.drivers.Elsewhere([], [], [])
+
+
+def test_a_journal_has_one_driver(tmp_path: Path) -> None:
+    study = a_study(str(tmp_path / "journal.log"))
+    with pytest.raises(InputError, match=r"one driver at a time: several need a database"), study.joined():
+        pass
+
+
+def test_verdicts_of_drivers_are_kept_apart(url: str) -> None:
+    from studies.attempts import Verdicts
+
+    a_study(url)
+    with a_driver(url, joins=False) as first, a_driver(url) as second:
+        first.groups.keep_verdicts({0: Verdicts(1, frozenset())})
+        second.groups.keep_verdicts({7: Verdicts(2, frozenset({7}))})
+        assert set(first.groups.verdicts()) == {0}
+        assert set(second.groups.verdicts()) == {7}
+    assert set(Study.open("s", url).groups.verdicts()) == {0}
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 10**6), st.integers(1, 8))
+def test_whatever_is_killed_all_trials_end_and_each_once(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, trials: int
+) -> None:
+    """Drivers ask, report, end and die in any order; whoever is left does the rest."""
+    url = str(tmp_path_factory.mktemp("s") / "studies.db")
+    a_study(url)
+    generator = random.Random(seed)
+    with ExitStack() as stack:
+        living = [stack.enter_context(a_driver(url, joins=number > 0)) for number in range(3)]
+        under_way: list[tuple[Study, Proposal]] = []
+        told: Counter[int] = Counter()
+        for _ in range(25):
+            study = generator.choice(living)
+            deed = generator.choice(["ask", "ask", "report", "end", "end", "die"])
+            own = [one for one in under_way if one[0] is study]
+            if deed == "ask" and (proposal := ask(study, trials)) is not None:
+                under_way.append((study, proposal))
+            elif deed == "report" and own:
+                study.report(own[0][1].number, 1, 0.5)
+            elif deed == "end" and own:
+                under_way.remove(own[0])
+                told[own[0][1].number] += study.finish(own[0][1].number, result())
+            elif deed == "die" and study is not living[0]:
+                under_way = [one for one in under_way if one[0] is not study]
+                killed(study)
+                living[living.index(study)] = stack.enter_context(a_driver(url))
+                if generator.random() < 0.5:
+                    let_beats_grow_old(url)
+        last = living[0]
+        for study, proposal in under_way:
+            told[proposal.number] += study.finish(proposal.number, result())
+        let_beats_grow_old(url)
+        while (proposal := ask(last, trials)) is not None:
+            told[proposal.number] += last.finish(proposal.number, result())
+    ended = trials_of(url)
+    complete = [trial.number for trial in ended if trial.state.name == "COMPLETE"]
+    retried = [trial.user_attrs[RETRIES] for trial in ended if RETRIES in trial.user_attrs]
+    failed = {trial.number for trial in ended if trial.state.name == "FAIL"}
+    assert len(complete) + len(failed) == len(ended)
+    assert sorted(complete) == sorted(number for number, times in told.items() if times)
+    assert max(told.values(), default=0) <= 1
+    assert len(set(retried)) == len(retried)
+    assert set(retried) <= failed
+    lost_twice = {number for number in failed if RETRIES in ended[number].user_attrs}
+    assert failed == set(retried) | lost_twice
+    assert len(complete) + len(lost_twice) == trials
+
+
+# --- with trials that train
+
+
+@pytest.fixture
+def _toy_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_toy_backbone(monkeypatch)
+
+
+def quiet_watch(_progress: object) -> None:
+    pass
+
+
+@pytest.mark.usefixtures("_toy_backbone")
+def test_a_driver_waits_for_the_others_and_does_what_they_left(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Study.create("s", url, settings_for(HEADS, epochs=EPOCHS), HEADS.recipe)
+    with a_driver(url) as other, a_driver(url, joins=False) as study:
+        lost = other.ask(HEADS.space, 4)
+        assert lost is not None
+        slept: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            if len(slept) == 2:
+                killed(other)
+                let_beats_grow_old(url)
+
+        monkeypatch.setattr(studies.drivers, "_LOOK_SECONDS", 0.0)
+        study._patience.sleep = sleep
+        outcomes: list[Outcome] = list(run_inline(study, plan(HEADS, 1, 4), quiet_watch))
+    assert [outcome.result.state for outcome in outcomes] == [State.COMPLETE] * 4
+    assert len(slept) == 2
+    records = Study.open("s", url).records()
+    assert [record.state for record in records] == ["failed", *["complete"] * 4]
+    assert records[-1].config == records[0].config
+
+
+@pytest.mark.usefixtures("_toy_backbone")
+def test_lanes_that_were_taken_leave_their_group_and_the_others_go_on(url: str) -> None:
+    Study.create("s", url, settings_for(HEADS, epochs=EPOCHS), HEADS.recipe)
+    with a_driver(url, joins=False) as study, a_driver(url) as other:
+        taken: list[int] = []
+
+        def watch(_progress: object) -> None:
+            trials = study._study.get_trials(deepcopy=False)
+            running = [trial for trial in trials if trial.state.name == "RUNNING" and trial.intermediate_values]
+            if not taken and len(running) > 1:
+                taken.append(running[1].number)
+                let_beats_grow_old(url, only=running[1].number)
+                retry = other.ask(HEADS.space, 4)
+                assert retry is not None
+                other.finish(retry.number, result())
+
+        outcomes = list(run_inline(study, plan(HEADS, 3, 4), watch))
+    records = Study.open("s", url).records()
+    assert taken
+    assert taken[0] not in {outcome.number for outcome in outcomes}
+    assert records[taken[0]].state == "failed"
+    assert Counter(record.state for record in records) == {"complete": 4, "failed": 1}
+    assert all(trial.system_attrs[TRAINS] for trial in trials_of(url))
