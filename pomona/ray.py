@@ -19,12 +19,14 @@ trains heads side by side, knows what work costs, and confirms what it found.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search_spaces import Narrowing, Task, task_named
+from search_spaces import Task, Value, task_named
+
+from . import arguments as to
 
 if TYPE_CHECKING:
     from training import EpochResult
@@ -34,7 +36,7 @@ def param_space(
     task: str | PathLike[str] | Task,
     *,
     weights_dir: str | PathLike[str] | None = None,
-    fixed: Narrowing | None = None,
+    fixed: Mapping[str, Value | Sequence[Value]] | None = None,
 ) -> dict[str, Any]:
     """What `tune.Tuner(param_space=...)` takes: one domain a dimension that can run here.
 
@@ -58,7 +60,7 @@ def trainable(
     *,
     data: str | PathLike[str] | None = None,
     weights_dir: str | PathLike[str] | None = None,
-    fixed: Narrowing | None = None,
+    fixed: Mapping[str, Value | Sequence[Value]] | None = None,
     epochs: int = 8,
     seed: int = 0,
     device: str = "auto",
@@ -125,11 +127,14 @@ def trainable(
 
 
 def _runnable(
-    task: str | PathLike[str] | Task, weights_dir: str | PathLike[str] | None, fixed: Narrowing | None
+    task: str | PathLike[str] | Task,
+    weights_dir: str | PathLike[str] | None,
+    fixed: Mapping[str, Value | Sequence[Value]] | None,
 ) -> Task:
     """The task narrowed to what can run here."""
     from training import runnable
 
     named = task if isinstance(task, Task) else task_named(fspath(task))
     weights = None if weights_dir is None else Path(weights_dir)
-    return runnable(named, dict(fixed or {}), weights_dir=weights, download=False).task
+    narrowed = to.narrowing("fixed", fixed or {})
+    return runnable(named, narrowed, weights_dir=weights, download=False).task
