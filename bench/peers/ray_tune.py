@@ -92,7 +92,9 @@ def start() -> None:
     # Nobody reads its tables and TensorBoard files here.
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     if not ray.is_initialized():
-        ray.init(num_cpus=cores(), include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(
+            address="local", num_cpus=cores(), include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+        )
 
 
 def train_all(configs: Sequence[Config], data: Path, weights: Path, epochs: int, seed: int = 0) -> list[PeerResult]:

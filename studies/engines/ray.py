@@ -217,7 +217,10 @@ class RayEngine(AbstractEngine):
         """Raises InputError where no cluster answers at the address."""
         if self._ray.is_initialized():
             return
-        options: dict[str, Any] = {"address": self._address} if self._address else {"include_dashboard": False}
+        options: dict[str, Any] = {"address": self._address or "local"}
+        if not self._address:
+            # Of its own: another program's cluster may be running here.
+            options["include_dashboard"] = False
         try:
             self._ray.init(log_to_driver=False, **options)
         except (ConnectionError, RuntimeError, ValueError) as problem:

@@ -33,7 +33,7 @@ def test_tuner_with_asha_finds_a_config(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("POMONA_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         tuner = tune.Tuner(
             pomona.ray.trainable("bonus", epochs=4),

@@ -121,7 +121,9 @@ def test_actors_end_when_their_driver_is_killed(tmp_path: Path, weights: Path, c
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     assert driver.stdout is not None
-    pids = [int(word) for word in driver.stdout.readline().split()]
+    # Ray itself may have something to say in between.
+    words = (line.split() for line in driver.stdout)
+    pids = next([int(word) for word in line] for line in words if all(word.isdigit() for word in line))
     driver.kill()
     driver.communicate()
     assert len(pids) == 2
