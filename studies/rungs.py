@@ -152,7 +152,7 @@ class Rungs:
         # Nothing takes a large part of the time left while there is anything else that is worth something.
         most = max(each.gain for each in fitting)
         modest = [each for each in fitting if each.seconds <= _MOST * left]
-        if max((each.gain for each in modest), default=0.0) >= _WORTH * most:
+        if modest and max(each.gain for each in modest) >= _WORTH * most:
             fitting = modest
         return self._arm(max(fitting, key=lambda each: each.gain / (each.seconds + patience)))
 
