@@ -19,7 +19,7 @@ from training.lanes.jobs import Divided, Ended, Epoch, Event, Member, Ready, Sav
 
 from .attempts import MOST_LOSSES
 from .engines.engine import AbstractEngine, Done, Lost
-from .leftovers import remove_ours
+from .leftovers import remove_ended, remove_ours
 from .plan import Interrupted, Outcome, Plan, Progress, Watch, duration_text
 from .proposals import Proposal
 from .records import ENDED, TrialRecord, run_key
@@ -166,6 +166,7 @@ class Driver:
             reason = "lost twice: the process died while it trained"
             result = FitResult(State.INFEASIBLE, reason, None, (), 0.0, proposal.seed)
             yield from self._end({proposal.number: result})
+        remove_ended(self._folder, self._study.groups.under_way())
 
     def _restored(self, running: list[Proposal]) -> list[Group]:
         """The group of trials that were interrupted, with all that trained beside them: in parts if it was to blame."""
@@ -387,6 +388,8 @@ class Driver:
         for trial in losses.given_up:
             result = FitResult(State.FAILED, "worker died twice", None, (), 0.0, trial.seed)
             yield from self._end({trial.number: result})
+        if losses.given_up:
+            remove_ended(self._folder, self._study.groups.under_way())
 
     # --- stops and progress
 

@@ -90,6 +90,11 @@ class Groups:
         members = (number for group in groups for number in self._history.groups[group])
         return [] if any(PART in self._history.attributes(number) for number in members) else groups
 
+    def under_way(self) -> set[int]:
+        """The groups of all trials that were begun and have not ended, of the search and of those that confirm it."""
+        self._history.refresh()
+        return {record_of(trial, self._name, self._source).group for trial in self._history.under_way()}
+
     def group_members(self, group: int, part: int | None) -> list[TrialRecord]:
         """The trials of a group, in any state but waiting; those that go on in `part` where it was divided."""
         self._history.refresh()

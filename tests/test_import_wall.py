@@ -34,7 +34,7 @@ class Rule:
 RULES = (
     Rule("torch", ("training/", "studies/", "bench/", "pomona/"), "a space is plain data and loads at once"),
     Rule("pandas", ("studies/", "bench/", "pomona/"), "the core runs where there is only torch"),
-    Rule("optuna", ("studies/", "bench/peers/"), "one package knows how trials are kept and suggested"),
+    Rule("optuna", ("studies/", "bench/peers/", "bench/scaling/"), "who knows how trials are kept and suggested"),
     Rule("optuna_dashboard", ("studies/", "pomona/commands/dashboard.py"), "the command that shows it"),
     Rule(
         "ray",

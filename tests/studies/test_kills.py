@@ -119,6 +119,19 @@ def test_a_kill_at_any_moment_changes_nothing(
         same_after(study, url, plan(*run_of[:3]))
 
 
+def test_what_was_saved_of_a_trial_goes_though_the_process_died_right_after_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SaveClock, "due", lambda _clock: True)
+    moments, what = Moments(tmp_path), plan(STAGES, 1, 3)
+    study = Study.create("s", moments.url, settings_for(STAGES, epochs=EPOCHS), STAGES.recipe)
+    for _ in run_inline(study, what, lambda _progress: None):
+        assert list(study.folder.glob("trials/*"))
+        moments.keep()
+    for url in moments.urls():
+        same_after(study, url, what)
+
+
 class Died(BaseException):
     """Nothing is written after it, as after a kill."""
 
