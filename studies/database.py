@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import optuna
 from optuna.storages import BaseStorage, RDBStorage, _CachedStorage
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 
 from search_spaces import InputError
 
+from .batch import Batch
 from .location import DatabaseAt, secrets_of, shown_url
+from .new_trials import Creation
 from .patience import Patience
 
 _T = TypeVar("_T")
@@ -70,6 +73,10 @@ class Database(RDBStorage):
         self.patience = patience
         self.location = location
         self._kept_alive = patience.clock()
+        self._batch: Batch | None = None
+        self._creation = Creation(self)
+        self.dropped: Callable[[int], None] = lambda _trial_id: None
+        """Told, by its number here, of each trial that others ended in the middle of a transaction of ours."""
         url = location.url
         options: dict[str, Any] = {"connect_args": _connect_args(url)}
         if not location.is_sqlite:
@@ -107,6 +114,34 @@ class Database(RDBStorage):
             return result
         raise InputError(f"cannot use {shown}: {one_line(problem, self.location.url)}") from None
 
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Writes all that is written to trials inside at its end, at once; see `Batch`. An exception ends it likewise.
+
+        Inside another one this is none of its own. Databases but PostgreSQL and SQLite write everything as it comes.
+        """
+        if self._batch is not None or not Batch.is_for(self):
+            yield
+            return
+        batch = self._batch = Batch(self, self.patiently, self._new_trial, lambda trial_id: self.dropped(trial_id))
+        try:
+            yield
+        finally:
+            self._batch = None
+            batch.write()
+
+    def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
+        instead = self.in_batch("_create_new_trial") or self._new_trial
+        found: FrozenTrial = instead(study_id, template_trial)
+        return found
+
+    def _new_trial(self, study_id: int, template: FrozenTrial | None) -> FrozenTrial:
+        return self.patiently(lambda _again: self._creation.new_trial(study_id, template))
+
+    def in_batch(self, name: str) -> Callable[..., Any] | None:
+        """What stands for one of Optuna's calls within a transaction."""
+        return None if self._batch is None else self._batch.answers(name)
+
     def _keep_alive(self, *, now: bool) -> None:
         if now or self.patience.clock() - self._kept_alive > _KEEP_ALIVE_SECONDS:
             self._kept_alive = self.patience.clock()
@@ -126,6 +161,9 @@ class Database(RDBStorage):
             self.heartbeat_interval = self.grace_period = None
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Any = None) -> bool:
+        if (instead := self.in_batch("set_trial_state_values")) is not None:
+            return bool(instead(trial_id, state, values))
+
         def call(again: bool) -> bool:
             # The first try may have come through though its answer did not.
             if again and RDBStorage.get_trial(self, trial_id).state == state:
@@ -159,6 +197,8 @@ def _patient(name: str) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def call(self: Database, *arguments: Any, **options: Any) -> Any:
+        if (instead := self.in_batch(name)) is not None:
+            return instead(*arguments, **options)
         return self.patiently(lambda _again: method(self, *arguments, **options))
 
     return call
@@ -175,7 +215,6 @@ for _name in (
     "get_study_user_attrs",
     "get_study_system_attrs",
     "get_all_studies",
-    "_create_new_trial",
     "_set_trial_param",
     "set_trial_intermediate_value",
     "set_trial_user_attr",

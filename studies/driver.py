@@ -45,6 +45,7 @@ class Driver:
         costs: CostModel | None = None,
     ) -> None:
         self._study = study
+        self._recording = study.recording
         self._plan = plan
         self._engine = engine
         self._watch = watch
@@ -242,14 +243,11 @@ class Driver:
                         break
 
     def _next(self, worker: int) -> Ask | Order | None:
-        self._learn_of_others()
+        with self._study.reading():
+            self._learn_of_others()
+            trials, waiting = self._study.trials_left(self._plan.trials), self._study.has_waiting()
         left = self._deadline - self._plan.reserve - time.monotonic()
-        return self._scheduler.next(
-            worker,
-            left=left,
-            trials=self._study.trials_left(self._plan.trials),
-            waiting=self._study.has_waiting(),
-        )
+        return self._scheduler.next(worker, left=left, trials=trials, waiting=waiting)
 
     def _learn_of_others(self) -> None:
         """Tells the strategy what trials of other drivers came to, and what these train now."""
@@ -292,7 +290,7 @@ class Driver:
                 yield from self._judge(worker, event)
             case Ended(results, tracebacks):
                 for number, text in tracebacks.items():
-                    self._study.keep_traceback(number, text)
+                    self._recording.keep_traceback(number, text)
                 yield from self._end(results)
             case Divided(parts, epoch, reason):
                 _log.debug("trials %s go on after epoch %d: %s", parts, epoch, reason)
@@ -329,23 +327,23 @@ class Driver:
         judging = self._scheduler.judge(worker, event)
         with self._study.together():
             if judging.pruned is None:
-                self._study.report_many(judging.values)
+                self._recording.report_many(judging.values)
                 # Before stages train, a head has only begun: it is no worse than its parent's was then. And the first
                 # steps of stages upset what the next ones may put right.
                 self._stage_epochs.update(key for key, result in event.results.items() if result.trained_stages)
                 asked = {key: judging.values[key] for key in judging.questions if self._stage_epochs[key] > 1}
                 pruned = self._scheduler.hopeless(worker, asked if self._study.gives_up else {})
                 if self._study.has_pruner:
-                    pruned |= self._study.prune_many(judging.questions)
-                pruned |= self._study.taken & event.results.keys()
+                    pruned |= self._recording.prune_many(judging.questions)
+                pruned |= self._recording.taken & event.results.keys()
                 verdict, kept = self._scheduler.judged(worker, event, pruned)
                 self._study.groups.keep_verdicts(kept)
             else:
                 verdict, _ = self._scheduler.judged(worker, event, judging.pruned)
             verdict = self._with_overdue(worker, event, verdict)
-            outcomes = list(self._end(event.ended))
+            ended = self._record_ends(event.ended)
         self._engine.answer(worker, verdict)
-        yield from outcomes
+        yield from self._told_of(ended)
 
     def _with_overdue(self, worker: int, event: Epoch, verdict: Verdict) -> Verdict:
         """Also ends the trials that have trained for too long, unless this was their last epoch."""
@@ -358,21 +356,29 @@ class Driver:
 
     def _end(self, results: Mapping[int, FitResult]) -> Iterator[Outcome]:
         """Records how trials ended, and with them those that waited for their ends."""
-        ended = {number: result for number, result in results.items() if self._study.is_open(number)}
-        outcomes: list[Outcome] = []
+        return self._told_of(self._record_ends(results))
+
+    def _record_ends(self, results: Mapping[int, FitResult]) -> dict[int, FitResult]:
+        """The results that counted when they were recorded."""
+        ended = {number: result for number, result in results.items() if self._recording.is_open(number)}
         with self._study.together():
             for number, result in ended.items():
                 del self._stage_epochs[number]
-                recorded = self._study.finish(number, result, self._accounts.of(number))
-                for follower in self._scheduler.ended(number, self._told(number, result)):
-                    self._study.answer(follower, number)
-                if recorded:
-                    outcomes.append(Outcome(number, result))
-        return iter(outcomes)
+                self._recording.finish(number, result, self._accounts.of(number))
+        return ended
+
+    def _told_of(self, ended: Mapping[int, FitResult]) -> Iterator[Outcome]:
+        """Tells the scheduler of ends that are in the storage, and not before: another driver may have been first."""
+        with self._study.together():
+            told = {number: self._told(number, result) for number, result in ended.items()}
+        for number in ended:
+            for follower in self._scheduler.ended(number, told[number]):
+                self._recording.answer(follower, number)
+        return iter([Outcome(*each) for each in ended.items() if each[0] not in self._recording.taken])
 
     def _told(self, number: int, result: FitResult) -> Finished | None:
         """What a strategy learns from a trial that ended."""
-        if number in self._study.taken or result.state != State.COMPLETE:
+        if number in self._recording.taken or result.state != State.COMPLETE:
             return None
         return finished_trial(self._study.trial(number))
 

@@ -31,6 +31,7 @@ from .history import History
 from .patience import Patience
 from .records import CONFIRMS, DRIVER_LOST, FIXED, GROUP, RECIPE, RETRIES, RUNG, SEED, TrialRecord, record_of
 from .run_lock import file_waited_for, server_lock
+from .storage import together
 
 _log = logging.getLogger("pomona")
 
@@ -82,12 +83,14 @@ class Drivers:
         self._patience = patience
         self._looked = -math.inf
         self._over = threading.Event()
-        # The trials that this driver was ever given, how many ends of trials it was told, and the groups of others.
-        self._given: set[int] = set()
+        # The trials that this driver was ever given and their numbers in the storage, how many ends of trials it was
+        # told, and the groups of others.
+        self._given: dict[int, int] = {}
         self._told = 0
         self._groups: dict[int, Config] = {}
         self.taken: set[int] = set()
         """Trials of ours that others ended: they took this driver for lost."""
+        database.dropped = self._dropped
 
     @contextlib.contextmanager
     def asking(self) -> Iterator[None]:
@@ -140,11 +143,16 @@ class Drivers:
                 "trial %d was taken for lost and ended by another driver: what comes of it here is dropped", number
             )
 
+    def _dropped(self, trial_id: int) -> None:
+        for number, given in self._given.items():
+            if given == trial_id:
+                self.took(number)
+
     # --- beats
 
     def gave(self, trial: optuna.Trial) -> None:
         """The trial is this driver's from now on."""
-        self._given.add(trial.number)
+        self._given[trial.number] = trial._trial_id
         self._database.record_first_heartbeat(trial._trial_id)
 
     @contextlib.contextmanager
@@ -179,6 +187,7 @@ class Drivers:
         with self._lock():
             for trial in trials:
                 self._fail(trial._trial_id)
+            self._history.refresh()
             self._retry()
         return {int(trial.user_attrs.get(GROUP, trial.number)) for trial in trials}
 
@@ -225,14 +234,13 @@ class Drivers:
 
     def _fail(self, trial_id: int) -> None:
         storage = self._study._storage
-        with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+        with together(storage), contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
             storage.set_trial_user_attr(trial_id, "state", str(State.FAILED))
             storage.set_trial_user_attr(trial_id, "reason", DRIVER_LOST)
             storage.set_trial_state_values(trial_id, TrialState.FAIL)
 
     def _retry(self) -> None:
         """What was lost and waits nowhere is enqueued, also where who failed it died before that."""
-        self._history.refresh()
         for trial in self._history.to_retry():
             kept = {name: trial.user_attrs[name] for name in _KEPT if name in trial.user_attrs}
             config = trial.system_attrs.get(FIXED, {}) | trial.params

@@ -106,5 +106,6 @@ class Groups:
         ]
 
     def _stored(self, numbers: Iterable[int]) -> list[optuna.trial.FrozenTrial]:
+        self._history.refresh()  # one read for all of them, where a database is asked
         stored = (self._storage.get_trial(self._open[number]._trial_id) for number in numbers)
         return [trial for trial in stored if not trial.state.is_finished()]

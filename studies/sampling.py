@@ -237,7 +237,9 @@ class _View(optuna.Study):
         sampler: BaseSampler,
         storage: BaseStorage | None = None,
     ) -> None:
-        super().__init__(study.study_name, study._storage, sampler, study.pruner)
+        # As if it had been pickled: a new `optuna.Study` would ask the storage for its number.
+        self.__setstate__(study.__getstate__())
+        self.sampler = sampler
         if storage is not None:
             self._storage = storage
         self._seen = seen

@@ -9,12 +9,12 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import optuna
-from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages import BaseStorage, JournalStorage, _CachedStorage
 from sqlalchemy.engine import URL
 
 from search_spaces import InputError
 
-from .database import open_database
+from .database import Database, open_database
 from .journal import Journal, open_journal, refuse_foreign
 from .location import DEFAULT_STORAGE, JournalFile, location_of, shown_storage
 from .patience import Patience
@@ -104,8 +104,10 @@ def output_folder(url: str | None = None) -> Path:
 
 
 def together(storage: BaseStorage) -> AbstractContextManager[None]:
-    """Puts all writes inside into one where `storage` is a journal, see `Journal.transaction`; else it does nothing."""
+    """Puts all writes inside into one; see `Journal.transaction` and `Database.transaction`."""
     if isinstance(storage, JournalStorage) and isinstance(storage._backend, Journal):
+        return storage._backend.transaction()
+    if isinstance(storage, _CachedStorage) and isinstance(storage._backend, Database):
         return storage._backend.transaction()
     return nullcontext()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +12,6 @@ import optuna
 from optuna.trial import TrialState
 
 from search_spaces import Config, InputError, SearchSpace
-from training.lanes.results import FitResult, State
-from training.machine.files import atomic_write_bytes
 from training.machine.precision import Numerics
 
 from .attempts import Attempts
@@ -29,7 +27,8 @@ from .patience import Patience
 from .plan import Budget
 from .proposals import Proposal, Proposer
 from .ranking import ranked
-from .records import CONFIRMS, FIXED, INTERRUPTED, RECIPE, STATE_ORDER, TrialRecord, is_done, record_of
+from .recording import Recording
+from .records import FIXED, INTERRUPTED, RECIPE, STATE_ORDER, TrialRecord, is_done, record_of
 from .request import NO_PRUNER, PRUNERS, RUNGS
 from .running import Running
 from .sampling import make_pruner
@@ -73,6 +72,15 @@ class Study:
         self._study.pruner = make_pruner(settings.pruner, settings.epochs)
         self.settings = settings
         self.outputs = KeptOutputs(self.folder / FOLDER, settings.direction)
+        self.recording = Recording(
+            study,
+            self._history,
+            self._proposer,
+            self.drivers,
+            self.outputs,
+            self.folder,
+            is_confirming=lambda: self.is_confirming,
+        )
 
     @property
     def name(self) -> str:
@@ -200,10 +208,14 @@ class Study:
         """All that is recorded inside reaches the disk at once, at its end: one wait instead of dozens.
 
         Other processes that write to the same journal wait meanwhile, so no training belongs inside. A kill before the
-        end is as if it had come before the beginning, or after the first few records; both can be resumed. Does
-        nothing where the storage is a database.
+        end is as if it had come before the beginning, or, in a journal, after the first few records; both can be
+        resumed. In a database they are one transaction, and other processes don't wait.
         """
         return together(self._study._storage)
+
+    def reading(self) -> contextlib.AbstractContextManager[None]:
+        """What is read inside is as it was when it was first read, where reading means to ask a database."""
+        return contextlib.nullcontext() if self.drivers is None else self.together()
 
     def proposals(self, space: SearchSpace, trials: int | None) -> Iterator[Proposal]:
         """Trials to run, one after the other: those that were interrupted, then new ones; see `left` and `ask`."""
@@ -317,79 +329,6 @@ class Study:
             return True
         return self._confirming is not None or self._history.ended + len(self._history.running()) < trials
 
-    def answer(self, number: int, earlier: int) -> None:
-        """Ends a trial with the record of another one of an equal config, which has ended."""
-        self._history.refresh()
-        record = self._history.numbered(earlier)
-        assert record is not None
-        with self.together():
-            self._proposer.answer(self._open.pop(number), record)
-
-    def report(self, number: int, epoch: int, value: float) -> None:
-        """Keeps the validation value after `epoch`; a second report of one epoch changes nothing."""
-        if number not in self.taken and not self.has_value(number, epoch):
-            with self._unless_taken(number):
-                self._open[number].report(value, epoch)
-
-    def has_value(self, number: int, epoch: int) -> bool:
-        """Whether a trial under way has its validation value after `epoch` in the storage."""
-        return epoch in self._study._storage.get_trial(self._open[number]._trial_id).intermediate_values
-
-    def report_many(self, values: Mapping[int, tuple[int, float]]) -> None:
-        """Keeps (epoch, value) of several trials; see `report`."""
-        with self.together():
-            for number, (epoch, value) in values.items():
-                self.report(number, epoch, value)
-
-    def should_prune(self, number: int) -> bool:
-        """Whether the pruner gives the trial up. The recipe always runs to its end: it is the baseline.
-
-        So does a trial that confirms another one.
-        """
-        trial = self._open[number]
-        if CONFIRMS in trial.user_attrs:
-            return False
-        # The pruner is asked in any case: that is how the recipe's values come to compete with the others'.
-        return trial.should_prune() and not trial.user_attrs.get("recipe")
-
-    def prune_many(self, numbers: Iterable[int]) -> set[int]:
-        """Those of several trials that the pruner gives up, asked in the order of `numbers`; see `should_prune`."""
-        with self.together():
-            return {number for number in numbers if self.should_prune(number)}
-
-    def is_open(self, number: int) -> bool:
-        """Whether a trial was given by `left` or `ask` and has not ended since."""
-        return number in self._open
-
-    def finish(self, number: int, result: FitResult, further: Mapping[str, float] | None = None) -> bool:
-        """Records how a trial ended and what is `further` kept with it, and keeps the outputs of the best ones of the
-        search. Returns whether it did: not where other drivers took the trial for lost, and have ended it."""
-        trial = self._open[number]
-        if self.drivers is not None and self._study._storage.get_trial(trial._trial_id).state.is_finished():
-            self.drivers.took(number)
-        if number in self.taken:
-            del self._open[number]
-            return False
-        if (
-            result.state == State.COMPLETE
-            and result.value is not None
-            and result.outputs is not None
-            and self._confirming is None
-        ):
-            from training.models.spec import BACKBONE  # loads torch, which who trained has
-
-            kind = str(trial.params.get(BACKBONE, ""))
-            self.outputs.keep(number, result.value, result.outputs, kind=kind)
-        try:
-            with self._unless_taken(number), self.together():
-                for name, value in (further or {}).items():
-                    trial.set_user_attr(name, value)
-                self._proposer.end(trial, result)
-        finally:
-            # Not before: until then it is ours to beat for.
-            del self._open[number]
-        return number not in self.taken
-
     def wait_for_others(self) -> bool:
         """Whether other drivers have trials under way; returns after a moment then."""
         return self.drivers is not None and self.drivers.wait()
@@ -403,27 +342,9 @@ class Study:
         """Whether this process is a driver beside others."""
         return bool(self._attempts.driver)
 
-    @property
-    def taken(self) -> set[int]:
-        """Trials of this driver that others took for lost, and have ended: what comes of them here does not count."""
-        return set() if self.drivers is None else self.drivers.taken
-
-    @contextlib.contextmanager
-    def _unless_taken(self, number: int) -> Iterator[None]:
-        trial_id = self._open[number]._trial_id
-        try:
-            yield
-        except (optuna.exceptions.UpdateFinishedTrialError, ValueError):  # the second is what Optuna's `tell` says
-            if self.drivers is None or not self._study._storage.get_trial(trial_id).state.is_finished():
-                raise
-            self.drivers.took(number)
-
     def trial_folder(self, number: int) -> Path:
         """Where a trial, and the trials that train in lanes with it, keep their state while they are under way."""
         return self.folder / "trials" / f"{number:05d}"
-
-    def keep_traceback(self, number: int, text: str) -> None:
-        atomic_write_bytes(self.folder / "failures" / f"{number:05d}.txt", text.encode())
 
     def records(self, *, running: bool | None = None) -> list[TrialRecord]:
         """Every trial that was started, in the order of their numbers.

@@ -19,7 +19,9 @@ def a_study(url: str) -> Study:
     study = Study.create("s", url, replace(settings_for(TOY), strategy="rungs"), TOY.recipe)
     for number in range(3):
         study.ask(TOY.space, 5)
-        study.finish(number, replace(result(), seconds=2.0), {} if number == 2 else {"predicted_seconds": 2.5})
+        study.recording.finish(
+            number, replace(result(), seconds=2.0), {} if number == 2 else {"predicted_seconds": 2.5}
+        )
     return study
 
 

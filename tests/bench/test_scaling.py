@@ -117,7 +117,7 @@ def test_more_workers_than_groups_lie_idle() -> None:
 def blank() -> TrialRecord:
     study = a_study("sqlite://")
     study.ask(TOY.space, 1)
-    study.finish(0, result())
+    study.recording.finish(0, result())
     return study.trial(0)
 
 

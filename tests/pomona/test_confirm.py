@@ -86,7 +86,7 @@ def test_train_takes_the_best_of_the_confirmed_trials(run: Run) -> None:
         while (proposal := study.ask(BONUS.space, 4)) is not None:
             # On fresh seeds the best of the search is the worse of the two.
             value = 0.1 * proposal.number + 0.2 * (proposal.config != best.config)
-            study.finish(proposal.number, FitResult(State.COMPLETE, "", value, (), 1.0, proposal.seed))
+            study.recording.finish(proposal.number, FitResult(State.COMPLETE, "", value, (), 1.0, proposal.seed))
     first = study.confirmed()[0]
     assert first.number != best.number
     _, out, err = run("train", "bonus", "--from-study", "bonus-1", "--out", "best", "--json")

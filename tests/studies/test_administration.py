@@ -28,7 +28,7 @@ def _interrupt(storage: str, name: str) -> Path:
     lane = study.trial_folder(3) / "lane.safetensors"
     lane.parent.mkdir(parents=True)
     lane.write_bytes(b"lane")
-    study.keep_traceback(3, "Traceback")
+    study.recording.keep_traceback(3, "Traceback")
     return lane
 
 

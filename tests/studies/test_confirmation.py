@@ -177,7 +177,7 @@ def test_a_run_that_failed_is_done_again_and_one_that_came_to_nothing_is_not(tmp
         for state in (State.FAILED, State.INFEASIBLE):
             proposal = study.ask(HEADS.space, 4)
             assert proposal is not None
-            study.finish(proposal.number, FitResult(state, "why", None, (), 0.0, proposal.seed))
+            study.recording.finish(proposal.number, FitResult(state, "why", None, (), 0.0, proposal.seed))
         assert study.ask(HEADS.space, 4) is None
     assert Study.open("s", url).runs_ended(runs) == 1
     assert len(confirm(url, what, top=1, seeds=2)) == 1
@@ -212,8 +212,8 @@ def test_it_is_never_pruned(tmp_path: Path) -> None:
         proposal = study.ask(HEADS.space, 6)
         assert proposal is not None
         for epoch in range(1, EPOCHS):
-            study.report(proposal.number, epoch, 0.0)
-            assert study.prune_many([proposal.number]) == set()
+            study.recording.report(proposal.number, epoch, 0.0)
+            assert study.recording.prune_many([proposal.number]) == set()
 
 
 def test_a_trial_that_was_enqueued_with_a_seed_is_trained_with_it(tmp_path: Path) -> None:

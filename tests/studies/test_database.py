@@ -122,7 +122,7 @@ def test_outside_a_run_a_file_that_stays_locked_is_one_line(
 def test_while_a_study_waits_what_is_shown_needs_no_storage(file: Path, clock: Clock, notes: list[str]) -> None:
     storage = opened(file, clock, notes)
     study = StudyClass(a_study(storage), settings_for(TOY), str(file), storage.patience)
-    study.finish(next(study.proposals(TOY.space, 3)).number, result())
+    study.recording.finish(next(study.proposals(TOY.space, 3)).number, result())
     assert study.ended == 1
     shown: list[object] = []
     with locked(file) as other:
@@ -173,8 +173,8 @@ def run_with_losses(losses: list[int]) -> list[object]:
         lose_connections(storage, loss, gone)
         proposal = study.ask(TOY.space, 4)
         assert proposal is not None
-        study.report(proposal.number, 1, 0.25)
-        study.finish(proposal.number, result())
+        study.recording.report(proposal.number, 1, 0.25)
+        study.recording.finish(proposal.number, result())
     assert (clock.now > 0) == any(losses)
     return [(r.number, r.state, r.config, r.value, r.curve) for r in study.records()]
 

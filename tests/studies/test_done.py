@@ -24,7 +24,7 @@ SETTINGS = settings_for(TOY, trials=5)
 def a_best(value: float | None) -> TrialRecord:
     study = a_study("sqlite://")
     study.ask(TOY.space, 1)
-    study.finish(0, result())
+    study.recording.finish(0, result())
     record = study.best()
     assert record is not None
     return replace(record, value=value)

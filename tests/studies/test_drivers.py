@@ -110,7 +110,7 @@ def test_drivers_give_different_trials_and_no_more_than_all(url: str) -> None:
         assert len({str(proposal.config) for proposal in given_out}) == 6
         assert [ask(study, 6) for study in (first, second, third)] == [None] * 3
         for study, proposal in zip((first, second, third, third, second, first), given_out, strict=True):
-            study.finish(proposal.number, result())
+            study.recording.finish(proposal.number, result())
     assert [trial.state.name for trial in trials_of(url)] == ["COMPLETE"] * 6
 
 
@@ -125,13 +125,13 @@ def test_a_trial_that_lost_its_driver_is_tried_once_more(url: str) -> None:
     a_study(url)
     with a_driver(url, joins=False) as first, a_driver(url) as second:
         recipe, lost = asked(first), asked(second)
-        first.finish(recipe.number, result())
+        first.recording.finish(recipe.number, result())
         killed(second)
         assert asked(first).number == 2  # nobody waits for it yet
         let_beats_grow_old(url, only=lost.number)
         retry = asked(first)
         assert (retry.number, retry.config, retry.seed) == (3, lost.config, lost.seed)
-        first.finish(retry.number, result())
+        first.recording.finish(retry.number, result())
     records = Study.open("s", url).records()
     assert (records[1].state, records[1].reason) == ("failed", "its driver was lost")
     assert records[3].note == "retries trial 1, whose driver was lost"
@@ -158,12 +158,12 @@ def test_a_trial_whose_driver_died_before_the_first_beat_is_found_too(
 ) -> None:
     a_study(url)
     with a_driver(url, joins=False) as first, a_driver(url) as second:
-        first.finish(asked(first).number, result())
+        first.recording.finish(asked(first).number, result())
         monkeypatch.setattr(second._proposer, "opened", lambda _trial: None)
         silent = asked(second)
         killed(second)
         assert not has_beat(url, silent.number)
-        first.finish(asked(first).number, result())
+        first.recording.finish(asked(first).number, result())
         assert has_beat(url, silent.number)  # from here on its time runs
         let_beats_grow_old(url, only=silent.number)
         assert asked(first).config == silent.config
@@ -187,15 +187,15 @@ def test_what_a_driver_says_too_late_is_dropped_with_a_note(url: str, caplog: py
     a_study(url)
     with a_driver(url, joins=False) as zombie, a_driver(url) as other:
         late, fine = asked(zombie), asked(zombie)
-        zombie.report(late.number, 1, 0.5)
+        zombie.recording.report(late.number, 1, 0.5)
         let_beats_grow_old(url, only=late.number)
         retry = asked(other)
         assert retry.config == late.config
-        zombie.report_many({late.number: (2, 0.6), fine.number: (1, 0.6)})
-        assert zombie.taken == {late.number}
-        assert not zombie.finish(late.number, result(right=9))
-        assert zombie.finish(fine.number, result())
-        assert other.finish(retry.number, result(right=7))
+        zombie.recording.report_many({late.number: (2, 0.6), fine.number: (1, 0.6)})
+        assert zombie.recording.taken == {late.number}
+        assert not zombie.recording.finish(late.number, result(right=9))
+        assert zombie.recording.finish(fine.number, result())
+        assert other.recording.finish(retry.number, result(right=7))
     records = Study.open("s", url).records()
     assert [record.state for record in records] == ["failed", "complete", "complete"]
     assert records[0].curve == ((1, 0.5),)
@@ -209,7 +209,7 @@ def test_a_trial_that_was_taken_just_before_its_end_is_dropped(url: str) -> None
         late = asked(zombie)
         let_beats_grow_old(url)
         asked(other)
-        assert not zombie.finish(late.number, result())
+        assert not zombie.recording.finish(late.number, result())
         assert zombie.ended == 0
 
 
@@ -229,7 +229,7 @@ def test_a_trial_that_was_taken_while_its_end_was_recorded_is_dropped(
             return tell(self, *arguments, **options)
 
         monkeypatch.setattr(optuna.Study, "tell", too_late)
-        assert not zombie.finish(late.number, result())
+        assert not zombie.recording.finish(late.number, result())
         assert told
         assert zombie.ended == 0
     assert trials_of(url)[late.number].state.name == "FAIL"
@@ -241,7 +241,7 @@ def test_late_beats_of_a_driver_that_lives_cost_it_nothing(url: str) -> None:
         first = asked(study)
         let_beats_grow_old(url)
         asked(study)
-        assert study.finish(first.number, result())
+        assert study.recording.finish(first.number, result())
 
 
 def test_a_driver_that_ends_gives_its_trials_back_at_once(url: str) -> None:
@@ -262,7 +262,7 @@ def test_a_resumed_study_goes_on_with_its_own_trials_and_leaves_those_of_others(
         with a_driver(url, joins=False) as again:
             assert [proposal.number for proposal in again.left(TOY.space, 9)] == [own.number]
             assert other.left(TOY.space, 9) == []
-        assert other.finish(theirs.number, result())
+        assert other.recording.finish(theirs.number, result())
 
 
 def test_a_study_runs_while_somebody_beats(url: str) -> None:
@@ -283,8 +283,8 @@ def test_what_others_did_is_told_once(url: str) -> None:
     with a_driver(url, joins=False) as first, a_driver(url) as second:
         mine, theirs = asked(first), asked(second)
         assert [list(first.elsewhere().begun), list(first.elsewhere().begun)] == [[theirs.config], []]
-        first.finish(mine.number, result())
-        second.finish(theirs.number, result(right=3))
+        first.recording.finish(mine.number, result())
+        second.recording.finish(theirs.number, result(right=3))
         news = first.elsewhere()
         assert [(record.number, record.value) for record in news.ended] == [(theirs.number, 0.3)]
         assert list(news.done) == [theirs.config]
@@ -329,10 +329,10 @@ def test_whatever_is_killed_all_trials_end_and_each_once(
             if deed == "ask" and (proposal := ask(study, trials)) is not None:
                 under_way.append((study, proposal))
             elif deed == "report" and own:
-                study.report(own[0][1].number, 1, 0.5)
+                study.recording.report(own[0][1].number, 1, 0.5)
             elif deed == "end" and own:
                 under_way.remove(own[0])
-                told[own[0][1].number] += study.finish(own[0][1].number, result())
+                told[own[0][1].number] += study.recording.finish(own[0][1].number, result())
             elif deed == "die" and study is not living[0]:
                 under_way = [one for one in under_way if one[0] is not study]
                 killed(study)
@@ -341,10 +341,10 @@ def test_whatever_is_killed_all_trials_end_and_each_once(
                     let_beats_grow_old(url)
         last = living[0]
         for study, proposal in under_way:
-            told[proposal.number] += study.finish(proposal.number, result())
+            told[proposal.number] += study.recording.finish(proposal.number, result())
         let_beats_grow_old(url)
         while (proposal := ask(last, trials)) is not None:
-            told[proposal.number] += last.finish(proposal.number, result())
+            told[proposal.number] += last.recording.finish(proposal.number, result())
     ended = trials_of(url)
     complete = [trial.number for trial in ended if trial.state.name == "COMPLETE"]
     retried = [trial.user_attrs[RETRIES] for trial in ended if RETRIES in trial.user_attrs]
@@ -409,7 +409,7 @@ def test_lanes_that_were_taken_leave_their_group_and_the_others_go_on(url: str) 
                 let_beats_grow_old(url, only=running[1].number)
                 retry = other.ask(HEADS.space, 4)
                 assert retry is not None
-                other.finish(retry.number, result())
+                other.recording.finish(retry.number, result())
 
         outcomes = list(run_inline(study, plan(HEADS, 3, 4), watch))
     records = Study.open("s", url).records()

@@ -118,7 +118,7 @@ def test_they_wait_after_the_recipe_in_their_order_and_once(url: str) -> None:
     assert TOY.space.validate(configs[2]) == configs[2]
     assert [study.trial(number).note for number in range(4)] == ["recipe", "mine", "a part", ""]
     for number in range(4):
-        study.finish(number, result())
+        study.recording.finish(number, result())
     # Neither what was enqueued nor what the search has had comes again.
     assert Study.open("s", url).enqueue([*brought, (configs[3], "drawn"), (TOY.recipe, "the recipe")]) == 0
 
@@ -128,7 +128,7 @@ def searched(url: str, name: str, values: list[int], space: SearchSpace = TOY.sp
     study = Study.create(name, url, settings_for(TOY, seed=seed), space.adapt(TOY.recipe)[0])
     for number, right in enumerate(values):
         assert study.ask(space, len(values)) is not None
-        study.finish(number, result(right=right) if right else result(State.FAILED, "broke"))
+        study.recording.finish(number, result(right=right) if right else result(State.FAILED, "broke"))
     return study
 
 

@@ -56,8 +56,8 @@ def test_a_search_beside_a_plain_writer_keeps_every_trial_of_both(tmp_path: Path
     writer.start()
     assert answer(line) == "writing"
     for proposal in study.proposals(TOY.space, 15):
-        study.report(proposal.number, 1, 0.25)
-        study.finish(proposal.number, result())
+        study.recording.report(proposal.number, 1, 0.25)
+        study.recording.finish(proposal.number, result())
     line.send("stop")
     theirs = answer(line)
     writer.join()
@@ -262,7 +262,7 @@ def test_a_study_deleted_while_it_runs_is_one_line(path: Path) -> None:
         with study.running():
             proposal = next(study.proposals(TOY.space, 3))
             optuna.delete_study(study_name="s", storage=plain_storage(path))
-            study.finish(proposal.number, result())
+            study.recording.finish(proposal.number, result())
             study.ask(TOY.space, 3)
 
     with pytest.raises(InputError, match="study 's' was deleted while it ran"):
@@ -277,7 +277,7 @@ def test_a_trial_that_another_program_ended_is_one_line_and_the_study_goes_on(pa
         with study.running():
             proposal = next(study.proposals(TOY.space, 3))
             optuna.load_study(study_name="s", storage=plain_storage(path)).tell(proposal.number, 0.5)
-            study.finish(proposal.number, result())
+            study.recording.finish(proposal.number, result())
 
     with pytest.raises(InputError, match="another program ended a trial"):
         run()

@@ -46,7 +46,7 @@ def ten_trials(url: str) -> Study:
     study = a_study(url)
     for number in range(10):
         assert study.ask(TOY.space, 10) is not None
-        study.finish(number, result(State.COMPLETE))
+        study.recording.finish(number, result(State.COMPLETE))
     return study
 
 

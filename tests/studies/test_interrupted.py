@@ -12,6 +12,7 @@ import pytest
 from search_spaces import Task
 from studies import Interrupted, Plan, Progress, Study, confirmation, leaderboard_rows, status_of
 from studies.proposals import Proposal
+from studies.recording import Recording
 from studies.records import SEED
 from studies.running import Running
 from training import SaveClock, fit
@@ -147,7 +148,7 @@ def killed(url: str, values: list[float]) -> Study:
     study = a_study(url)
     number = asked(study).number
     for epoch, value in enumerate(values, start=1):
-        study.report(number, epoch, value)
+        study.recording.report(number, epoch, value)
     return Study.open("s", url)
 
 
@@ -219,9 +220,9 @@ def test_an_interrupted_one_is_the_best_where_it_is_better_than_all_that_ran_to_
 ) -> None:
     settings = replace(settings_for(TOY), direction=direction)
     study = Study.create("s", url, settings, TOY.recipe)
-    study.finish(asked(study).number, result(right=8))
+    study.recording.finish(asked(study).number, result(right=8))
     number = asked(study).number
-    study.report(number, 1, value)
+    study.recording.report(number, 1, value)
     best = study.best()
     assert best is not None
     interrupted = wins == ("more" if direction == "maximize" else "less")
@@ -248,14 +249,14 @@ def test_only_those_that_ran_to_their_ends_are_confirmed(url: str) -> None:
 def test_an_epoch_that_was_saved_and_not_recorded_counts(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As when the time is up between the two."""
     study = Study.create("s", url, settings_for(STAGES, epochs=EPOCHS), STAGES.recipe)
-    report_many = Study.report_many
+    report_many = Recording.report_many
 
-    def late(self: Study, values: Mapping[int, tuple[int, float]]) -> None:
+    def late(self: Recording, values: Mapping[int, tuple[int, float]]) -> None:
         if values[0][0] == 2:
             raise Interrupted("the time is up")
         report_many(self, values)
 
-    monkeypatch.setattr(Study, "report_many", late)
+    monkeypatch.setattr(Recording, "report_many", late)
     with pytest.raises(Interrupted), study.running():
         list(run_inline(study, plan(STAGES, 1, 1), lambda _progress: None))
     (record,) = Study.open("s", url).records()

@@ -195,7 +195,7 @@ def test_trials_that_an_earlier_version_left_begin_again(tmp_path: Path) -> None
     for proposal, start in zip(asked, (1, 1, 3), strict=True):
         assert proposal is not None
         study._open[proposal.number].set_user_attr("start", start)
-        study.report(proposal.number, 1, 0.25)
+        study.recording.report(proposal.number, 1, 0.25)
     study._study._storage.set_study_system_attr(study.id, "pomona:verdicts", [0, 3, [1]])
     study.groups.release()
     run(url, what)

@@ -181,6 +181,6 @@ def test_what_cross_validation_says_is_read_back_from_a_study() -> None:
     for crossed in (CrossValidated(Estimate(0.0, 60, 0.0, 0.1), 3, "", 1.0), None):
         proposal = study.ask(TOY.space, 2)
         assert proposal is not None
-        study.finish(proposal.number, replace(result(), cross_validated=crossed))
+        study.recording.finish(proposal.number, replace(result(), cross_validated=crossed))
     said = [(record.cv_value, record.cv_ci95, record.cv_folds, record.cv_n) for record in study.records()]
     assert said == [(0.0, (0.0, 0.1), 3, 60), (None, None, 0, 0)]

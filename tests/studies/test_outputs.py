@@ -101,8 +101,8 @@ def test_a_study_keeps_those_of_its_search_and_takes_them_along(url: str) -> Non
     for _ in range(2):
         trial = study._study.ask()
         study._open[trial.number] = trial
-    study.finish(0, replace(result(), outputs=some_outputs()))
-    study.finish(1, result())
+    study.recording.finish(0, replace(result(), outputs=some_outputs()))
+    study.recording.finish(1, result())
     assert study.outputs.numbers() == [0]
     renamed = rename_study("s", "t", url)
     assert not study.folder.exists()
@@ -116,5 +116,5 @@ def test_a_trial_that_is_confirmed_leaves_no_outputs(url: str) -> None:
     trial = study._study.ask()
     study._open[trial.number] = trial
     with study.confirming([]):
-        study.finish(0, replace(result(), outputs=some_outputs()))
+        study.recording.finish(0, replace(result(), outputs=some_outputs()))
     assert study.outputs.numbers() == []

@@ -16,7 +16,7 @@ from .small_studies import a_study, result
 def a_record() -> TrialRecord:
     study = a_study("sqlite://")
     study.ask(TOY.space, 1)
-    study.finish(0, result())
+    study.recording.finish(0, result())
     return study.trial(0)
 
 

@@ -51,7 +51,7 @@ def proposed(
         assert proposal is not None
         configs.append(proposal.config)
         result = FitResult(State.COMPLETE, "", value_of(proposal.config), (), 0.0, seed)
-        study.finish(proposal.number, result)
+        study.recording.finish(proposal.number, result)
     return configs
 
 

@@ -30,7 +30,7 @@ def test_proposals_are_those_of_optuna_s_tpe(tmp_path: object) -> None:
     for proposal in study.proposals(TOY.space, trials):
         proposed.append(proposal.config)
         value = values[proposal.number]
-        study.finish(proposal.number, FitResult(State.COMPLETE, "", value, (), 0.0, 0))
+        study.recording.finish(proposal.number, FitResult(State.COMPLETE, "", value, (), 0.0, 0))
 
     plain = optuna.create_study(direction="maximize")
     plain.enqueue_trial(TOY.recipe)

@@ -41,10 +41,10 @@ def test_the_recipe_is_never_pruned_and_others_are(url: str) -> None:
         for epoch in (1, 2, 3):
             # The recipe does worst of all, later ones are worse than those before.
             value = 0.0 if proposal.number == 0 else 1.0 - proposal.number / 10
-            study.report(proposal.number, epoch, value)
-            pruned = pruned or study.should_prune(proposal.number)
+            study.recording.report(proposal.number, epoch, value)
+            pruned = pruned or study.recording.should_prune(proposal.number)
         assert not pruned or proposal.number > 0
-        study.finish(proposal.number, result(State.PRUNED if pruned else State.COMPLETE))
+        study.recording.finish(proposal.number, result(State.PRUNED if pruned else State.COMPLETE))
     states = [record.state for record in study.records()]
     assert states[0] == "complete"
     assert "pruned" in states
@@ -57,11 +57,11 @@ def test_the_recipe_competes_with_the_others(url: str) -> None:
     pruned = []
     for proposal in proposals:
         for epoch in range(1, 9):
-            study.report(proposal.number, epoch, 0.9 if proposal.number == 0 else 0.1)
-            if study.should_prune(proposal.number):
+            study.recording.report(proposal.number, epoch, 0.9 if proposal.number == 0 else 0.1)
+            if study.recording.should_prune(proposal.number):
                 pruned.append(proposal.number)
                 break
-        study.finish(proposal.number, result())
+        study.recording.finish(proposal.number, result())
     assert 0 not in pruned
     # Of the trials in the recipe's bracket, none is as good as the recipe.
     brackets = [Brackets(9).bracket_of("s", number) for number in range(12)]
@@ -82,7 +82,7 @@ def test_the_recipe_competes_with_the_others(url: str) -> None:
 def test_how_a_result_stands_in_the_storage(url: str, state: State, expected: TrialState, feasible: bool) -> None:
     study = a_study(url)
     number = next(study.proposals(TOY.space, 1)).number
-    study.finish(number, result(state, "why"))
+    study.recording.finish(number, result(state, "why"))
     stored = optuna_trials(url)[0]
     assert stored.state == expected
     assert all(violation <= 0 for violation in stored.constraints.values()) == feasible
@@ -93,8 +93,8 @@ def test_how_a_result_stands_in_the_storage(url: str, state: State, expected: Tr
 def test_a_second_report_of_an_epoch_changes_nothing(url: str) -> None:
     study = a_study(url)
     number = next(study.proposals(TOY.space, 1)).number
-    study.report(number, 1, 0.5)
-    study.report(number, 1, 0.9)
+    study.recording.report(number, 1, 0.5)
+    study.recording.report(number, 1, 0.9)
     assert study.records()[0].curve == ((1, 0.5),)
 
 
@@ -127,7 +127,7 @@ def test_one_process_runs_a_study_and_a_killed_one_lets_go(url: str, tmp_path: P
 def test_a_trial_killed_between_two_parameters_keeps_those_it_has(url: str) -> None:
     study = a_study(url)
     proposals = study.proposals(TOY.space, 5)
-    study.finish(next(proposals).number, result())
+    study.recording.finish(next(proposals).number, result())
     dying = study._study.ask()
     kept = {name: dying._suggest(name, distribution_of(TOY.space.dimensions[name])) for name in list(TOY.recipe)[:6]}
 
@@ -177,13 +177,13 @@ def test_a_structure_is_held_and_the_rest_is_the_same_every_time(tmp_path: Path)
         first = study.ask(TOY.space, 12)
         assert first is not None
         assert first.config == TOY.recipe
-        study.finish(0, result())
+        study.recording.finish(0, result())
         for number in range(1, 12):
             proposal = study.ask(TOY.space, 12, structure=STRUCTURE)
             assert proposal is not None
             assert STRUCTURE.items() <= proposal.config.items()
             assert TOY.space.validate(proposal.config) == proposal.config
-            study.finish(proposal.number, result(right=number % 10))
+            study.recording.finish(proposal.number, result(right=number % 10))
         configs.append([record.config for record in study.records()])
     assert configs[0] == configs[1]
     # What is not held differs between trials, those that the model proposed included.
@@ -205,7 +205,7 @@ def test_no_more_trials_are_under_way_than_were_asked_for(url: str) -> None:
     while (proposal := study.ask(TOY.space, 4)) is not None:
         numbers.append(proposal.number)
     assert numbers == [0, 1, 2, 3]
-    study.finish(2, result(State.FAILED, "why"))
+    study.recording.finish(2, result(State.FAILED, "why"))
     assert study.ask(TOY.space, 4) is None
     assert study.ask(TOY.space, 5) is not None
 
@@ -213,10 +213,10 @@ def test_no_more_trials_are_under_way_than_were_asked_for(url: str) -> None:
 def test_trials_left_by_a_kill_are_given_again(url: str) -> None:
     study = a_study(url)
     asked = [study.ask(TOY.space, 5, structure=structure) for structure in (None, None, STRUCTURE)]
-    study.finish(1, result())
+    study.recording.finish(1, result())
     resumed = Study.open("s", url, to_run=True)
     assert resumed.left(TOY.space, 5) == [asked[0], asked[2]]
-    resumed.finish(0, result())
+    resumed.recording.finish(0, result())
     assert [record.state for record in resumed.records()] == ["complete", "complete", "interrupted"]
 
 
@@ -229,8 +229,8 @@ def test_counts_and_best_agree_with_the_records(url: str) -> None:
     for number, state in enumerate(states):
         proposal = study.ask(TOY.space, 10)
         assert proposal is not None
-        study.report(proposal.number, 1, 1.0)
-        study.finish(proposal.number, result(state, right=number % 5))
+        study.recording.report(proposal.number, 1, 1.0)
+        study.recording.finish(proposal.number, result(state, right=number % 5))
         assert study.ended == number + 1
     assert study.ask(TOY.space, 10) is not None
     for seen in (study, Study.open("s", url)):
@@ -249,7 +249,7 @@ def enqueued(url: str, values: dict[str, object]) -> Study:
     """A study in which the recipe is done and `values` wait."""
     study = a_study(url)
     assert study.ask(TOY.space, 5) is not None
-    study.finish(0, result())
+    study.recording.finish(0, result())
     optuna.load_study(study_name="s", storage=open_storage(url)).enqueue_trial(values)
     return Study.open("s", url, to_run=True)
 
@@ -296,7 +296,7 @@ def test_a_trial_with_other_choices_added_by_others_does_not_end_the_study(url: 
     for _ in range(8):  # the sampler's model included
         proposal = study.ask(TOY.space, 20)
         assert proposal is not None
-        study.finish(proposal.number, result(right=proposal.number % 5))
+        study.recording.finish(proposal.number, result(right=proposal.number % 5))
     assert study.trial(1).state == "foreign"
     assert status_of(study)["states"]["foreign"] == 1
     assert study.ended == 8 + ("failed" in status_of(study)["states"])
@@ -310,7 +310,7 @@ def test_robustness_is_recorded_and_decides_between_trials_that_are_tied(url: st
     for right, robust in ((9, None), (9, 0.5), (8, 0.75)):
         proposal = study.ask(TOY.space, 3)
         assert proposal is not None
-        study.finish(proposal.number, replace(result(right=right), robust=robust))
+        study.recording.finish(proposal.number, replace(result(right=right), robust=robust))
     study = Study.open("s", url)
     assert [record.robust for record in study.records()] == [None, 0.5, 0.75]
     rows = leaderboard_rows(study.records(), direction=study.settings.direction)

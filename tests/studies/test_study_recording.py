@@ -37,18 +37,18 @@ def run_lanes(study: Study, trials: int, *, bulk: bool) -> list[set[int]]:
             # Lanes differ in which is ahead, epoch by epoch.
             values = {number: (epoch, ((number * 7 + epoch * 3) % 11) / 11) for number in lanes}
             if bulk:
-                study.report_many(values)
-                pruned = study.prune_many(lanes)
+                study.recording.report_many(values)
+                pruned = study.recording.prune_many(lanes)
             else:
                 for number, (_, value) in values.items():
-                    study.report(number, epoch, value)
-                pruned = {number for number in lanes if study.should_prune(number)}
+                    study.recording.report(number, epoch, value)
+                pruned = {number for number in lanes if study.recording.should_prune(number)}
             given_up.append(pruned)
             for number in pruned:
-                study.finish(number, result(State.PRUNED))
+                study.recording.finish(number, result(State.PRUNED))
             lanes = [number for number in lanes if number not in pruned]
         for number in lanes:
-            study.finish(number, result())
+            study.recording.finish(number, result())
     return given_up
 
 
@@ -72,8 +72,8 @@ def test_what_is_recorded_together_is_the_same(tmp_path: Path) -> None:
             with study.together() if study is studies[1] else nullcontext():
                 proposal = study.ask(TOY.space, 6)
                 assert proposal is not None
-                study.report(proposal.number, 1, number / 10)
-                study.finish(proposal.number, result(right=number))
+                study.recording.report(proposal.number, 1, number / 10)
+                study.recording.finish(proposal.number, result(right=number))
     assert everything(studies[0].records()) == everything(studies[1].records())
     for study in studies:
         assert everything(Study.open("s", study.storage_url).records()) == everything(study.records())
@@ -89,12 +89,12 @@ def test_asking_waits_for_the_disk_once_and_so_do_reports_and_finishing(
         proposal = study.ask(TOY.space, 4)
         assert len(waits) == 1 + 4 * number
         assert proposal is not None
-        study.report_many({number: (1, 0.5)})
+        study.recording.report_many({number: (1, 0.5)})
         assert len(waits) == 2 + 4 * number
-        study.prune_many([number])
+        study.recording.prune_many([number])
         assert len(waits) <= 3 + 4 * number
         waits[2 + 4 * number :] = [0]
-        study.finish(number, result())
+        study.recording.finish(number, result())
         assert len(waits) == 4 + 4 * number
 
 
@@ -115,12 +115,12 @@ def asked_and_finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes,
     path = tmp_path_factory.mktemp("whole") / "journal.log"
     study = a_study(str(path))
     assert study.ask(TOY.space, 3) is not None
-    study.finish(0, result())
+    study.recording.finish(0, result())
     before_ask = path.stat().st_size
     assert study.ask(TOY.space, 3, structure=STRUCTURE) is not None
-    study.report(1, 1, 0.5)
+    study.recording.report(1, 1, 0.5)
     before_finish = path.stat().st_size
-    study.finish(1, result(State.PRUNED, "why"))
+    study.recording.finish(1, result(State.PRUNED, "why"))
     return path.read_bytes(), before_ask, before_finish
 
 
@@ -143,9 +143,9 @@ def test_a_study_goes_on_from_any_part_of_what_was_recorded(
             assert proposal.config == Study.open("s", str(path)).trial(1).config
             if cut >= before_finish:
                 assert study.trial(1).curve == ((1, 0.5),)
-            study.finish(proposal.number, result())
+            study.recording.finish(proposal.number, result())
         for proposal in study.proposals(TOY.space, 3):
-            study.finish(proposal.number, result())
+            study.recording.finish(proposal.number, result())
         records = Study.open("s", str(path)).records()
         assert [record.number for record in records] == [0, 1, 2]
         assert all(TOY.space.validate(record.config) == record.config for record in records)
@@ -166,7 +166,7 @@ def finish_together(url: str, line: Connection) -> None:
     study = Study.open("s", url, to_run=True)
     with study.together():
         for proposal in study.left(TOY.space, 5):
-            study.finish(proposal.number, result())
+            study.recording.finish(proposal.number, result())
         line.send(study.ended)
         line.recv()
 
