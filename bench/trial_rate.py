@@ -32,6 +32,7 @@ from tabulate import tabulate
 from search_spaces import InputError, task_named
 from search_spaces.benchmarks import ONLY_HEADS, fixed_values
 from studies import Search, SearchRequest, Study, prepare_search
+from studies.recording import Recording
 from training import LaneGroup, Prefixes, atomic_write_bytes, environment, write_versioned_json
 
 _STEP = 250
@@ -40,9 +41,9 @@ PARTS: dict[str, tuple[tuple[type, str], ...]] = {
     "training and scoring the lanes": ((LaneGroup, "train_epoch"),),
     "frozen stages (part of it)": ((Prefixes, "block"),),
     "asking the sampler": ((Study, "ask"),),
-    "recording epochs": ((Study, "report_many"),),
-    "asking the pruner": ((Study, "prune_many"),),
-    "recording ends": ((Study, "finish"),),
+    "recording epochs": ((Recording, "report_many"),),
+    "asking the pruner": ((Recording, "prune_many"),),
+    "recording ends": ((Recording, "finish"),),
 }
 
 

@@ -1,4 +1,4 @@
-"""What ends a command early: Ctrl-C, SIGTERM, and SIGHUP of a terminal that is closed."""
+"""What ends a command early: Ctrl-C, SIGTERM, SIGHUP of a terminal that is closed, and what clusters warn with."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from .console import is_quiet
 
 # `timeout` sends its signal twice, and so does a wrapper that passes on a Ctrl-C that the terminal sent to both.
 _ONE_REQUEST_SECONDS = 0.5
+# A terminal that is closed; and what Slurm (--signal), LSF and Grid Engine (-notify) send some time before they kill: one
+# of the next two, or the last where the time of a job is over.
+_IF_HEARD = ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 _SAYING = b"\nstopping, everything is saved; Ctrl-C again stops at once, a third time without saving\n"
 
 
@@ -73,10 +76,11 @@ def interruptible() -> Iterator[None]:
 @contextlib.contextmanager
 def _handled_by(requests: StopRequests) -> Iterator[None]:
     numbers = [signal.SIGINT, signal.SIGTERM]
-    # Not there on Windows. Under nohup it is ignored, and stays so.
-    hangup = getattr(signal, "SIGHUP", None)
-    if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:
-        numbers.append(hangup)
+    for name in _IF_HEARD:
+        # Not there on Windows. Under nohup SIGHUP is ignored, and stays so.
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            numbers.append(number)
     previous = {}
     with contextlib.suppress(ValueError):
         for number in numbers:

@@ -13,8 +13,14 @@ TRAINS = "pomona:trains"
 _LOST = "pomona:lost"
 _VERDICTS = {False: "pomona:verdicts", True: "pomona:verdicts-confirming"}
 
+# A trial is trained by this process itself, or by one of its workers; or the name of a driver that has joined.
+_HERE, _IN_WORKERS = True, 2
+
 MOST_LOSSES = 2
 """A trial that was lost so often is not tried again."""
+MOST_KILLS = 6
+"""Nor is one whose processes were killed so often from outside, or with their driver: it is perhaps to blame after all
+(a program that watches over memory kills in the same way)."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,8 @@ class Verdicts:
 class Attempts:
     """Counts how often a trial was lost: the process died while it trained, and got no further than the time before.
 
+    Deaths that a trial can't be blamed for are counted apart, see `MOST_KILLS`.
+
     Nothing is written while all goes well: a trial is marked when it begins, and the mark goes when the process ends by
     itself. Trials that are still marked when the study is opened again were lost.
     """
@@ -41,20 +49,24 @@ class Attempts:
         self._study_id = study_id
         self.driver = ""
         """The name of a driver that has joined others; empty is the one that a later run of the study follows."""
+        self.has_workers = False
+        """Whether trials are trained in other processes than this one, which does not die of them then."""
 
     def under_way(self) -> dict[str, Any]:
         """What a new trial keeps, out of sight, from its first record on."""
-        return {TRAINS: self.driver or True}
+        return {TRAINS: self.driver or (_IN_WORKERS if self.has_workers else _HERE)}
 
     def is_of_another(self, trial: FrozenTrial) -> bool:
         """Whether a trial under way is trained by another driver; that of an earlier run of the study was this one."""
-        return (driver := trial.system_attrs.get(TRAINS, False)) is not False and driver != (self.driver or True)
+        mark = trial.system_attrs.get(TRAINS, False)
+        return mark is not False and (mark if isinstance(mark, str) else "") != self.driver
 
     def begin(self, trials: Iterable[FrozenTrial]) -> None:
         """Marks the trials as being trained by this process."""
+        mark = self.under_way()[TRAINS]
         for trial in trials:
-            if trial.system_attrs.get(TRAINS) != (self.driver or True):
-                self._storage.set_trial_system_attr(trial._trial_id, TRAINS, self.driver or True)
+            if trial.system_attrs.get(TRAINS) != mark:
+                self._storage.set_trial_system_attr(trial._trial_id, TRAINS, mark)
 
     def end(self, trials: Iterable[FrozenTrial]) -> None:
         """This process ends by itself: none of the trials is to blame."""
@@ -62,16 +74,21 @@ class Attempts:
             if trial.system_attrs.get(TRAINS):
                 self._storage.set_trial_system_attr(trial._trial_id, TRAINS, False)
 
-    def lost(self, trial: FrozenTrial) -> int:
-        """How often the trial was lost so far; to be asked once, when the study is opened again."""
-        times, epochs = trial.system_attrs.get(_LOST, (0, 0))
-        if not trial.system_attrs.get(TRAINS):
-            return int(times)
-        done = len(trial.intermediate_values)
-        times = 1 if done > epochs else times + 1
-        self._keep(trial, times)
-        self._storage.set_trial_system_attr(trial._trial_id, TRAINS, False)
-        return times
+    def lost_with_driver(self, trial: FrozenTrial) -> int:
+        """As `lost`, to be asked once, when the study is opened again: a driver dies of what it trained itself."""
+        return self.lost(trial, from_outside=trial.system_attrs.get(TRAINS) == _IN_WORKERS)
+
+    def lost(self, trial: FrozenTrial, *, from_outside: bool) -> int:
+        """How often the trial was lost so far, `MOST_LOSSES` where it is not to be tried again; to be asked once for
+        each death. `from_outside`: the trial can't be blamed for this one."""
+        times, epochs, kills = (*trial.system_attrs.get(_LOST, (0, 0)), 0)[:3]
+        if trial.system_attrs.get(TRAINS):
+            if len(trial.intermediate_values) > epochs:
+                times = kills = 0
+            times, kills = (times, kills + 1) if from_outside else (times + 1, kills)
+            self._keep(trial, times, kills)
+            self._storage.set_trial_system_attr(trial._trial_id, TRAINS, False)
+        return MOST_LOSSES if kills >= MOST_KILLS else int(times)
 
     def suspect(self, trials: Iterable[FrozenTrial]) -> None:
         """One of the trials, which were lost together, is to blame: each is tried alone, once."""
@@ -103,5 +120,6 @@ class Attempts:
         # Drivers keep theirs apart.
         return f"{_VERDICTS[confirming]}:{self.driver}" if self.driver else _VERDICTS[confirming]
 
-    def _keep(self, trial: FrozenTrial, times: int) -> None:
-        self._storage.set_trial_system_attr(trial._trial_id, _LOST, [times, len(trial.intermediate_values)])
+    def _keep(self, trial: FrozenTrial, times: int, kills: int = 0) -> None:
+        kept = [times, len(trial.intermediate_values), *([kills] if kills else [])]
+        self._storage.set_trial_system_attr(trial._trial_id, _LOST, kept)

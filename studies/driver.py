@@ -76,7 +76,7 @@ class Driver:
         """
         # A database that is away, or a journal that another program has locked, must not outlast a stop or a deadline.
         self._study.wait_with(self._check)
-        self._study.ran_by(self._engine.name)
+        self._study.ran_by(self._engine)
         try:
             yield from self._restore()
             if self._enough():
@@ -298,10 +298,10 @@ class Driver:
                 self._scheduler.divided(worker, event)
             case Saved(epoch):
                 self._scheduler.saved(worker, epoch)
-            case Lost(reason) if self._scheduler.training(worker):
+            case Lost() if self._scheduler.training(worker):
                 self._working.pop(worker, None)
                 self._accounts.end(worker, time.monotonic(), whole=False)
-                yield from self._lost(worker, reason)
+                yield from self._lost(worker, event)
             case Done() | Lost():
                 self._working.pop(worker, None)
                 self._accounts.end(worker, time.monotonic(), whole=isinstance(event, Done))
@@ -382,17 +382,18 @@ class Driver:
             return None
         return finished_trial(self._study.trial(number))
 
-    def _lost(self, worker: int, reason: str) -> Iterator[Outcome]:
+    def _lost(self, worker: int, event: Lost) -> Iterator[Outcome]:
         numbers, saved = self._scheduler.training(worker), self._scheduler.progress_saved(worker)
         whose = f"trial {numbers[0]} goes" if len(numbers) == 1 else f"trials {', '.join(map(str, numbers))} go"
         where = f"on after epoch {saved}" if saved else "back to the beginning"
-        losses = self._scheduler.lost(worker, self._study.groups.lost(numbers))
+        times = self._study.groups.lost(numbers, from_outside=event.from_outside)
+        losses = self._scheduler.lost(worker, times)
         if losses.isolated:
             self._study.groups.divide([(number,) for number in losses.isolated], suspects=True)
         if not losses.given_up:
-            _log.warning("worker %d died (%s): %s %s", worker, reason, whose, where)
+            _log.warning("worker %d died (%s): %s %s", worker, event.reason, whose, where)
         for trial in losses.given_up:
-            result = FitResult(State.FAILED, "worker died twice", None, (), 0.0, trial.seed)
+            result = FitResult(State.FAILED, f"worker died twice ({event.reason})", None, (), 0.0, trial.seed)
             yield from self._end({trial.number: result})
         if losses.given_up:
             remove_ended(self._folder, self._study.groups.under_way())

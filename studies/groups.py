@@ -49,10 +49,14 @@ class Groups:
         with together(self._storage):
             self._attempts.end(self._stored(self._open))
 
-    def lost(self, numbers: Iterable[int]) -> dict[int, int]:
-        """How often each of the trials was lost so far, to be called when a process that trained them has died."""
+    def lost(self, numbers: Iterable[int], *, from_outside: bool = False) -> dict[int, int]:
+        """How often each of the trials was lost so far, to be called when a process that trained them has died.
+
+        `from_outside`: they can't be blamed for this one; see `Attempts.lost`.
+        """
         with together(self._storage):
-            return {trial.number: self._attempts.lost(trial) for trial in self._stored(numbers)}
+            trials = self._stored(numbers)
+            return {trial.number: self._attempts.lost(trial, from_outside=from_outside) for trial in trials}
 
     def divide(self, parts: Iterable[Sequence[int]], *, suspects: bool = False) -> None:
         """Trials of a group go on in parts. Of `suspects`, lost together, each is tried once more."""

@@ -208,7 +208,7 @@ class Proposer:
             return None
         if self._answered(trial, config):
             return None
-        return replace(self._proposal(trial, config), lost=self._attempts.lost(stored))
+        return replace(self._proposal(trial, config), lost=self._attempts.lost_with_driver(stored))
 
     def _suggested(self, trial: optuna.Trial, space: SearchSpace) -> Config | None:
         """The config of a trial that is in the storage. Where others gave it values that can't be, it fails: None."""

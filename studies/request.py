@@ -125,6 +125,13 @@ class Options(Generic[NotSaid]):
         metavar="5m",
         before=None,
     )
+    max_gpu_hours: float | None = option(
+        "number",
+        "Hours of GPUs that this run may take: of four GPUs each has a quarter of them.",
+        default="no limit",
+        metavar="HOURS",
+        before=None,
+    )
     stop_at: float | None = option(
         "number",
         "End when the best trial's 95 % interval lies beyond this value (of groups, where there are groups).",
@@ -239,6 +246,11 @@ class SearchRequest(Options[None]):
     )
     trust_split: bool = option("flag", "Keep a folder's split though it has copies of photos on both sides.")
     command: str = ""
+
+    @property
+    def is_open_ended(self) -> bool:
+        """Whether nothing was said of when the search ends."""
+        return self.trials is None and self.timeout is None and self.max_gpu_hours is None
 
     def following(self, settings: Options[Never]) -> Self:
         """The request with what it does not say taken from a study that is there."""

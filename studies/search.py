@@ -66,6 +66,7 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
     device = resolve_device(values["device"])
     engine, placement = _engine(request, device)
     budget = _budget(request, device)
+    budget = replace(budget, timeout=placement.time_within(budget.timeout, values["max_gpu_hours"], device.type))
     if study is not None:
         enough_or_error(study, budget, request.storage)
     ready = runnable(task, request.fixed, weights_dir=request.weights_dir, download=request.download_weights)
@@ -81,7 +82,7 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
     outlook = None
     if values["strategy"] == RUNGS and study is None:
         outlook = _outlook(ready, data, device, measured, budget, request)
-        if request.timeout is None and request.trials is None:
+        if request.is_open_ended:
             budget = replace(budget, timeout=outlook.sensible_seconds)
     request = replace(request, engine=engine, workers=placement.workers)
     settings = _settings(request, task, budget, ready, data, measured, device)
@@ -221,6 +222,8 @@ def prepare_resume(request: ResumeRequest, notify: Notify, progress: CountProgre
         epochs=settings.epochs,
         timeout=settings.timeout if request.timeout is None else request.timeout,
     )
+    device = resolve_device(settings.device).type
+    budget = replace(budget, timeout=placement.time_within(budget.timeout, settings.max_gpu_hours, device))
     enough_or_error(study, budget, request.storage)
     plan = plan_to_go_on(
         study, request.storage, notify, progress, task=request.task, trust_task_file=request.trust_task_file
@@ -332,7 +335,7 @@ def _budget(request: SearchRequest, device: torch.device) -> Budget:
     return Budget(
         trials=request.trials,
         epochs=default.epochs if request.epochs is None else request.epochs,
-        timeout=default.timeout if request.timeout is None and request.trials is None else request.timeout,
+        timeout=default.timeout if request.is_open_ended else request.timeout,
     )
 
 

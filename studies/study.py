@@ -39,6 +39,8 @@ from .strategy import Arm
 if TYPE_CHECKING:
     from training import LaneState
 
+    from .engines.engine import AbstractEngine
+
 
 class Study:
     """One study in a storage. Whoever runs it holds `running()` meanwhile."""
@@ -200,9 +202,10 @@ class Study:
         """
         self._patience.check, self._patience.limit = check, None
 
-    def ran_by(self, engine: str) -> None:
+    def ran_by(self, engine: AbstractEngine) -> None:
         """Says which engine runs the trials from now on."""
-        self._proposer.engine = engine
+        self._proposer.engine = engine.name
+        self._attempts.has_workers = engine.has_processes
 
     def together(self) -> contextlib.AbstractContextManager[None]:
         """All that is recorded inside reaches the disk at once, at its end: one wait instead of dozens.

@@ -41,6 +41,7 @@ class AnsweringEngine(AbstractEngine):
 
     name = "inline"
     workers = 1
+    has_processes = False
 
     def __init__(self) -> None:
         self.epochs = 0

@@ -18,9 +18,13 @@ class Done:
 
 @dataclass(frozen=True)
 class Lost:
-    """The worker is gone, and what it did since its group was saved is lost with it."""
+    """The worker is gone, and what it did since its group was saved is lost with it.
+
+    `from_outside`: it was killed by somebody, and not by what it trained.
+    """
 
     reason: str
+    from_outside: bool = False
 
 
 Said = tuple[int, Event | Done | Lost]
@@ -35,6 +39,8 @@ class AbstractEngine(abc.ABC):
 
     name: str
     workers: int
+    has_processes = True
+    """Whether workers are other processes than the driver's, which outlives them."""
 
     @abc.abstractmethod
     def start(self, plan: Plan, heard: Heard) -> None:

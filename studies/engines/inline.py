@@ -18,6 +18,7 @@ class InlineEngine(AbstractEngine):
 
     name = "inline"
     workers = 1
+    has_processes = False
 
     def __init__(self) -> None:
         self._worker: Worker | None = None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 from collections import deque
@@ -24,9 +23,11 @@ import torch
 from search_spaces import InputError
 from training.frozen.store.limits import MEMORY, memory_limit
 from training.lanes.jobs import Job, Verdict, Working
+from training.machine.memory import out_of_memory_kills
 
 from ..placement import Placement
 from ..plan import Plan
+from .deaths import death_by
 from .engine import AbstractEngine, Done, Heard, Lost, Said
 from .nursery import Handle, Nursery
 from .process import Crashed, FromWorker, Refused, Started, Stop, Stopped
@@ -41,6 +42,7 @@ class _Process:
     def __init__(self, number: int, workers: int, setup: Setup, born: Born) -> None:
         self.number = number
         self.busy = self.started = False
+        self._kills_before: int | None = None
         self.connection, theirs = Pipe()
         cores = _share(number, workers)
         threads = max(1, min(len(cores), torch.get_num_threads()))
@@ -60,15 +62,16 @@ class _Process:
     def pid(self) -> int:
         return self._handle.pid
 
-    def death(self) -> str:
+    def begin(self) -> None:
+        """It gets a job."""
+        self.busy = True
+        self._kills_before = out_of_memory_kills()
+
+    def death(self) -> Lost:
         """How the process ended, once its pipe is closed."""
         self.connection.close()
-        code = self._handle.wait()
-        if code >= 0:
-            return f"exit code {code}"
-        with contextlib.suppress(ValueError):
-            return f"killed by {signal.Signals(-code).name}"
-        return f"killed by signal {-code}"
+        before, now = self._kills_before, out_of_memory_kills()
+        return death_by(self._handle.wait(), None if before is None or now is None else now - before)
 
     def end(self) -> None:
         """Ends the process whatever it does."""
@@ -124,7 +127,7 @@ class LocalEngine(AbstractEngine):
     def submit(self, worker: int, job: Job) -> None:
         if worker not in self._processes:
             self._begin(worker)
-        self._processes[worker].busy = True
+        self._processes[worker].begin()
         self._send(worker, job)
 
     def receive(self) -> Said | None:
@@ -224,11 +227,11 @@ class LocalEngine(AbstractEngine):
 
     def _gone(self, process: _Process) -> None:
         del self._processes[process.number]
-        reason = process.death()
+        lost = process.death()
         if process.busy:
-            self._said.append((process.number, Lost(reason)))
+            self._said.append((process.number, lost))
         elif not process.started:
-            raise InputError(_not_started(reason))
+            raise InputError(_not_started(lost.reason))
 
 
 def _not_started(reason: str) -> str:

@@ -22,10 +22,10 @@ from .place import EPOCHS, NAME, Place
 from .said import Said
 
 GIVEN_UP = {
-    State.FAILED: "worker died twice",
+    State.FAILED: "worker died twice (killed by SIGKILL)",
     State.INFEASIBLE: "lost twice: the process died while it trained",
 }
-"""How a trial ends that was lost twice without progress: seen by a driver, or found when the study goes on."""
+"""How a trial ends that is given up: seen by a driver, or found when the study goes on."""
 
 # Workers find out by themselves that their driver is gone, at the next thing that they say.
 _ENDING_SECONDS = 30.0
@@ -54,8 +54,8 @@ def _states(records: list[TrialRecord], given_up: set[int], trials: int) -> Iter
         yield f"there are {len(records)} trials instead of {trials}"
     for record in records:
         if is_given_up(record) != (record.number in given_up):
-            lost = "was" if record.number in given_up else "was not"
-            yield f"trial {record.number} {lost} lost twice without progress, and is {record.state}: {record.reason}"
+            killed = "too often" if record.number in given_up else "not too often"
+            yield f"trial {record.number} was killed {killed}, and is {record.state}: {record.reason}"
         if record.state not in _BY_ITSELF and not is_given_up(record):
             yield f"trial {record.number} is {record.state}: {record.reason}"
         if record.state == State.COMPLETE and [epoch for epoch, _ in record.curve] != list(range(1, EPOCHS + 1)):

@@ -18,9 +18,9 @@ _SILENCE_SECONDS = 300.0
 _STRUCK_PART = 0.6
 # About as long as a trial takes, so that kills fall anywhere in one.
 _LATEST_SECONDS = 0.6
-# Of the kills of workers. The others hit any worker, and many a one that is only starting: that takes much longer than
-# a trial here, and most trials would be given up for being lost twice at their beginning.
-_TRAINING_SHARE = 0.9
+# Of the kills of workers. The others hit any worker, and many a one that is only starting: that takes longer than a
+# trial here.
+_TRAINING_SHARE = 0.5
 _KILLED = -9
 
 

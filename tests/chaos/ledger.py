@@ -9,34 +9,35 @@ from optuna.trial import FrozenTrial, TrialState
 
 from .said import Said
 
-# How often a trial may be lost without getting any further: the second time it is given up.
-_MOST_LOSSES = 2
+# How often a trial's processes may be killed before it gets any further: then it is given up. Kills here come from
+# outside, and no trial is to blame for them.
+_MOST_KILLS = 6
 
 
 @dataclass
 class Tries:
-    """A trial under way: its recorded epochs, and how often in a row it was lost without one more of them.
+    """A trial under way: its recorded epochs, and how often in a row it was killed without one more of them.
 
     It is `marked` while it is trained. This counts on its own what `studies/attempts.py` counts in the journal.
     """
 
     recorded: int = 0
-    losses: int = 0
+    kills: int = 0
     recorded_then: int = 0
     marked: bool = True
 
     @staticmethod
     def of(trial: FrozenTrial) -> Tries:
-        losses, recorded_then = trial.system_attrs.get("pomona:lost", (0, 0))
+        _, recorded_then, kills = (*trial.system_attrs.get("pomona:lost", (0, 0)), 0)[:3]
         marked = bool(trial.system_attrs.get("pomona:trains"))
-        return Tries(len(trial.intermediate_values), losses, recorded_then, marked)
+        return Tries(len(trial.intermediate_values), kills, recorded_then, marked)
 
     def lose(self) -> bool:
         """The process that trained it is gone. Whether it is given up."""
         if self.marked:
-            self.losses = 1 if self.recorded > self.recorded_then else self.losses + 1
+            self.kills = 1 if self.recorded > self.recorded_then else self.kills + 1
             self.recorded_then, self.marked = self.recorded, False
-        return self.losses >= _MOST_LOSSES
+        return self.kills >= _MOST_KILLS
 
 
 class Ledger:
@@ -49,7 +50,7 @@ class Ledger:
         self.unheard: set[int] = set()
         """Those whose ends are in the journal, though the driver ended before it could tell of them."""
         self.given_up: set[int] = set()
-        """Those that have to be given up, as they were lost twice without progress."""
+        """Those that have to be given up, as they were killed so often without progress."""
         self.losses = 0
         """How often a trial was lost with its worker."""
         self.repeated = 0

@@ -14,7 +14,7 @@ from .place import Orders
 
 @dataclass(frozen=True)
 class Report:
-    """`given_up` counts trials by how they ended that were lost twice without progress; `states` counts the others.
+    """`given_up` counts trials by how they ended that were killed too often without progress; `states` the others.
 
     `lost_runs` are trials under way whose worker was killed. `unheard` ended just before their driver was killed, which
     could not tell of them any more. `compared` trials were held against those of an undisturbed run.
@@ -48,7 +48,7 @@ class Report:
         )
         yield f"ended: {_counted(self.states)}"
         if self.given_up:
-            yield f"given up, as they were lost twice without progress: {_counted(self.given_up)}"
+            yield f"given up, as they were killed too often without progress: {_counted(self.given_up)}"
         yield (
             f"{self.lost_runs} runs lost their worker; {self.repeated_epochs} epochs were trained again; "
             f"{self.unheard} ends were recorded and not told any more"

@@ -14,6 +14,7 @@ import pytest
 import pomona
 from search_spaces import FRUIT, InputError
 from studies import Interrupted, Progress, SearchRequest, Study, prepare_search
+from studies.recording import Recording
 from training import State, load_checkpoint
 from training.machine.digest import note
 
@@ -210,7 +211,7 @@ def test_a_checkpoint_is_not_overwritten_by_an_earlier_state(run: Run, stopped: 
 
 def test_one_that_was_stopped_after_its_last_epoch_is_whole(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its state was saved, and its end not recorded."""
-    monkeypatch.setattr(Study, "finish", lambda *_: (_ for _ in ()).throw(Interrupted("by the user")))
+    monkeypatch.setattr(Recording, "finish", lambda *_: (_ for _ in ()).throw(Interrupted("by the user")))
     study = interrupted(EPOCHS + 1)
     assert study.trial(0).reason == f"interrupted after {EPOCHS} of {EPOCHS} epochs"
     code, _, err = run(*FROM_STUDY, "--out", "best")

@@ -19,7 +19,14 @@ from pomona.streams import AnswerLost
 from studies import journal
 from studies.journal import Journal
 
-SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+SIGNALS = [
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGXCPU,
+]
 
 
 class Clock:

@@ -177,7 +177,7 @@ def test_after_a_kill_the_state_is_the_one_that_was_saved_last(url: str, monkeyp
         seen.append((len(study.records()[0].curve), study.records()[0].state, 0 if state is None else len(state.curve)))
 
     with monkeypatch.context() as patched:
-        patched.setattr(Study, "report_many", report_many)
+        patched.setattr(Recording, "report_many", report_many)
         for _ in outcomes:
             pass
     # At each end of an epoch, before it is recorded; the epoch itself is on the disk, and the last never is.

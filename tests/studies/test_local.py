@@ -162,8 +162,8 @@ def test_a_trial_that_kills_its_worker_twice_has_failed(tmp_path: Path, weights:
     study = a_study(tmp_path / "j.log")
     what = replace(plan(weights, 2), source=DeadlySource())
     outcomes = list(run_study(study, what, LocalEngine(Placement(2)), nothing))
-    assert [(o.result.state, o.result.reason) for o in outcomes] == [("failed", "worker died twice")] * 2
-    assert [record.reason for record in study.records()] == ["worker died twice"] * 2
+    assert [(o.result.state, o.result.reason) for o in outcomes] == [("failed", "worker died twice (exit code 7)")] * 2
+    assert [record.reason for record in study.records()] == ["worker died twice (exit code 7)"] * 2
 
 
 @pytest.mark.slow

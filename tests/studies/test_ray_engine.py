@@ -101,7 +101,8 @@ def test_a_trial_that_kills_its_worker_twice_has_failed(tmp_path: Path, weights:
     study = a_study(tmp_path / "j.log")
     what = replace(plan(weights, 2), source=DeadlySource())
     outcomes = list(run_study(study, what, RayEngine(Placement(2)), nothing))
-    assert [(o.result.state, o.result.reason) for o in outcomes] == [("failed", "worker died twice")] * 2
+    assert [o.result.state for o in outcomes] == ["failed"] * 2
+    assert all(o.result.reason.startswith("worker died twice (") for o in outcomes)
 
 
 def test_actors_end_when_their_driver_is_killed(tmp_path: Path, weights: Path, cluster: Any) -> None:  # noqa: F811

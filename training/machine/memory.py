@@ -11,6 +11,8 @@ from pathlib import Path
 
 # Where a container's share of the memory is written, in either version of control groups.
 _SHARES = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+# What the kernel counts since it started, a name and a number a line (proc(5)).
+_KERNEL_COUNTS = Path("/proc/vmstat")
 
 
 @cache
@@ -24,6 +26,18 @@ def machine_memory() -> int:
         except (OSError, ValueError):
             continue  # no such file, or the word "max"
     return min(sizes)
+
+
+def out_of_memory_kills() -> int | None:
+    """How many processes the kernel has killed so far because memory ran out, here or in any container of the machine.
+
+    None where it does not say: kernels before 4.13, and systems that are not Linux.
+    """
+    try:
+        counts = dict(line.split() for line in _KERNEL_COUNTS.read_text().splitlines())
+    except (OSError, ValueError):
+        return None
+    return int(counts["oom_kill"]) if "oom_kill" in counts else None
 
 
 @contextmanager
