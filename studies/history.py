@@ -13,6 +13,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import Config
+from training.lanes.results import OUT_OF_MEMORY, State
 
 from .ranking import Best
 from .records import (
@@ -73,6 +74,8 @@ class History:
         self._retried: set[int] = set()
         self.ends: list[int] = []
         """The numbers of the trials of ours that ended, confirmations apart, in the order in which that was seen."""
+        self.out_of_memory: list[FrozenTrial] = []
+        """Trials for which memory was short though they had it for themselves."""
         # Numbers of the trials that confirm others, in order.
         self._confirmations: list[int] = []
 
@@ -217,6 +220,8 @@ class History:
             self._first_of_run[key] = min(trial.number, self._first_of_run.get(key, trial.number))
         if is_lost(trial):
             self._lost.append(trial.number)
+        if state == State.INFEASIBLE and str(trial.user_attrs.get("reason")).startswith(OUT_OF_MEMORY):
+            self.out_of_memory.append(trial)
         if self.is_confirmation(trial.number):
             return
         self._ended[state] += 1

@@ -128,7 +128,9 @@ class Proposer:
         trial = optuna.Trial(
             self._study, self._study._storage.create_new_trial(self._study._study_id, template_trial=template)
         )
-        return None if self._answered(trial, config) else self._proposal(trial, config)
+        if self._answered(trial, config) or self._is_too_large(trial, config):
+            return None
+        return self._proposal(trial, config)
 
     def _of_arm(self, arm: Arm, *, promoted: bool) -> dict[str, Any]:
         """What a trial keeps about why it was chosen; the first of a group is the one that was `promoted`."""
@@ -159,10 +161,26 @@ class Proposer:
             config = suggest(draft, space)
             run = run_key(config, self._settings.seed)
             if trials is not None or (
-                run not in under_way and self._history.first_of(config, self._settings.seed) is None
+                run not in under_way
+                and self._history.first_of(config, self._settings.seed) is None
+                and self._larger_than(config) is None
             ):
                 return draft, config
         return None
+
+    def _larger_than(self, config: Config) -> FrozenTrial | None:
+        """A trial for which memory was short, and that needed no more of it than this config does."""
+        from training.models.spec import needs_no_less  # loads torch, which who trains has
+
+        return next((t for t in self._history.out_of_memory if needs_no_less(config, dict(t.params))), None)
+
+    def _is_too_large(self, trial: optuna.Trial, config: Config) -> bool:
+        """Ends a trial at once that would run out of memory, as one before it did."""
+        if (earlier := self._larger_than(config)) is None:
+            return False
+        reason = f"out of memory: so was trial {earlier.number}, of the same structure with no larger batches"
+        self.end(trial, FitResult(State.INFEASIBLE, reason, None, (), 0.0, self._with_seed(trial)))
+        return True
 
     def enqueue(self, runs: Iterable[ToConfirm]) -> None:
         """Lets the runs that are neither done nor under way wait."""

@@ -11,11 +11,12 @@ import optuna
 import pytest
 import torch
 
-from search_spaces import InputError
+from search_spaces import Choice, InputError
 from studies import Plan, Study, leaderboard_rows, open_storage, to_json
 from training import LaneGroup
 from training.lanes import group as lanes
 from training.lanes.results import EpochResult
+from training.models.spec import needs_no_less
 from training.scoring.objectives import Accuracy
 
 from .settings import settings_for
@@ -134,3 +135,44 @@ def test_a_trial_that_takes_too_long_ends_after_its_epoch_and_is_not_tried_again
     study = Study.create("t", url, settings_for(HEADS, epochs=1), HEADS.recipe)
     outcomes = list(run_inline(study, replace(what, epochs=1), lambda _progress: None))
     assert [o.result.state for o in outcomes] == ["complete"] * 4
+
+
+def test_a_structure_that_ran_out_of_memory_is_not_trained_again_at_that_size(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches of 24 are too large: one trial finds that out, and the others end with it."""
+    trained: list[int] = []
+    train = LaneGroup.train_epoch
+
+    def limited(self: LaneGroup, *arguments: object, **options: object) -> object:
+        trained.append(self.structure.batch_size)
+        if self.structure.batch_size >= 24:
+            raise MemoryError
+        return train(self, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(LaneGroup, "train_epoch", limited)
+    what = plan(replace(HEADS, space=HEADS.space.replace(batch_size=Choice(16, 24, 32))), 1, 12)
+    study = Study.create("s", url, settings_for(what.task, epochs=EPOCHS), what.task.recipe)
+    list(run_inline(study, what, lambda _progress: None))
+    records = Study.open("s", url).records()
+    large = [record for record in records if record.config["batch_size"] != 16]
+    assert len(large) > 1
+    assert {record.state for record in large} == {"infeasible"}
+    assert {record.state for record in records if record.config["batch_size"] == 16} == {"complete"}
+    tried = [r for r in large if r.reason == f"out of memory with batches of {r.config['batch_size']}"]
+    answered = [record for record in large if record not in tried]
+    assert answered
+    assert all(record.reason.startswith("out of memory: so was trial ") and record.seconds == 0 for record in answered)
+    for place, record in enumerate(tried):
+        assert not any(needs_no_less(record.config, earlier.config) for earlier in tried[:place])
+    assert [size for size in trained if size >= 24] == [record.config["batch_size"] for record in tried]
+
+
+def test_what_needs_no_less_memory_is_known_from_the_structure_and_the_batches() -> None:
+    config = HEADS.recipe
+    size = int(config["batch_size"])
+    assert needs_no_less(config, config)
+    assert needs_no_less(config | {"batch_size": size + 1}, config)
+    assert needs_no_less(config | {"learning_rate": 0.5}, config)
+    assert not needs_no_less(config | {"batch_size": size - 1}, config)
+    assert not needs_no_less(config | {"augmentation": 2}, config)

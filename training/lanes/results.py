@@ -24,6 +24,10 @@ class State(enum.StrEnum):
     FAILED = "failed"
 
 
+OUT_OF_MEMORY = "out of memory with batches of"
+"""How the reason of an infeasible trial begins that had the memory for itself, before the size of its batches."""
+
+
 @dataclass(frozen=True)
 class EpochResult:
     """One epoch: `value` of the metric on the validation split, seconds of training, and images trained on.

@@ -29,7 +29,7 @@ from .group import LaneGroup
 from .group_folder import Saves
 from .jobs import Divided, Ended, Epoch, Event, Job, Member, Ready, Saved, Verdict, Working
 from .lane_state import LaneState
-from .results import EpochResult, FitResult, State
+from .results import OUT_OF_MEMORY, EpochResult, FitResult, State
 from .robustness import score_shifted
 
 _Figure = TypeVar("_Figure")
@@ -278,7 +278,7 @@ class GroupRunner:
         (lane,) = group.lanes
         self._save(group, part.saves)
         if problem.memory:
-            reason = f"out of memory with batches of {self._structure.batch_size}"
+            reason = f"{OUT_OF_MEMORY} {self._structure.batch_size}"
             yield Ended({lane.key: group.result(lane.key, State.INFEASIBLE, reason)})
             free_memory(self.prefixes.device)
         else:

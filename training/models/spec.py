@@ -17,6 +17,7 @@ from .backbones import family_of, image_side
 from .dimensions import dimension, dimensions_of, from_config, updated
 
 BACKBONE = "backbone"
+BATCH_SIZE = "batch_size"
 UNFROZEN = "unfrozen_stages"
 SGD, ADAMW = "sgd", "adamw"
 EVERY_STAGE = sys.maxsize
@@ -47,7 +48,7 @@ class InputSpec:
     """
 
     resolution: int = dimension("resolution", int, 0)
-    batch_size: int = dimension("batch_size", int, 32)
+    batch_size: int = dimension(BATCH_SIZE, int, 32)
     augmentation: int = dimension("augmentation", int, 0)
     views: int = dimension("views", int, 0)
 
@@ -259,6 +260,16 @@ def structure_part(config: Config) -> Config:
         deciding.append(shape)
     names = {name for part in deciding for name in dimensions_of(part).values()}
     return {name: value for name, value in config.items() if name in names}
+
+
+def needs_no_less(config: Config, other: Config) -> bool:
+    """Whether a run of `config` needs no less memory than one of `other`: the same structure, with batches that are no
+    smaller."""
+    ours, theirs = structure_part(config), structure_part(other)
+    if BATCH_SIZE not in ours or BATCH_SIZE not in theirs or ours.keys() != theirs.keys():
+        return False
+    same = all(value == theirs[name] for name, value in ours.items() if name != BATCH_SIZE)
+    return same and int(ours[BATCH_SIZE]) >= int(theirs[BATCH_SIZE])
 
 
 def most_unfrozen(space: SearchSpace) -> int:
