@@ -271,7 +271,9 @@ class Driver:
             origin=question.origin,
             arm=question.arm if question.group is None else question.arm and replace(question.arm, recipe=False),
         )
-        return None if proposal is None else self._trial(proposal.number, proposal.config, proposal.seed)
+        if proposal is None:
+            return None
+        return replace(self._trial(proposal.number, proposal.config, proposal.seed), saved=proposal.saved)
 
     def _trial(self, number: int, config: Config, seed: int) -> Trial:
         try:
@@ -310,7 +312,8 @@ class Driver:
 
     def _fill(self, worker: int, *, together: bool) -> None:
         members: list[Member] = []
-        for question in self._scheduler.places(worker, together=together):
+        trials, workers = self._study.trials_left(self._plan.trials), self._engine.workers
+        for question in self._scheduler.places(worker, together=together, trials=trials, workers=workers):
             if (trial := self._asked(question)) is None:
                 break
             if (member := self._scheduler.join(worker, trial)) is not None:

@@ -181,15 +181,14 @@ class Drivers:
 
     # --- trials that lost their drivers
 
-    def give_back(self) -> set[int]:
-        """This driver ends for good: others need not wait for its beats to be missed. Returns the groups it had."""
+    def give_back(self) -> None:
+        """This driver ends for good: others need not wait for its beats to be missed."""
         trials = list(self._mine.values())
         with self._lock():
             for trial in trials:
                 self._fail(trial._trial_id)
             self._history.refresh()
             self._retry()
-        return {int(trial.user_attrs.get(GROUP, trial.number)) for trial in trials}
 
     def _recover(self) -> None:
         self._looked = self._patience.clock()

@@ -56,7 +56,8 @@ class Proposal:
 
     `group` is the number of the first trial that it trains with, `origin` that of the trial at which its structure was
     chosen, which several groups may have in common. `part` is the number of the first of those with which it goes on
-    where the group was divided; `lost` is how often a process died while it trained.
+    where the group was divided; `lost` is how often a process died while it trained. A trial that retries a lost one
+    goes on after epoch `saved`.
     """
 
     number: int
@@ -66,6 +67,7 @@ class Proposal:
     origin: int
     part: int | None = None
     lost: int = field(default=0, compare=False)
+    saved: int = 0
 
 
 class Proposer:
@@ -77,6 +79,8 @@ class Proposer:
         """What is kept of each trial as the engine that ran it."""
         self.opened: Callable[[optuna.Trial], None] = lambda _trial: None
         """Called with each trial that is given."""
+        self.adopt: Callable[[optuna.Trial, FrozenTrial], int] = lambda _trial, _lost: 0
+        """Called with a trial that retries a lost one; see `adoption`."""
         self._study = study
         self._history = history
         self._attempts = attempts
@@ -97,7 +101,9 @@ class Proposer:
             return None
         for name, kept in _lanes(trial.number, group, origin).items():
             trial.set_user_attr(name, kept)
-        return self._proposal(trial, config)
+        lost = self._history.numbered(waiting.user_attrs.get(RETRIES, -1))
+        saved = 0 if lost is None or group is not None else self.adopt(trial, lost)
+        return replace(self._proposal(trial, config), saved=saved)
 
     def drawn(
         self,

@@ -12,7 +12,6 @@ from search_spaces import InputError
 
 from .attempts import Attempts
 from .drivers import Drivers, new_driver
-from .leftovers import remove_ours
 from .location import shown_storage
 from .patience import Patience
 from .run_lock import FileRunLock, ServerRunLock, held_to_run, refuse_links, server_lock
@@ -61,8 +60,8 @@ class Running:
                 try:
                     yield
                 finally:
-                    for group in self._drivers.give_back():
-                        remove_ours(self._folder / "trials" / f"{group:05d}")
+                    # What these trials saved stays: whoever retries them may reach it.
+                    self._drivers.give_back()
                     self._attempts.forget_verdicts()
         finally:
             self._attempts.driver = ""

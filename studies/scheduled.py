@@ -17,7 +17,7 @@ class Trial:
     """A trial that can be trained.
 
     `structure` are the dimensions that decide its structure; `shares` says whether trials of one structure have any
-    work in common.
+    work in common. One that retries another goes on after epoch `saved`.
     """
 
     number: int
@@ -25,6 +25,7 @@ class Trial:
     seed: int
     structure: Config
     shares: bool = True
+    saved: int = 0
 
     @property
     def run(self) -> str:
@@ -57,7 +58,9 @@ class Group:
     def begun_with(trial: Trial, origin: int | None, arm: Arm | None = None) -> Group:
         member = Member(trial.number, trial.config)
         origin = trial.number if origin is None else origin
-        return Group(trial, origin, {trial.number: member}, {trial.number: trial}, trial.number, arm=arm)
+        return Group(
+            trial, origin, {trial.number: member}, {trial.number: trial}, trial.number, judged=trial.saved, arm=arm
+        )
 
     @property
     def name(self) -> int:

@@ -11,6 +11,7 @@ several groups, one after the other, before the sampler is asked for another one
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -132,18 +133,21 @@ class Scheduler:
         if not self._follows(trial):
             self._queue.append(Group.begun_with(trial, number, asked.arm))
 
-    def places(self, worker: int, *, together: bool) -> Iterator[Ask]:
+    def places(self, worker: int, *, together: bool, trials: int | None = None, workers: int = 1) -> Iterator[Ask]:
         """Questions for the free places of a group that has not begun; each is to be answered by `join` or ends them.
 
+        Where `trials` are left for so many `workers`, a group gets no more than its worker's share of them: one that
+        took all would keep the others idle at the end.
         Networks that are trained whole share nothing: trials of one shape would only keep other shapes waiting. What
         is read from a kept prefix costs as much side by side as one after another, and then the next trial's proposal
         knows how this one ended.
         """
         (group,) = self.out[worker]
         origin = self._origins[group.origin]
+        share = sys.maxsize if trials is None or workers == 1 else -(-(trials + group.size) // workers)
         if self._strategy is not None:
             most = group.arm.lanes if group.arm is not None and group.first.shares and together else 1
-            while group.size < most:
+            while group.size < min(most, share):
                 common = {} if group.arm is None else group.arm.common
                 yield Ask(group.first.structure | common, group.first.seed, group.number, group.origin, group.arm)
             return
@@ -151,7 +155,7 @@ class Scheduler:
             origin.most = 1
             return
         places, origin.most = (self._lanes, _ROUNDS * self._lanes) if together else (1, self._lanes)
-        while group.size < places and origin.count < origin.most:
+        while group.size < min(places, share) and origin.count < origin.most:
             yield Ask(group.first.structure, group.first.seed, group.number, group.origin)
 
     def join(self, worker: int, trial: Trial) -> Member | None:

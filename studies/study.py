@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from search_spaces import Config, InputError, SearchSpace
 from training.machine.precision import Numerics
 
+from .adoption import adopt
 from .attempts import Attempts
 from .confirmed import Confirmed, ToConfirm, confirmed_trials
 from .creation import create_study, keep_settings, stored_study
@@ -68,6 +69,7 @@ class Study:
         """What is known of other drivers; None where there can't be any."""
         if self.drivers is not None:
             self._proposer.opened = self.drivers.gave
+            self._proposer.adopt = lambda trial, lost: adopt(trial, lost, self.trial_folder)
         self._running = Running(
             study, self._attempts, self.drivers, storage_url=storage_url, folder=self.folder, patience=patience
         )

@@ -82,7 +82,7 @@ class Simulation:
         self._deal = _Deal(drawn)
         self._scheduler = Scheduler(epochs=recording.epochs, lanes=lanes, folder=Path("trials"))
         self._judge = Judge(pruner, recording.study, recording.direction, recording.epochs)
-        self._workers = workers
+        self._workers, self._trials = workers, len(drawn)
         self._work: dict[int, _Work] = {}
         # Those without a job, the lowest first, and since when they are.
         self._idle = list(range(workers))
@@ -142,7 +142,8 @@ class Simulation:
 
     def _said_ready(self, worker: int) -> None:
         work = self._work[worker]
-        questions = self._scheduler.places(worker, together=work.shape.together)
+        left = self._trials - len(self.given)
+        questions = self._scheduler.places(worker, together=work.shape.together, trials=left, workers=self._workers)
         while (question := self._timed(next, questions, None)) is not None:
             if (trial := self._asked(question)) is None:
                 break

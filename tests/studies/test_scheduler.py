@@ -74,7 +74,8 @@ class Play:
 
     def fill(self, worker: int) -> list[Member]:
         joined = []
-        for question in self.scheduler.places(worker, together=self.together):
+        left = self.left - self.number
+        for question in self.scheduler.places(worker, together=self.together, trials=left, workers=self.workers):
             if (proposal := self.propose(question)) is None:
                 break
             if (member := self.scheduler.join(worker, proposal)) is not None:
@@ -106,6 +107,17 @@ def test_a_structure_gets_two_groups_before_the_sampler_is_asked_for_another() -
     # Freely for each of three structures, and when no trial was left.
     assert len([question for question in play.asked if question.structure is None]) == 4
     assert [q.origin for q in play.asked if q.structure and q.group is None] == [0, 6, 12]
+
+
+@given(st.integers(1, 40), st.integers(1, 8), st.integers(1, 5))
+def test_no_worker_takes_more_than_its_share_of_the_last_trials(trials: int, lanes: int, workers: int) -> None:
+    play = Play(trials, lanes=lanes, workers=workers)
+    play.run()
+    assert sorted(number for group in play.groups for number in group) == list(range(trials))
+    begun = 0
+    for group in play.groups:
+        assert len(group) <= max(-(-(trials - begun) // workers), 1)
+        begun += len(group)
 
 
 def test_where_lanes_gain_nothing_trials_of_a_structure_follow_each_other() -> None:
