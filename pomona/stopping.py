@@ -14,8 +14,8 @@ from .console import is_quiet
 
 # `timeout` sends its signal twice, and so does a wrapper that passes on a Ctrl-C that the terminal sent to both.
 _ONE_REQUEST_SECONDS = 0.5
-# A terminal that is closed; and what Slurm (--signal), LSF and Grid Engine (-notify) send some time before they kill: one
-# of the next two, or the last where the time of a job is over.
+# A terminal that is closed; and what Slurm (--signal), LSF and Grid Engine (-notify) send some time before they kill:
+# one of the next two, or the last where the time of a job is over.
 _IF_HEARD = ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 _SAYING = b"\nstopping, everything is saved; Ctrl-C again stops at once, a third time without saving\n"
 

@@ -85,6 +85,7 @@ class Batch:
 
     @staticmethod
     def is_for(storage: RDBStorage) -> bool:
+        """Whether the database is one of those that insert or replace a row in one statement."""
         return inserts_or_replaces(storage)
 
     def answers(self, name: str) -> Callable[..., Any] | None:

@@ -51,7 +51,7 @@ _PACKAGES = {
     "psycopg": "pip install 'pomona[postgres]'",
     "mysqldb": "pip install mysqlclient; or pip install pymysql and write mysql+pymysql://",
     "pymysql": "pip install pymysql",
-    "asyncpg": "write postgresql:// and pip install psycopg2-binary",
+    "asyncpg": "write postgresql:// and pip install 'pomona[postgres]'",
     "oracledb": "pip install oracledb",
     "pyodbc": "pip install pyodbc",
 }
@@ -66,7 +66,7 @@ class Database(RDBStorage):
 
     Raises `InputError` where waiting is no use (a full disk, a table that is gone) or lasted too long, and whatever
     `patience.check` raises meanwhile. A call whose connection broke just as it was committed may be done twice: then a
-    trial is left that runs nowhere, and the next resume takes it up.
+    trial is left that runs nowhere, which is found like one that lost its driver.
     """
 
     def __init__(self, location: DatabaseAt, patience: Patience) -> None:

@@ -147,7 +147,7 @@ class Driver:
         left = self._study.left(self._plan.task.space, self._plan.trials)
         for proposal in Restoring(self._study, self._scheduler, self._trial).restore(left):
             # Not failed: the sampler is to learn from it.
-            reason = "lost twice: the process died while it trained"
+            reason = "lost too often: the process died while it trained"
             result = FitResult(State.INFEASIBLE, reason, None, (), 0.0, proposal.seed)
             yield from self._end({proposal.number: result})
         remove_ended(self._folder, self._study.groups.under_way())
@@ -323,7 +323,8 @@ class Driver:
         if not losses.given_up:
             _log.warning("worker %d died (%s): %s %s", worker, event.reason, whose, where)
         for trial in losses.given_up:
-            result = FitResult(State.FAILED, f"worker died twice ({event.reason})", None, (), 0.0, trial.seed)
+            what = "worker killed too often" if event.from_outside else "worker died twice"
+            result = FitResult(State.FAILED, f"{what} ({event.reason})", None, (), 0.0, trial.seed)
             yield from self._end({trial.number: result})
         if losses.given_up:
             remove_ended(self._folder, self._study.groups.under_way())

@@ -29,7 +29,19 @@ from .attempts import TRAINS
 from .database import BEAT_SECONDS, GRACE_SECONDS, Database
 from .history import History
 from .patience import Patience
-from .records import CONFIRMS, DRIVER_LOST, FIXED, GROUP, RECIPE, RETRIES, RUNG, SEED, TrialRecord, record_of
+from .records import (
+    CONFIRMS,
+    DRIVER_LOST,
+    FIXED,
+    GIVEN_BACK,
+    GROUP,
+    RECIPE,
+    RETRIES,
+    RUNG,
+    SEED,
+    TrialRecord,
+    record_of,
+)
 from .run_lock import file_waited_for, server_lock
 from .storage import together
 
@@ -86,7 +98,7 @@ class Drivers:
         # The trials that this driver was ever given and their numbers in the storage, how many ends of trials it was
         # told, and the groups of others.
         self._given: dict[int, int] = {}
-        self._told = 0
+        self._ends_seen = 0
         self._groups: dict[int, Config] = {}
         self.taken: set[int] = set()
         """Trials of ours that others ended: they took this driver for lost."""
@@ -116,8 +128,8 @@ class Drivers:
     def elsewhere(self) -> Elsewhere:
         """What other drivers did since this was last asked."""
         self._history.refresh()
-        ends, name = self._history.ends[self._told :], self._study.study_name
-        self._told += len(ends)
+        ends, name = self._history.ends[self._ends_seen :], self._study.study_name
+        self._ends_seen += len(ends)
         trials = (self._history.numbered(number) for number in ends if number not in self._given)
         ended = [record_of(trial, name, "") for trial in trials if trial is not None and trial.state != TrialState.FAIL]
         now: dict[int, Config] = {}
@@ -186,7 +198,7 @@ class Drivers:
         trials = list(self._mine.values())
         with self._lock():
             for trial in trials:
-                self._fail(trial._trial_id)
+                self._fail(trial._trial_id, GIVEN_BACK)
             self._history.refresh()
             self._retry()
 
@@ -231,11 +243,11 @@ class Drivers:
 
         return self._database.patiently(query)
 
-    def _fail(self, trial_id: int) -> None:
+    def _fail(self, trial_id: int, reason: str = DRIVER_LOST) -> None:
         storage = self._study._storage
         with together(storage), contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
             storage.set_trial_user_attr(trial_id, "state", str(State.FAILED))
-            storage.set_trial_user_attr(trial_id, "reason", DRIVER_LOST)
+            storage.set_trial_user_attr(trial_id, "reason", reason)
             storage.set_trial_state_values(trial_id, TrialState.FAIL)
 
     def _retry(self) -> None:
@@ -243,7 +255,7 @@ class Drivers:
         for trial in self._history.to_retry():
             kept = {name: trial.user_attrs[name] for name in _KEPT if name in trial.user_attrs}
             config = trial.system_attrs.get(FIXED, {}) | trial.params
-            note = f"retries trial {trial.number}, whose driver was lost"
+            note = f"retries trial {trial.number}: {trial.user_attrs['reason']}"
             self._study.enqueue_trial(config, kept | {RETRIES: trial.number, "note": note})
 
 

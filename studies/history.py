@@ -15,8 +15,10 @@ from optuna.trial import FrozenTrial, TrialState
 from search_spaces import Config
 from training.lanes.results import OUT_OF_MEMORY, State
 
+from .attempts import MOST_LOSSES
 from .ranking import Best
 from .records import (
+    DRIVER_LOST,
     FIXED,
     FOREIGN,
     GROUP,
@@ -141,9 +143,20 @@ class History:
         return [trial for number in self._not_ended if (trial := self._trials[number]).state == TrialState.RUNNING]
 
     def to_retry(self) -> list[FrozenTrial]:
-        """The trials that lost their driver, and that no other trial retries; a retry is not retried itself."""
-        lost = (self._trials[number] for number in self._lost if number not in self._retried)
-        return [trial for trial in lost if RETRIES not in trial.user_attrs]
+        """The trials that lost their driver, or were given back by it, and are to be tried again: no trial retries them
+        yet, and of those whose place they took none was lost."""
+        waiting = (self._trials[number] for number in self._lost if number not in self._retried)
+        return [trial for trial in waiting if self._times_lost(trial) < MOST_LOSSES]
+
+    def _times_lost(self, trial: FrozenTrial | None) -> int:
+        """How often a trial lost its driver, with those that it retries."""
+        times = 0
+        while trial is not None:
+            times += trial.user_attrs.get("reason") == DRIVER_LOST
+            before = trial.user_attrs.get(RETRIES)
+            # Of another program's making it may be any number.
+            trial = self.numbered(before) if type(before) is int and before < trial.number else None
+        return times
 
     def counts(self) -> Counter[str]:
         """How many searched trials are in each state of a record."""

@@ -40,9 +40,10 @@ ROBUST = "robust"
 CROSS_VALIDATED = "cv_"
 # A trial that somebody added to the study, ended, with Optuna itself.
 FOREIGN = "foreign"
-# The name of the trial that a trial retries, and the reason of the one that it retries.
+# The name of the trial that a trial retries, and the reasons of the one that it retries.
 RETRIES = "retries"
 DRIVER_LOST = "its driver was lost"
+GIVEN_BACK = "its driver ended and gave it back"
 # Before the names of other metrics than the study's.
 SECONDARY = "beside_"
 ENDED = tuple(str(state) for state in State)
@@ -219,8 +220,8 @@ def state_of(trial: FrozenTrial) -> str:
 
 
 def is_lost(trial: FrozenTrial) -> bool:
-    """Whether a trial ended because its driver was lost; see `Drivers`."""
-    return trial.state == TrialState.FAIL and trial.user_attrs.get("reason") == DRIVER_LOST
+    """Whether a trial ended because its driver did, or was lost; see `Drivers`."""
+    return trial.state == TrialState.FAIL and trial.user_attrs.get("reason") in (DRIVER_LOST, GIVEN_BACK)
 
 
 def confirms_of(trial: FrozenTrial) -> int | None:

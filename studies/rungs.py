@@ -98,6 +98,8 @@ class Rungs:
         # What structures cost, by backbone: known until a group of that backbone teaches better.
         self._seconds: dict[tuple[object, ...], dict[tuple[object, ...], float]] = {}
         self._left = math.inf
+        # How much was left at the first decision: time passes from then on.
+        self._begun_with = math.nan
         self.recipe_seconds: float | None = None
         """What the recipe was last expected to take."""
 
@@ -130,6 +132,8 @@ class Rungs:
 
     def _next(self, left: float, trials: int | None) -> Arm | None:
         self._left = left
+        if math.isnan(self._begun_with):
+            self._begun_with = left
         lanes = self._lanes if trials is None else max(min(self._lanes, trials), 1)
         if not any(tried.groups for tried in self._tried.all.values()):
             return self._opening(lanes)
@@ -161,14 +165,17 @@ class Rungs:
         return known is not None and known.groups >= _MOST_GROUPS
 
     def _next_backbone(self, left: float, lanes: int) -> _Candidate | None:
-        """Heads on a backbone that was not tried yet, at the highest resolution that is affordable."""
+        """Heads on a backbone that was not tried yet, at the highest resolution that is affordable and takes no longer
+        than all before it: what is found is then never older than half of the time. Else at the lowest."""
+        passed = math.inf if math.isinf(left) else self._begun_with - left
+        soon = max(_OPENING_SECONDS, passed)
         seen = {_unordered(self._ladder, each.structure) for each in self._tried.all.values()}
         found: dict[tuple[object, ...], _Candidate] = {}
         for base in self._ladder.bases():
             backbone = _unordered(self._ladder, base)
             if backbone not in seen:
                 candidate = self._costed(self._ladder.lowest(base | self._middle), lanes)
-                if candidate.seconds <= SHARE * left:
+                if candidate.seconds <= SHARE * left and (candidate.seconds <= soon or backbone not in found):
                     found[backbone] = candidate  # resolutions rise
         return min(found.values(), key=lambda each: each.seconds, default=None)
 

@@ -214,7 +214,7 @@ class Study:
 
         Other processes that write to the same journal wait meanwhile, so no training belongs inside. A kill before the
         end is as if it had come before the beginning, or, in a journal, after the first few records; both can be
-        resumed. In a database they are one transaction, and other processes don't wait.
+        resumed. In PostgreSQL and SQLite they are one transaction, and other processes don't wait.
         """
         return together(self._study._storage)
 

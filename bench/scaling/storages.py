@@ -69,7 +69,7 @@ def measure(wanted: Wanted, note: Callable[[str], None]) -> Iterator[StorageRun]
 
 def _ways_to(url: str, study: Study, stack: contextlib.ExitStack, note: Callable[[str], None]) -> list[_Way]:
     """To a study in a PostgreSQL database: straight, and where that is possible through Optuna's proxy."""
-    versions = {"PostgreSQL": server_version(study), "psycopg2": _version("psycopg2-binary") or _version("psycopg2")}
+    versions = {"PostgreSQL": server_version(study), "psycopg": _version("psycopg")}
     ways = [_Way(POSTGRESQL, versions, lambda: _run_here(url, study.name))]
     if not (grpc := _version("grpcio")):
         note(f"{PROXY}: left out, as grpcio is not installed")

@@ -11,6 +11,10 @@ import typer
 BENCHMARKS = {
     "throughput": ("bench.throughput.command", "Images per second of the training core, and how far from the limits."),
     "search-speed": ("bench.search_speed.command", "Trials an hour of pomona and of its peers."),
+    "scaling": (
+        "bench.scaling.command",
+        "Searches with many workers in simulated time, and what storages cost a trial.",
+    ),
     "compare": ("bench.compare", "Tell a slowdown between two runs of the benchmarks from noise."),
 }
 

@@ -2,7 +2,7 @@
 
 They are not forked from the driver, as torch's threads and CUDA do not survive that; and not started by
 `multiprocessing`, which would run the caller's script once more in each of them. On a CPU they are forked from a
-process that has only imported what they need (`nursery.py`), so that one that died is replaced within a moment.
+process that has only imported what they need (`fork_server.py`), so that one that died is replaced within a moment.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ..placement import Placement
 from ..plan import Plan
 from .deaths import death_by
 from .engine import AbstractEngine, Done, Heard, Lost, Said
-from .nursery import Handle, Nursery
+from .fork_server import ForkServer, Handle
 from .process import Crashed, FromWorker, Refused, Started, Stop, Stopped
 from .worker import Setup
 
@@ -39,7 +39,7 @@ _WAIT_SECONDS = 0.2
 class _Process:
     """A worker's process with our end of its pipe."""
 
-    def __init__(self, number: int, workers: int, setup: Setup, born: Born) -> None:
+    def __init__(self, number: int, workers: int, setup: Setup, start: Starter) -> None:
         self.number = number
         self.busy = self.started = False
         self._kills_before: int | None = None
@@ -55,7 +55,7 @@ class _Process:
             # Its only one there.
             setup = replace(setup, device=torch.device("cuda"))
         with contextlib.closing(theirs):
-            self._handle = born(theirs.fileno(), cores, threads, environment)
+            self._handle = start(theirs.fileno(), cores, threads, environment)
         self.connection.send(setup)
 
     @property
@@ -80,7 +80,7 @@ class _Process:
         self._handle.wait()
 
 
-Born = Callable[[int, tuple[int, ...], int, Mapping[str, str]], Handle]
+Starter = Callable[[int, tuple[int, ...], int, Mapping[str, str]], Handle]
 """Starts a worker for the pipe at a descriptor, with its cores, threads and environment."""
 
 
@@ -112,7 +112,7 @@ class LocalEngine(AbstractEngine):
         self._placement = placement
         self._processes: dict[int, _Process] = {}
         self._said: deque[Said] = deque()
-        self._nursery: Nursery | None = None
+        self._fork_server: ForkServer | None = None
 
     def start(self, plan: Plan, heard: Heard) -> None:
         if os.name != "posix":
@@ -155,9 +155,9 @@ class LocalEngine(AbstractEngine):
             # Left early by whoever does not want to wait for what is saved.
             while self._processes:
                 self._processes.popitem()[1].end()
-            if self._nursery is not None:
-                self._nursery.close()
-                self._nursery = None
+            if self._fork_server is not None:
+                self._fork_server.close()
+                self._fork_server = None
         said = list(self._said)
         self._said.clear()
         if refused is not None:
@@ -169,19 +169,21 @@ class LocalEngine(AbstractEngine):
         return {number: process.pid for number, process in self._processes.items()}
 
     def _begin(self, worker: int) -> None:
-        self._processes[worker] = _Process(worker, self.workers, self._setup, self._born)
+        self._processes[worker] = _Process(worker, self.workers, self._setup, self._start_process)
 
-    def _born(self, descriptor: int, cores: tuple[int, ...], threads: int, environment: Mapping[str, str]) -> Handle:
+    def _start_process(
+        self, descriptor: int, cores: tuple[int, ...], threads: int, environment: Mapping[str, str]
+    ) -> Handle:
         # What CUDA does when a process forks that has only imported torch was not tried; on macOS forks are not safe.
         if self._setup.device.type == "cuda" or sys.platform != "linux":
             return _anew(descriptor, cores, threads, environment)
-        if self._nursery is not None:
+        if self._fork_server is not None:
             with contextlib.suppress(OSError):
-                return self._nursery.born(descriptor, cores, threads, environment)
-            self._nursery.close()
-        self._nursery = Nursery()
+                return self._fork_server.start(descriptor, cores, threads, environment)
+            self._fork_server.close()
+        self._fork_server = ForkServer()
         try:
-            return self._nursery.born(descriptor, cores, threads, environment)
+            return self._fork_server.start(descriptor, cores, threads, environment)
         except OSError as problem:
             raise InputError(_not_started(str(problem))) from None
 

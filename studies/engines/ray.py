@@ -32,7 +32,6 @@ _WAIT_SECONDS = 0.2
 _LOOK_SECONDS = 0.5
 # Until the cluster has room for the workers, and until it has started them.
 _START_SECONDS = 120.0
-_MISSING = "engine ray needs the package ray: pip install 'pomona[ray]'"
 
 
 # The thread of each method of an actor.

@@ -22,8 +22,8 @@ from .place import EPOCHS, NAME, Place
 from .said import Said
 
 GIVEN_UP = {
-    State.FAILED: "worker died twice (killed by SIGKILL)",
-    State.INFEASIBLE: "lost twice: the process died while it trained",
+    State.FAILED: "worker killed too often (killed by SIGKILL)",
+    State.INFEASIBLE: "lost too often: the process died while it trained",
 }
 """How a trial ends that is given up: seen by a driver, or found when the study goes on."""
 
@@ -125,16 +125,16 @@ def differences(records: Iterable[TrialRecord], undisturbed: Iterable[TrialRecor
     """What kills changed in the trials that both studies have: nothing but what was given up, and when.
 
     The pruner compares a trial with those that ended before it, and several workers end theirs in another order each
-    time: a trial may have fewer epochs than its twin, but no other ones.
+    time: a trial may have fewer epochs than the same one undisturbed, but no other ones.
     """
-    twins = {record.number: record for record in undisturbed}
+    others = {record.number: record for record in undisturbed}
     for record in records:
-        if (twin := twins.get(record.number)) is None:
+        if (calm := others.get(record.number)) is None:
             continue
-        if (record.config, record.seed) != (twin.config, twin.seed):
+        if (record.config, record.seed) != (calm.config, calm.seed):
             yield f"trial {record.number} has another config than in the undisturbed run"
-        common = min(len(record.curve), len(twin.curve))
-        if record.curve[:common] != twin.curve[:common]:
-            yield f"trial {record.number} has the curve {record.curve}, undisturbed {twin.curve}"
-        if record.state == twin.state == State.COMPLETE and record.value != twin.value:
-            yield f"trial {record.number} has the value {record.value}, undisturbed {twin.value}"
+        common = min(len(record.curve), len(calm.curve))
+        if record.curve[:common] != calm.curve[:common]:
+            yield f"trial {record.number} has the curve {record.curve}, undisturbed {calm.curve}"
+        if record.state == calm.state == State.COMPLETE and record.value != calm.value:
+            yield f"trial {record.number} has the value {record.value}, undisturbed {calm.value}"

@@ -37,14 +37,14 @@ class Strike:
 
 def strikes(trials: int, kills: int, driver_kills: int, seed: int) -> list[Strike]:
     """In the order in which they come."""
-    chance = random.Random(seed)
+    generator = random.Random(seed)
     last = int(trials * _STRUCK_PART)
     drawn = [
         Strike(
-            chance.randint(0, last),
-            chance.uniform(0, _LATEST_SECONDS),
+            generator.randint(0, last),
+            generator.uniform(0, _LATEST_SECONDS),
             is_driver=number < driver_kills,
-            is_training=chance.random() < _TRAINING_SHARE,
+            is_training=generator.random() < _TRAINING_SHARE,
         )
         for number in range(kills + driver_kills)
     ]
@@ -67,7 +67,7 @@ class Disturbed:
         self.processes: list[Process] = []
         self.seconds = 0.0
         self._strikes = list(strikes)
-        self._chance = random.Random(seed)
+        self._generator = random.Random(seed)
         self._due: float | None = None
         # When workers were killed, by their numbers; and when trials that are not training again yet lost theirs.
         self._killed: dict[int, float] = {}
@@ -130,7 +130,7 @@ class Disturbed:
             victims = sorted(workers.keys() & self._training if self._strikes[0].is_training else workers)
             if not victims:  # it waits for the next one
                 return
-            worker = self._chance.choice(victims)
+            worker = self._generator.choice(victims)
             self._killed[worker] = time.monotonic()
             workers[worker].kill()
             self._training.discard(worker)

@@ -70,9 +70,9 @@ def report_on(run: Disturbed, orders: Orders, seed: int, undisturbed: Disturbed 
     records = run.place.records()
     compared = 0
     if undisturbed is not None:
-        twins = undisturbed.place.records()
-        compared = min(len(records), len(twins))
-        problems += differences(records, twins)
+        others = undisturbed.place.records()
+        compared = min(len(records), len(others))
+        problems += differences(records, others)
     return Report(
         trials=orders.trials,
         workers=orders.workers,

@@ -29,16 +29,16 @@ def undisturbed(run: Disturbed, folder: Path, orders: Orders, seed: int) -> Dist
     They are enqueued: with several workers, what a sampler proposes follows from the order in which trials end.
     """
     configs = [record.config for record in run.place.records()]
-    twin = Disturbed(Place.made(folder, trials=orders.trials, seed=seed, configs=configs))
-    twin.run(replace(orders, folder=str(folder), clock_jumps=False))
-    return twin
+    calm = Disturbed(Place.made(folder, trials=orders.trials, seed=seed, configs=configs))
+    calm.run(replace(orders, folder=str(folder), clock_jumps=False))
+    return calm
 
 
 def _report(run: Disturbed, orders: Orders, options: Options) -> Report:
     if not options.compare:
         return report_on(run, orders, options.seed, None)
-    twin = undisturbed(run, run.place.folder.with_name("undisturbed"), orders, options.seed)
-    return report_on(run, orders, options.seed, twin)
+    calm = undisturbed(run, run.place.folder.with_name("undisturbed"), orders, options.seed)
+    return report_on(run, orders, options.seed, calm)
 
 
 def kills(folder: Path, options: Options, *, clock_jumps: bool = False) -> Report:

@@ -1,4 +1,4 @@
-"""What every engine promises. A subclass names its engine; `tests/studies/test_engines.py` has one for each."""
+"""What every engine promises. A subclass names its engine: `test_engines.py`, `test_local.py`, `test_ray_engine.py`."""
 
 from __future__ import annotations
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import optuna
@@ -42,11 +39,6 @@ def test_only_a_kill_that_memory_does_not_explain_comes_from_outside(code: int, 
 
 
 def test_the_kernel_counts_whom_it_killed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    before = out_of_memory_kills()
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    os.kill(child.pid, signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL
-    assert out_of_memory_kills() == before  # a kill of ours is none of the kernel's
     counts = tmp_path / "vmstat"
     counts.write_text("nr_free_pages 12\noom_kill 7\n")
     monkeypatch.setattr(memory, "_KERNEL_COUNTS", counts)

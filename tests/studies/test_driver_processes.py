@@ -30,7 +30,7 @@ from .toy_plans import STAGES
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quiet")]
 
 ROOT = Path(__file__).resolve().parents[2]
-_PATIENCE_SECONDS = 60.0
+_PATIENCE_SECONDS = 300.0
 
 
 @pytest.fixture(scope="module")

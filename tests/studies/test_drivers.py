@@ -134,7 +134,7 @@ def test_a_trial_that_lost_its_driver_is_tried_once_more(url: str) -> None:
         first.recording.finish(retry.number, result())
     records = Study.open("s", url).records()
     assert (records[1].state, records[1].reason) == ("failed", "its driver was lost")
-    assert records[3].note == "retries trial 1, whose driver was lost"
+    assert records[3].note == "retries trial 1: its driver was lost"
     assert [trial.user_attrs.get(RETRIES) for trial in trials_of(url)] == [None, None, None, 1]
 
 
@@ -245,12 +245,24 @@ def test_late_beats_of_a_driver_that_lives_cost_it_nothing(url: str) -> None:
 
 
 def test_a_driver_that_ends_gives_its_trials_back_at_once(url: str) -> None:
+    """As often as that happens: nothing is wrong with them."""
     a_study(url)
     with a_driver(url, joins=False) as first:
-        with a_driver(url) as second:
-            left = asked(second)
+        for number in range(3):
+            with a_driver(url) as second:
+                left = asked(second)
+                assert left.number == number
         retry = asked(first)
-        assert (retry.number, retry.config) == (1, left.config)
+        assert (retry.number, retry.config) == (3, left.config)
+        killed(first)
+        let_beats_grow_old(url)
+        with a_driver(url) as second:
+            # It was lost once, and is tried once more for that.
+            assert asked(second).config == left.config
+            killed(second)
+        let_beats_grow_old(url)
+        with a_driver(url) as third:
+            assert asked(third).config != left.config
 
 
 def test_a_resumed_study_goes_on_with_its_own_trials_and_leaves_those_of_others(url: str) -> None:

@@ -138,8 +138,9 @@ def test_a_worker_is_replaced_though_what_starts_workers_was_killed(tmp_path: Pa
     outcomes = []
     for outcome in run_study(reopened(tmp_path / "j.log"), plan(weights, 4), engine, nothing):
         outcomes.append(outcome.number)
-        if len(outcomes) == 1 and engine._nursery is not None:
-            os.kill(engine._nursery._popen.pid, signal.SIGKILL)
+        if len(outcomes) == 1:
+            assert engine._fork_server is not None
+            os.kill(engine._fork_server._popen.pid, signal.SIGKILL)
             os.kill(engine.processes()[0], signal.SIGKILL)
     assert sorted(outcomes) == list(range(4))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,6 +39,6 @@ def test_no_hours_are_none_to_search_in(hours: float) -> None:
         Placement().time_within(None, hours, "cuda")
 
 
-def test_on_a_cpu_there_are_no_hours_of_gpus(tmp_path: pytest.TempPathFactory) -> None:
+def test_on_a_cpu_there_are_no_hours_of_gpus(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--max-gpu-hours needs a GPU: use --timeout"):
         pomona.search("bonus", storage=f"{tmp_path}/j.log", max_gpu_hours=1.0, device="cpu")

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[Any]:
-    """A cluster of two nodes with two cores each on this machine, that all engines here find running."""
+    """A cluster of one node with two cores on this machine, that all engines here find running."""
     from ray.cluster_utils import Cluster
 
     with pytest.MonkeyPatch.context() as patch:

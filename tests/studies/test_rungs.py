@@ -199,10 +199,13 @@ def test_workers_do_not_compute_the_same_features() -> None:
 def test_several_workers_begin_while_nothing_has_ended_and_the_time_is_short() -> None:
     for speed, workers in itertools.product((0.2, 1.0, 5.0), (2, 3, 5)):
         strategy = Search(Machine(speed), 15).rungs
+        begun = 0
         for _ in range(workers):
             # None where nothing fits any more; the first is given whatever it takes.
             if (arm := strategy.next(15)) is not None:
                 strategy.began(arm.structure)
+                begun += 1
+        assert begun
 
 
 def base_of(arm: Arm) -> tuple[object, ...]:

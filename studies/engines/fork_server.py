@@ -33,17 +33,17 @@ class Handle(Protocol):
 
 
 class Child:
-    """A `Handle` of a worker that the nursery started."""
+    """A `Handle` of a worker that the server started."""
 
-    def __init__(self, nursery: Nursery, pid: int) -> None:
-        self._nursery = nursery
+    def __init__(self, server: ForkServer, pid: int) -> None:
+        self._server = server
         self.pid = pid
         self._code: int | None = None
 
     def wait(self) -> int:
         """The exit code once it has ended, negative for a signal; 255 where nobody knows."""
         if self._code is None:
-            self._code = self._nursery.wait(self.pid)
+            self._code = self._server.wait(self.pid)
         return self._code
 
     def kill(self) -> None:
@@ -52,13 +52,13 @@ class Child:
                 os.kill(self.pid, signal.SIGKILL)
 
 
-class Nursery:
+class ForkServer:
     """Starts workers, and says how they ended. It is a process of its own, which ends with this object's."""
 
     def __init__(self) -> None:
         self._socket, theirs = socket.socketpair()
         code = (
-            f"import sys; sys.path[:] = {sys.path!r}; from studies.engines.nursery import serve; "
+            f"import sys; sys.path[:] = {sys.path!r}; from studies.engines.fork_server import serve; "
             f"serve({theirs.fileno()})"
         )
         with theirs:
@@ -73,22 +73,24 @@ class Nursery:
                 start_new_session=True,
             )
 
-    def born(self, descriptor: int, cores: Sequence[int], threads: int, environment: Mapping[str, str]) -> Child:
+    def start(self, descriptor: int, cores: Sequence[int], threads: int, environment: Mapping[str, str]) -> Child:
         """A worker that serves the pipe at `descriptor`.
 
         Raises:
-            OSError: the nursery is gone.
+            OSError: the server is gone.
         """
         request = {"cores": list(cores), "threads": threads, "environment": dict(environment)}
         return Child(self, int(self._asked(request, [descriptor])["pid"]))
 
     def wait(self, pid: int) -> int:
+        """The exit code of a worker that it started, once that has ended; 255 where nobody knows."""
         try:
             return int(self._asked({"wait": pid}, [])["code"])
         except OSError:
             return _UNKNOWN
 
     def close(self) -> None:
+        """Ends the server; workers live on."""
         self._socket.close()
         self._popen.wait()
 
