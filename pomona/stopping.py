@@ -8,15 +8,12 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 
-from training.machine.interrupts import interrupt
+from training.machine.interrupts import WARNINGS, interrupt
 
 from .console import is_quiet
 
 # `timeout` sends its signal twice, and so does a wrapper that passes on a Ctrl-C that the terminal sent to both.
 _ONE_REQUEST_SECONDS = 0.5
-# A terminal that is closed; and what Slurm (--signal), LSF and Grid Engine (-notify) send some time before they kill:
-# one of the next two, or the last where the time of a job is over.
-_IF_HEARD = ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 _SAYING = b"\nstopping, everything is saved; Ctrl-C again stops at once, a third time without saving\n"
 
 
@@ -76,7 +73,7 @@ def interruptible() -> Iterator[None]:
 @contextlib.contextmanager
 def _handled_by(requests: StopRequests) -> Iterator[None]:
     numbers = [signal.SIGINT, signal.SIGTERM]
-    for name in _IF_HEARD:
+    for name in WARNINGS:
         # Not there on Windows. Under nohup SIGHUP is ignored, and stays so.
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:

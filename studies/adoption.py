@@ -15,7 +15,6 @@ from training.lanes.saved_lanes import lane_file, saved_lanes
 
 from .leftovers import remove_ours
 from .records import GROUP
-from .sampling import RUNG_OF_PRUNER
 
 
 def adopt(trial: optuna.Trial, lost: FrozenTrial, folder_of: Callable[[int], Path]) -> int:
@@ -28,29 +27,30 @@ def adopt(trial: optuna.Trial, lost: FrozenTrial, folder_of: Callable[[int], Pat
     group = lost.user_attrs.get(GROUP, lost.number)
     recorded = lost.intermediate_values
     for epoch, saved in saved_lanes(folder_of(int(group)), lost.number):
-        is_known = all(each in recorded for each in range(1, epoch + 1))
-        if is_known and _copied(saved, folder_of(trial.number), trial, epoch):
-            for each in range(1, epoch + 1):
+        # A kill between the two leaves the last one saved and not recorded: it is said again.
+        known = epoch if epoch in recorded else epoch - 1
+        if all(each in recorded for each in range(1, known + 1)) and _copied(saved, folder_of, trial.number, epoch):
+            for each in range(1, known + 1):
                 trial.report(recorded[each], each)
-            for key, value in lost.system_attrs.items():
-                # It came so far because the pruner let it.
-                if key.startswith(RUNG_OF_PRUNER):
-                    trial.storage.set_trial_system_attr(trial._trial_id, key, value)
-            return epoch
+                # It came so far because the pruner let it; what that keeps goes by the number of the trial.
+                trial.should_prune()
+            return known
     return 0
 
 
-def _copied(saved: Path, folder: Path, trial: optuna.Trial, epoch: int) -> bool:
-    """Puts one saved lane into the folder of a group, as a whole."""
+def _copied(saved: Path, folder_of: Callable[[int], Path], number: int, epoch: int) -> bool:
+    """Puts one saved lane into the folder of the group `number`, as a whole."""
+    folder = folder_of(number)
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=folder))
         try:
-            shutil.copyfile(saved, unfinished / lane_file(trial.number))
+            shutil.copyfile(saved, unfinished / lane_file(number))
             unfinished.rename(folder / f"{epoch:06d}-0")
         except OSError:
             remove_ours(unfinished)
             raise
-        saved.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            saved.unlink()
         return True
     return False

@@ -69,8 +69,9 @@ class Attempts:
                 self._storage.set_trial_system_attr(trial._trial_id, TRAINS, mark)
 
     def end(self, trials: Iterable[FrozenTrial]) -> None:
-        """This process ends by itself: none of the trials is to blame."""
-        for trial in trials:
+        """This process ends by itself: none of the trials is to blame. A driver that has joined gives them back, and
+        until then they are its own."""
+        for trial in () if self.driver else trials:
             if trial.system_attrs.get(TRAINS):
                 self._storage.set_trial_system_attr(trial._trial_id, TRAINS, False)
 

@@ -18,7 +18,7 @@ from .rows import (
     copied,
     epoch_rows,
     inserts_or_replaces,
-    locked_states,
+    locked_ends,
     put_attributes,
     upsert,
     value_rows,
@@ -71,11 +71,13 @@ class Batch:
         storage: RDBStorage,
         patiently: Callable[[Callable[[bool], Any]], Any],
         new_trial: Callable[[int, FrozenTrial | None], FrozenTrial],
+        set_state: Callable[[int, TrialState, Sequence[float] | None], bool],
         dropped: Callable[[int], None],
     ) -> None:
         self._storage = storage
         self._patiently = patiently
         self._new_trial = new_trial
+        self._set_state = set_state
         self._dropped = dropped
         self._waiting = _Waiting()
         # Trials as they are with what waits. Never changed in place: Optuna's cache and our history hold some.
@@ -105,6 +107,10 @@ class Batch:
     def _get_trials(
         self, study_id: int, states: object, included_trial_ids: set[int], trial_id_greater_than: int
     ) -> list[FrozenTrial]:
+        if self._waiting.ends:
+            # Optuna keeps what has ended for good: it has to be true.
+            self.write()
+            self._forget()
         if self._listed is None or self._listed[0] != study_id or states is not None:
             self.write()
             self._forget()
@@ -164,8 +170,7 @@ class Batch:
             # Whether it was ours to begin is for the database to say.
             self.write()
             self._forget()
-            call = RDBStorage.set_trial_state_values
-            return bool(self._patiently(lambda _again: call(self._storage, trial_id, state, values)))
+            return self._set_state(trial_id, state, values)
         trial = self._changed(trial_id)
         now = datetime.now()
         self._waiting.ends[trial_id] = state, tuple(values or ()), now
@@ -194,13 +199,12 @@ class Batch:
     def _write(self, waiting: _Waiting, again: bool) -> set[int]:
         """Returns the trials that others have ended."""
         with writing(self._storage) as session:
-            states = locked_states(session, waiting.trials())
-            if again and waiting.ends and all(states[key] == end[0] for key, end in waiting.ends.items()):
-                # The first try has come through though its answer did not.
-                return set()
-            ended = {trial_id for trial_id, state in states.items() if state.is_finished()}
-            self._put(session, waiting.without(ended))
-        return ended
+            ended = locked_ends(session, waiting.trials())
+            ours = {key for key, (_, _, when) in waiting.ends.items() if ended.get(key) == when}
+            if not (again and ours):
+                self._put(session, waiting.without(ended))
+            # Else the first try has come through though its answer did not.
+        return ended.keys() - ours
 
     def _put(self, session: Session, waiting: _Waiting) -> None:
         put_attributes(session, waiting.user, waiting.system)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -85,8 +86,8 @@ class Database(RDBStorage):
         # Optuna fills in templates.
         text = url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
         super().__init__(text, engine_kwargs=options)
-        if url.get_backend_name() == "postgresql":
-            event.listen(self.engine, "connect", _limit_transactions)
+        if (begin := _BEGINNINGS.get(url.get_backend_name())) is not None:
+            event.listen(self.engine, "connect", functools.partial(_execute, begin))
             # What was connected so far was not told.
             self.engine.dispose()
 
@@ -123,7 +124,9 @@ class Database(RDBStorage):
         if self._batch is not None or not Batch.is_for(self):
             yield
             return
-        batch = self._batch = Batch(self, self.patiently, self._new_trial, lambda trial_id: self.dropped(trial_id))
+        batch = self._batch = Batch(
+            self, self.patiently, self._new_trial, self._set_state, lambda trial_id: self.dropped(trial_id)
+        )
         try:
             yield
         finally:
@@ -163,7 +166,9 @@ class Database(RDBStorage):
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Any = None) -> bool:
         if (instead := self.in_batch("set_trial_state_values")) is not None:
             return bool(instead(trial_id, state, values))
+        return self._set_state(trial_id, state, values)
 
+    def _set_state(self, trial_id: int, state: TrialState, values: Any) -> bool:
         def call(again: bool) -> bool:
             # The first try may have come through though its answer did not.
             if again and RDBStorage.get_trial(self, trial_id).state == state:
@@ -184,11 +189,26 @@ class Database(RDBStorage):
         return self.patiently(call)
 
 
-def _limit_transactions(connection: Any, _record: object) -> None:
-    """A process that is stopped within a transaction would hold its rows for as long, and with them every other driver
-    that finds its trials lost: the server ends such a session in half of their grace."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET SESSION idle_in_transaction_session_timeout = {500 * GRACE_SECONDS}")
+# What each new connection begins with.
+#
+# Optuna keeps beats in the local time of the session that writes them. But drivers may be told different time zones,
+# and where clocks are set forward in spring, all beats are an hour old at once.
+#
+# A process that is stopped within a transaction would hold its rows for as long, and with them every other driver that
+# finds its trials lost: the server ends such a session in half of their grace.
+_BEGINNINGS = {
+    "postgresql": (
+        "SET SESSION TIME ZONE 'UTC'",
+        f"SET SESSION idle_in_transaction_session_timeout = {500 * GRACE_SECONDS}",
+    ),
+    "mysql": ("SET SESSION time_zone = '+00:00'",),
+}
+
+
+def _execute(statements: Sequence[str], connection: Any, _record: object) -> None:
+    with contextlib.closing(connection.cursor()) as cursor:
+        for statement in statements:
+            cursor.execute(statement)
     connection.commit()
 
 

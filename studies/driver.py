@@ -112,7 +112,7 @@ class Driver:
 
     def _waits_for_others(self) -> bool:
         """Whether trials of other drivers are under way, after a moment's wait: one that is lost is to be retried."""
-        if self._plan.trials is None or not self._study.wait_for_others():
+        if not self._study.wait_for_others(self._plan.trials):
             return False
         self._check()
         return True

@@ -112,15 +112,17 @@ class Drivers:
             yield
 
     def wait(self) -> bool:
-        """Whether trials are under way that other drivers were given, or waits of such ones that were lost.
+        """Whether searched trials are under way that other drivers were given, or are to be retried.
 
         Then it returns after a moment, and now and then lets each that was lost be tried once more.
         """
         self._history.refresh()
-        if not any(_has_driver(trial) and trial.number not in self._mine for trial in self._history.under_way()):
+        theirs = (trial for trial in self._history.running() if trial.number not in self._mine)
+        to_retry = [trial for trial in self._history.awaiting_retry() if CONFIRMS not in trial.user_attrs]
+        if not to_retry and not any(map(_has_driver, theirs)):
             return False
         self._patience.sleep(_PAUSE_SECONDS)
-        if self._patience.clock() - self._looked >= _LOOK_SECONDS:
+        if to_retry or self._patience.clock() - self._looked >= _LOOK_SECONDS:
             with self.asking():
                 pass
         return True
@@ -161,6 +163,10 @@ class Drivers:
                 self.took(number)
 
     # --- beats
+
+    def answered(self, trial: optuna.Trial) -> None:
+        """The trial was this driver's, and has ended without being trained."""
+        self._given[trial.number] = trial._trial_id
 
     def gave(self, trial: optuna.Trial) -> None:
         """The trial is this driver's from now on."""

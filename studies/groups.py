@@ -62,7 +62,7 @@ class Groups:
         """Trials of a group go on in parts. Of `suspects`, lost together, each is tried once more."""
         with together(self._storage):
             for part in parts:
-                for number in part:
+                for number in self._open.keys() & part:
                     # Others may have ended it: its next epoch says so.
                     with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
                         self._open[number].set_user_attr(PART, part[0])
@@ -95,9 +95,11 @@ class Groups:
         return [] if any(PART in self._history.attributes(number) for number in members) else groups
 
     def under_way(self) -> set[int]:
-        """The groups of all trials that were begun and have not ended, of the search and of those that confirm it."""
+        """The groups of all trials that were begun and have not ended, of the search and of those that confirm it; and
+        of those that others are to retry, from what they saved."""
         self._history.refresh()
-        return {record_of(trial, self._name, self._source).group for trial in self._history.under_way()}
+        trials = [*self._history.under_way(), *self._history.awaiting_retry()]
+        return {record_of(trial, self._name, self._source).group for trial in trials}
 
     def group_members(self, group: int, part: int | None) -> list[TrialRecord]:
         """The trials of a group, in any state but waiting; those that go on in `part` where it was divided."""

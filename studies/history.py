@@ -148,6 +148,12 @@ class History:
         waiting = (self._trials[number] for number in self._lost if number not in self._retried)
         return [trial for trial in waiting if self._times_lost(trial) < MOST_LOSSES]
 
+    def awaiting_retry(self) -> list[FrozenTrial]:
+        """The trials to be retried whose retries have not begun, or do not wait yet."""
+        waiting = (self._trials[number] for number in self._not_ended)
+        begun = {t.user_attrs.get(RETRIES) for t in waiting if t.state == TrialState.WAITING}
+        return [*self.to_retry(), *(self._trials[number] for number in self._lost if number in begun)]
+
     def _times_lost(self, trial: FrozenTrial | None) -> int:
         """How often a trial lost its driver, with those that it retries."""
         times = 0

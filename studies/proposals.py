@@ -79,6 +79,8 @@ class Proposer:
         """What is kept of each trial as the engine that ran it."""
         self.opened: Callable[[optuna.Trial], None] = lambda _trial: None
         """Called with each trial that is given."""
+        self.answered: Callable[[optuna.Trial], None] = lambda _trial: None
+        """Called with each that has ended without being trained, in place of being given."""
         self.adopt: Callable[[optuna.Trial, FrozenTrial], int] = lambda _trial, _lost: 0
         """Called with a trial that retries a lost one; see `adoption`."""
         self._study = study
@@ -134,6 +136,9 @@ class Proposer:
         trial = optuna.Trial(
             self._study, self._study._storage.create_new_trial(self._study._study_id, template_trial=template)
         )
+        if trial.number != number and attributes.get(GROUP) == number:
+            # Another program made one in between.
+            trial.set_user_attr(GROUP, trial.number)
         if self._answered(trial, config) or self._is_too_large(trial, config):
             return None
         return self._proposal(trial, config)
@@ -186,6 +191,7 @@ class Proposer:
             return False
         reason = f"out of memory: so was trial {earlier.number}, of the same structure with no larger batches"
         self.end(trial, FitResult(State.INFEASIBLE, reason, None, (), 0.0, self._with_seed(trial)))
+        self.answered(trial)
         return True
 
     def enqueue(self, runs: Iterable[ToConfirm]) -> None:
@@ -262,6 +268,7 @@ class Proposer:
         if earlier is None or earlier.number > trial.number:
             return False
         self.answer(trial, earlier)
+        self.answered(trial)
         return True
 
     def _proposal(self, trial: optuna.Trial, config: Config) -> Proposal:

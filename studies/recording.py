@@ -70,8 +70,9 @@ class Recording:
     def report_many(self, values: Mapping[int, tuple[int, float]]) -> None:
         """Keeps (epoch, value) of several trials; see `report`."""
         with together(self._storage):
-            # One read for all of them, where a database is asked.
-            self._history.refresh()
+            if self._drivers is not None:
+                # One read for all of them, where a database is asked.
+                self._history.refresh()
             for number, (epoch, value) in values.items():
                 self.report(number, epoch, value)
 
@@ -89,15 +90,19 @@ class Recording:
     def prune_many(self, numbers: Iterable[int]) -> set[int]:
         """Those of several trials that the pruner gives up, asked in the order of `numbers`; see `should_prune`."""
         with together(self._storage):
-            return {number for number in numbers if self.should_prune(number)}
+            return {number for number in numbers if number not in self.taken and self.should_prune(number)}
 
     def answer(self, number: int, earlier: int) -> None:
         """Ends a trial with the record of another one of an equal config, which has ended."""
         self._history.refresh()
         record = self._history.numbered(earlier)
         assert record is not None
-        with together(self._storage):
-            self._proposer.answer(self._open.pop(number), record)
+        try:
+            if number not in self.taken:
+                with self._unless_taken(number), together(self._storage):
+                    self._proposer.answer(self._open[number], record)
+        finally:
+            del self._open[number]
 
     def finish(self, number: int, result: FitResult, further: Mapping[str, float] | None = None) -> bool:
         """Records how a trial ended and what is `further` kept with it, and keeps the outputs of the best ones of the

@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
@@ -13,7 +14,7 @@ from optuna.distributions import distribution_to_json
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from sqlalchemy.dialects import postgresql, sqlite
 
 if TYPE_CHECKING:
@@ -73,19 +74,20 @@ def parameter_row(trial_id: int, name: str, trial: FrozenTrial) -> Mapping[str, 
     }
 
 
-def locked_states(session: Session, trials: Iterable[int]) -> dict[int, TrialState]:
-    """The states of trials, which nobody else changes before the end of the transaction.
+def locked_ends(session: Session, trials: Iterable[int]) -> dict[int, datetime | None]:
+    """When those of the trials ended that have. Nobody else changes any of them before the end of the transaction.
 
     Raises KeyError, as Optuna does, where one is gone.
     """
     wanted = sorted(trials)
     table = models.TrialModel.__table__
     # In one order for all, so that no two wait for each other.
-    query = sqlalchemy.select(table.c.trial_id, table.c.state).where(table.c.trial_id.in_(wanted))
+    columns = table.c.trial_id, table.c.state, table.c.datetime_complete
+    query = sqlalchemy.select(*columns).where(table.c.trial_id.in_(wanted))
     found = session.execute(query.order_by(table.c.trial_id).with_for_update()).all() if wanted else []
     if len(found) < len(wanted):
         raise KeyError(models.NOT_FOUND_MSG)
-    return {trial_id: state for trial_id, state in found}
+    return {trial_id: when for trial_id, state, when in found if state.is_finished()}
 
 
 def epoch_rows(values: Mapping[tuple[int, int], float]) -> _Rows:

@@ -60,6 +60,8 @@ class Running:
                 try:
                     yield
                 finally:
+                    # What asked for the end must not end this too.
+                    self._patience.reset()
                     # What these trials saved stays: whoever retries them may reach it.
                     self._drivers.give_back()
                     self._attempts.forget_verdicts()

@@ -33,7 +33,7 @@ LOOK_BACK = 3000
 _LOOK_BACKS = {"gp": 300, "cmaes": 10**9}
 _REDUCTION = 3
 # How Optuna names the value that a trial had at a rung.
-RUNG_OF_PRUNER = "completed_rung_"
+_RUNG = "completed_rung_"
 
 
 def make_sampler(
@@ -203,8 +203,7 @@ class Brackets(BasePruner):
         decided = {
             key
             for key in trial.system_attrs
-            if key.startswith(RUNG_OF_PRUNER)
-            and trial.last_step == _REDUCTION ** (bracket + int(key.removeprefix(RUNG_OF_PRUNER)))
+            if key.startswith(_RUNG) and trial.last_step == _REDUCTION ** (bracket + int(key.removeprefix(_RUNG)))
         }
         if not decided:
             return trial

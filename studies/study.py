@@ -69,6 +69,7 @@ class Study:
         """What is known of other drivers; None where there can't be any."""
         if self.drivers is not None:
             self._proposer.opened = self.drivers.gave
+            self._proposer.answered = self.drivers.answered
             self._proposer.adopt = lambda trial, lost: adopt(trial, lost, self.trial_folder)
         self._running = Running(
             study, self._attempts, self.drivers, storage_url=storage_url, folder=self.folder, patience=patience
@@ -170,7 +171,7 @@ class Study:
         One may lack dimensions, which the sampler chooses; whether they lie in the space is for the caller to check.
         Those that the search has had, or that wait already, are left out. Returns how many are new.
         """
-        with self.together():
+        with self._asking(), self.together():
             self._history.refresh()
             return self._proposer.enqueue_configs(configs)
 
@@ -180,7 +181,7 @@ class Study:
 
         Runs that are not there yet are enqueued.
         """
-        with self.together():
+        with self._asking(), self.together():
             self._history.refresh()
             self._proposer.enqueue(runs)
         self._confirming = {run.key for run in runs}
@@ -271,7 +272,7 @@ class Study:
         """
         structure = structure or {}
         space.fix(structure)
-        with contextlib.nullcontext() if self.drivers is None else self.drivers.asking():
+        with self._asking():
             while True:
                 with self.together():
                     self._history.refresh()
@@ -293,10 +294,14 @@ class Study:
                     if proposal is not None or arm is not None:
                         return proposal
 
+    def _asking(self) -> contextlib.AbstractContextManager[None]:
+        """Inside, no other driver makes trials, whose numbers are by their order."""
+        return contextlib.nullcontext() if self.drivers is None else self.drivers.asking()
+
     def trials_left(self, trials: int | None) -> int | None:
-        """How many new trials a search may still have; None is no limit."""
+        """How many new trials a search may still have; None is no limit, as while trials are confirmed."""
         self._history.refresh()
-        if trials is None:
+        if trials is None or self.is_confirming:
             return None
         return max(trials - self._history.ended - len(self._history.running()), 0)
 
@@ -334,9 +339,12 @@ class Study:
             return True
         return self._confirming is not None or self._history.ended + len(self._history.running()) < trials
 
-    def wait_for_others(self) -> bool:
-        """Whether other drivers have trials under way; returns after a moment then."""
-        return self.drivers is not None and self.drivers.wait()
+    def wait_for_others(self, trials: int | None) -> bool:
+        """Whether other drivers have trials of the search under way, or left some of the `trials` to be retried;
+        returns after a moment then. While it confirms trials, a study has one driver."""
+        if trials is None or self.drivers is None or self.is_confirming:
+            return False
+        return self.drivers.wait()
 
     def elsewhere(self) -> Elsewhere:
         """What other drivers did since this was last asked."""

@@ -91,6 +91,9 @@ class ForkServer:
 
     def close(self) -> None:
         """Ends the server; workers live on."""
+        # A fork of the caller's program may hold the socket too.
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         self._popen.wait()
 
@@ -113,8 +116,10 @@ class ForkServer:
 
 def serve(control: int) -> NoReturn:
     """Starts workers until nobody asks any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from training.machine.interrupts import leave_stops_to_others
     from training.machine.process import configure
+
+    leave_stops_to_others()
 
     configure()
     import torch

@@ -1,14 +1,14 @@
 """A worker of the local engine: a process of its own, started anew, that trains what comes through a pipe.
 
 It ends by itself when the driver is gone, at once and without saving: whoever goes on with the study may have begun to
-by then. Ctrl-C is not its business; the driver says when to stop.
+by then. Ctrl-C is not its business, nor what a cluster asks of all
+processes of a job; the driver says when to stop.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import time
 import traceback
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from typing import NoReturn
 from search_spaces import InputError
 from training.lanes.jobs import Epoch, Event, Job, Ready, Verdict, Working
 from training.machine.errors import Interrupted
+from training.machine.interrupts import leave_stops_to_others
 from training.machine.process import configure
 
 from .engine import Done
@@ -61,7 +62,7 @@ FromWorker = Started | Working | Event | Done | Stopped | Refused | Crashed
 
 def main(descriptor: int, cores: tuple[int, ...], threads: int) -> None:
     """Serves the driver at the other end of a pipe until it says stop or is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_stops_to_others()
     configure()
     if cores and hasattr(os, "sched_setaffinity"):
         with contextlib.suppress(OSError):

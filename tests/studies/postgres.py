@@ -109,16 +109,13 @@ def server_or_skip() -> Iterator[Server]:
 def _server() -> Iterator[Server]:
     # In the short path that a socket's name has room for.
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    owner = pwd.getpwnam(_user())
-    os.chown(folder, owner.pw_uid, owner.pw_gid)
-    subprocess.run(
-        [_binary("initdb"), "-D", str(folder / "data"), "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C"],
-        check=True,
-        capture_output=True,
-        **_as_somebody(),
-    )
     server = Server(folder, _free_port())
+    options = ("--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C")
     try:
+        owner = pwd.getpwnam(_user())
+        os.chown(folder, owner.pw_uid, owner.pw_gid)
+        command = [_binary("initdb"), "-D", str(folder / "data"), *options]
+        subprocess.run(command, check=True, capture_output=True, **_as_somebody())
         server.start()
         yield server
     finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -23,29 +22,16 @@ from studies.storage import open_storage, together
 
 from ..toys import TOY
 from .clock import Clock
-from .postgres import Server, closed_in_the_end, server_or_skip
 from .small_studies import a_study, result
 from .test_database import gone, lose_connections
 
 TRIALS = 3
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    yield from server_or_skip()
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def url(tmp_path: Path, request: pytest.FixtureRequest) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/studies.db"
-    server: Server = request.getfixturevalue("server")
-    return server.new_database()
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield from closed_in_the_end()
+@pytest.fixture
+def url(database: str) -> str:
+    # By its name where it is a file.
+    return database if "://" in database else f"sqlite:///{database}"
 
 
 def opened(url: str, patience: Patience | None = None) -> Database:

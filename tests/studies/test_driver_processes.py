@@ -8,9 +8,9 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,36 +23,28 @@ from studies.records import RETRIES
 from studies.storage import open_storage
 
 from .driver_process import EPOCHS
-from .postgres import Server, closed_in_the_end, server_or_skip
+from .postgres import Server
 from .settings import settings_for
 from .toy_plans import STAGES
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quiet")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quiet", "databases_closed")]
 
 ROOT = Path(__file__).resolve().parents[2]
 _PATIENCE_SECONDS = 300.0
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    yield from server_or_skip()
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield from closed_in_the_end()
 
 
 class Driver:
     """A process, and what it said so far."""
 
     def __init__(self, url: str, trials: int, how: str, told: Counter[int]) -> None:
+        # A pipe that nobody reads would fill.
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.studies.driver_process", url, str(trials), how],
             cwd=ROOT,
             env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._errors,
         )
         self._told = told
         self._rest = b""
@@ -93,7 +85,6 @@ class Driver:
 
     def ends(self) -> str:
         """What it said on stderr, once it is through."""
-        assert self._process.stderr is not None
         end = time.monotonic() + _PATIENCE_SECONDS
         while not self.is_done:
             assert time.monotonic() < end
@@ -101,19 +92,23 @@ class Driver:
             if self._process.poll() is not None and self._process.stdout is not None:
                 self._take(self._process.stdout.read())
                 break
-        assert (self.is_done, self._process.wait()) == (True, 0), self._process.stderr.read().decode()
-        return self._process.stderr.read().decode()
+        code = self._process.wait()
+        self._errors.seek(0)
+        errors = self._errors.read().decode()
+        assert (self.is_done, code) == (True, 0), errors
+        return errors
 
     def close(self) -> None:
         with suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGCONT)
         self._process.kill()
         self._process.communicate()
+        self._errors.close()
 
 
-def test_every_trial_ends_once_whatever_happens_to_the_drivers(server: Server, tmp_path: Path) -> None:
+def test_every_trial_ends_once_whatever_happens_to_the_drivers(postgres: Server, tmp_path: Path) -> None:
     trials, kills = 90, 10
-    url = server.new_database()
+    url = postgres.new_database()
     Study.create("s", url, settings_for(STAGES, epochs=EPOCHS, trials=trials), STAGES.recipe)
     generator, told = random.Random(0), Counter[int]()
     first = Driver(url, trials, "runs", told)
@@ -131,8 +126,8 @@ def test_every_trial_ends_once_whatever_happens_to_the_drivers(server: Server, t
                 drivers.append(Driver(url, trials, "joins", told))
                 stop_past_its_grace(first, drivers[-1], url)
             if kill == 5:
-                server.kill()
-                server.start()
+                postgres.kill()
+                postgres.start()
         notes = first.ends()
     finally:
         for driver in drivers:

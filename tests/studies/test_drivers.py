@@ -7,99 +7,31 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
-import sqlalchemy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import studies.drivers
 from search_spaces import InputError
-from studies import Outcome, Study, open_storage
-from studies.attempts import TRAINS
-from studies.database import GRACE_SECONDS, database_of
-from studies.proposals import Proposal
+from studies import Interrupted, Study, open_storage
+from studies.proposals import Proposal, Proposer
 from studies.records import RETRIES
-from training import State
 
 from ..toys import TOY
-from .postgres import Server, closed_in_the_end, server_or_skip
-from .settings import settings_for
+from .drivers import a_driver, ask, asked, has_beat, killed, let_beats_grow_old, trials_of
 from .small_studies import a_study, result
-from .toy_plans import EPOCHS, HEADS, plan, run_inline, use_toy_backbone
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    yield from server_or_skip()
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def url(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A file, or a database on a server of this module's own."""
-    if request.param == "sqlite":
-        return str(tmp_path / "studies.db")
-    # There the studies' files lie below the working directory.
-    monkeypatch.chdir(tmp_path)
-    server: Server = request.getfixturevalue("server")
-    return server.new_database()
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield from closed_in_the_end()
-
-
-@contextmanager
-def a_driver(url: str, *, joins: bool = True) -> Iterator[Study]:
-    study = Study.open("s", url, to_run=True)
-    with study.joined() if joins else study.running():
-        yield study
-
-
-def ask(study: Study, trials: int | None = 9) -> Proposal | None:
-    return study.ask(TOY.space, trials)
-
-
-def asked(study: Study, trials: int | None = 9) -> Proposal:
-    proposal = ask(study, trials)
-    assert proposal is not None
-    return proposal
-
-
-def killed(study: Study) -> None:
-    """A driver of the test's whose process is gone: nothing that it does at its end may happen."""
-    study._open.clear()
-    study._attempts.driver = ""
-
-
-def let_beats_grow_old(url: str, seconds: float = GRACE_SECONDS + 60, only: int | None = None) -> None:
-    """As if nobody had beaten for so long; of all trials, or of one by its number."""
-    engine = database_of(open_storage(url)).engine
-    which = "" if only is None else f" WHERE trial_id IN (SELECT trial_id FROM trials WHERE number = {only})"
-    with engine.begin() as connection:
-        past = f"datetime(heartbeat, '-{seconds} seconds')"
-        if engine.dialect.name == "postgresql":
-            past = f"heartbeat - interval '{seconds} seconds'"
-        connection.execute(sqlalchemy.text(f"UPDATE trial_heartbeats SET heartbeat = {past}{which}"))
-
-
-def has_beat(url: str, number: int) -> bool:
-    engine = database_of(open_storage(url)).engine
-    query = "SELECT COUNT(*) FROM trial_heartbeats JOIN trials USING (trial_id) WHERE number = :number"
-    with engine.connect() as connection:
-        return connection.execute(sqlalchemy.text(query), {"number": number}).scalar() == 1
-
-
-def trials_of(url: str) -> list[optuna.trial.FrozenTrial]:
-    return optuna.load_study(study_name="s", storage=open_storage(url)).get_trials(deepcopy=False)
+@pytest.fixture
+def url(database: str) -> str:
+    return database
 
 
 def test_drivers_give_different_trials_and_no_more_than_all(url: str) -> None:
@@ -235,6 +167,84 @@ def test_a_trial_that_was_taken_while_its_end_was_recorded_is_dropped(
     assert trials_of(url)[late.number].state.name == "FAIL"
 
 
+def test_a_late_driver_asks_nothing_about_a_trial_that_was_taken(url: str) -> None:
+    """Its last epoch is one at which the pruner compares, and keeps that with the trial."""
+    a_study(url, pruner="hyperband", epochs=9, strategy="plain")
+    with a_driver(url, joins=False) as zombie, a_driver(url) as other:
+        taken = [asked(zombie).number for _ in range(6)]
+        for number in taken:
+            zombie.recording.report(number, 1, 0.5)
+        let_beats_grow_old(url)
+        asked(other, 20)
+        zombie.recording.report_many({number: (1, 0.5) for number in taken})
+        assert zombie.recording.prune_many(taken) == set()
+        with zombie.together():
+            zombie.recording.report_many({number: (2, 0.5) for number in taken})
+            assert zombie.recording.prune_many(taken) == set()
+        assert zombie.recording.taken == set(taken)
+
+
+def test_a_late_driver_that_answers_a_trial_which_was_taken_goes_on(url: str) -> None:
+    a_study(url)
+    with a_driver(url, joins=False) as zombie, a_driver(url) as other:
+        ended, follower, unnoticed = asked(zombie), asked(zombie), asked(zombie)
+        assert zombie.recording.finish(ended.number, result())
+        let_beats_grow_old(url)
+        asked(other, 20)
+        zombie.recording.report(follower.number, 1, 0.5)
+        assert zombie.recording.taken == {follower.number}
+        for each in (follower, unnoticed):
+            zombie.recording.answer(each.number, ended.number)
+            assert not zombie.recording.is_open(each.number)
+        assert zombie.recording.taken == {follower.number, unnoticed.number}
+    assert [trial.state.name for trial in trials_of(url)[:3]] == ["COMPLETE", "FAIL", "FAIL"]
+
+
+def test_what_asked_for_the_end_does_not_keep_trials_from_being_given_back(url: str) -> None:
+    """As where several drivers are stopped at once, and one waits for the lock of another."""
+    a_study(url)
+
+    def stop() -> None:
+        raise Interrupted("by the user")
+
+    with a_driver(url, joins=False) as first, ExitStack() as busy:
+
+        def stopped_while_another_asks() -> None:
+            with a_driver(url) as second:
+                second.wait_with(stop)
+                given.append(asked(second))
+                second.groups.release()
+                busy.enter_context(first._asking())
+                # It is free again once it was waited for.
+                second._patience.sleep = lambda _seconds: busy.close()
+                stop()
+
+        given: list[Proposal] = []
+        with pytest.raises(Interrupted):
+            stopped_while_another_asks()
+        assert first.trial(given[0].number).reason == "its driver ended and gave it back"
+        assert asked(first).config == given[0].config
+
+
+def test_a_group_is_named_after_the_number_that_its_trial_got(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program makes a trial while the sampler thinks."""
+    study = a_study(url)
+    draft = Proposer._draft
+
+    def slow(self: Proposer, *arguments: Any) -> Any:
+        found = draft(self, *arguments)
+        optuna.load_study(study_name="s", storage=open_storage(url)).enqueue_trial({"batch_size": 8})
+        return found
+
+    with study.running():
+        asked(study)
+        with monkeypatch.context() as patch:
+            patch.setattr(Proposer, "_draft", slow)
+            late = asked(study)
+    assert (late.number, late.group) == (2, 2)
+    assert Study.open("s", url).trial(2).group == 2
+
+
 def test_late_beats_of_a_driver_that_lives_cost_it_nothing(url: str) -> None:
     a_study(url)
     with a_driver(url, joins=False) as study:
@@ -242,6 +252,20 @@ def test_late_beats_of_a_driver_that_lives_cost_it_nothing(url: str) -> None:
         let_beats_grow_old(url)
         asked(study)
         assert study.recording.finish(first.number, result())
+
+
+@pytest.mark.parametrize("zone", ["America/Los_Angeles", "Asia/Tokyo"])
+def test_drivers_in_different_time_zones_do_not_take_each_other_for_lost(url: str, zone: str) -> None:
+    if "://" not in url:
+        pytest.skip("SQLite knows no time zones")
+    a_study(url)
+    elsewhere = f"{url}?options=-c%20timezone%3D{zone.replace('/', '%2F')}"
+    with a_driver(url, joins=False) as first, a_driver(elsewhere) as second:
+        mine, theirs = asked(first), asked(second)
+        asked(first)
+        asked(second)
+        assert first.recording.finish(mine.number, result())
+        assert second.recording.finish(theirs.number, result())
 
 
 def test_a_driver_that_ends_gives_its_trials_back_at_once(url: str) -> None:
@@ -369,64 +393,3 @@ def test_whatever_is_killed_all_trials_end_and_each_once(
     lost_twice = {number for number in failed if RETRIES in ended[number].user_attrs}
     assert failed == set(retried) | lost_twice
     assert len(complete) + len(lost_twice) == trials
-
-
-# --- with trials that train
-
-
-@pytest.fixture
-def _toy_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    use_toy_backbone(monkeypatch)
-
-
-def quiet_watch(_progress: object) -> None:
-    pass
-
-
-@pytest.mark.usefixtures("_toy_backbone")
-def test_a_driver_waits_for_the_others_and_does_what_they_left(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    Study.create("s", url, settings_for(HEADS, epochs=EPOCHS), HEADS.recipe)
-    with a_driver(url) as other, a_driver(url, joins=False) as study:
-        lost = other.ask(HEADS.space, 4)
-        assert lost is not None
-        slept: list[float] = []
-
-        def sleep(seconds: float) -> None:
-            slept.append(seconds)
-            if len(slept) == 2:
-                killed(other)
-                let_beats_grow_old(url)
-
-        monkeypatch.setattr(studies.drivers, "_LOOK_SECONDS", 0.0)
-        study._patience.sleep = sleep
-        outcomes: list[Outcome] = list(run_inline(study, plan(HEADS, 1, 4), quiet_watch))
-    assert [outcome.result.state for outcome in outcomes] == [State.COMPLETE] * 4
-    assert len(slept) == 2
-    records = Study.open("s", url).records()
-    assert [record.state for record in records] == ["failed", *["complete"] * 4]
-    assert records[-1].config == records[0].config
-
-
-@pytest.mark.usefixtures("_toy_backbone")
-def test_lanes_that_were_taken_leave_their_group_and_the_others_go_on(url: str) -> None:
-    Study.create("s", url, settings_for(HEADS, epochs=EPOCHS), HEADS.recipe)
-    with a_driver(url, joins=False) as study, a_driver(url) as other:
-        taken: list[int] = []
-
-        def watch(_progress: object) -> None:
-            trials = study._study.get_trials(deepcopy=False)
-            running = [trial for trial in trials if trial.state.name == "RUNNING" and trial.intermediate_values]
-            if not taken and len(running) > 1:
-                taken.append(running[1].number)
-                let_beats_grow_old(url, only=running[1].number)
-                retry = other.ask(HEADS.space, 4)
-                assert retry is not None
-                other.recording.finish(retry.number, result())
-
-        outcomes = list(run_inline(study, plan(HEADS, 3, 4), watch))
-    records = Study.open("s", url).records()
-    assert taken
-    assert taken[0] not in {outcome.number for outcome in outcomes}
-    assert records[taken[0]].state == "failed"
-    assert Counter(record.state for record in records) == {"complete": 4, "failed": 1}
-    assert all(trial.system_attrs[TRAINS] for trial in trials_of(url))

@@ -108,6 +108,33 @@ def test_a_lane_that_cannot_join_leaves_no_trace_in_the_group(
     assert records[0].curve == expected[0].curve
 
 
+@pytest.mark.parametrize("problem", [ValueError("no"), MemoryError()])
+def test_a_group_that_breaks_after_one_of_its_trials_has_ended_goes_on(
+    url: str, monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
+    """The first lane is given up after its first epoch; later memory is short for the others together, not alone."""
+    train, record = LaneGroup.train_epoch, LaneGroup._record
+
+    def breaks(self: LaneGroup, *arguments: object, **options: object) -> object:
+        if self.epoch == 2 and len(self) > 1:
+            raise problem
+        return train(self, *arguments, **options)  # type: ignore[arg-type]
+
+    def undefined(self: LaneGroup, lane: lanes.Lane, *arguments: object) -> EpochResult:
+        result = record(self, lane, *arguments)  # type: ignore[arg-type]
+        if lane.key == 0:
+            lane.curve[-1] = result = replace(result, value=math.nan)
+        return result
+
+    monkeypatch.setattr(LaneGroup, "train_epoch", breaks)
+    monkeypatch.setattr(LaneGroup, "_record", undefined)
+    what = plan(HEADS, 3, 3)
+    study_of(url, what)
+    records = run(url, what).records()
+    assert [record.state for record in records] == ["infeasible", "complete", "complete"]
+    assert [record.group for record in records] == [0, 0, 0]
+
+
 def test_an_enqueued_trial_of_another_structure_waits_for_its_own_group(url: str) -> None:
     """It can't join the lanes of the recipe, and must not end the study."""
     what = plan(HEADS, 3, 6)

@@ -194,9 +194,9 @@ class GroupRunner:
         return any(members[lane.key].left is None for lane in group.lanes)
 
     def _judge(
-        self, group: LaneGroup, members: Mapping[int, Member], results: Mapping[int, EpochResult]
+        self, group: LaneGroup, members: dict[int, Member], results: Mapping[int, EpochResult]
     ) -> Generator[Event, Verdict | None, None]:
-        """Tells of an epoch and lets go of the lanes that end with it."""
+        """Tells of an epoch and lets go of the lanes that end with it: they are no `members` any more."""
         reported = {key: result for key, result in results.items() if members[key].left is None}
         ends = {key: self._natural_end(group, key, result) for key, result in reported.items()}
         ended = {key: end for key, end in ends.items() if end is not None}
@@ -213,8 +213,10 @@ class GroupRunner:
         stopped = {key: group.result(key, *why) for key, why in verdict.stop.items() if key in reported}
         if stopped:
             yield Ended(stopped)
-        left = [key for key in results if members[key].left == group.epoch]
-        group.drop([*(ended | stopped), *left])
+        gone = [*(ended | stopped), *(key for key in results if members[key].left == group.epoch)]
+        group.drop(gone)
+        for key in gone:
+            del members[key]
 
     def _with_further_figures(self, group: LaneGroup, ended: dict[int, FitResult]) -> dict[int, FitResult]:
         """The same results with what else the job asks of those that are complete."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,19 @@ CheckStop = Callable[[], None]
 
 def never_stop() -> None:
     """A `CheckStop` for work that nobody stops."""
+
+
+WARNINGS = ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+"""Signals that say, where a system has them, that the end is near: a terminal was closed; and what Slurm (--signal),
+LSF and Grid Engine (-notify) send some time before they kill, one of the next two, or the last where the time of a job
+is over."""
+
+
+def leave_stops_to_others() -> None:
+    """This process ends when another one says so: what the system asks all processes of a job is not its business."""
+    for name in ("SIGINT", "SIGTERM", *WARNINGS):
+        if (number := getattr(signal, name, None)) is not None:
+            signal.signal(number, signal.SIG_IGN)
 
 
 class _Deferred:
