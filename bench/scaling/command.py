@@ -1,13 +1,15 @@
-"""Would a search scale past this machine? Its scheduler on recorded events, and what storages cost a trial.
+"""Does a search scale? Its scheduler on recorded events, what storages cost a trial, and what workers are worth here.
 
     python -m bench.scaling simulate STUDY... [--storage URL] [--workers N,...] [--pruners P,...] [--lanes L,...]
     python -m bench.scaling storages [--postgres URL] [--sizes N,...] [--trials N]
+    python -m bench.scaling workers --data DIR --weights-dir DIR [--rounds N] [--trials N] [--workers N]
     python -m bench.scaling report
 
 `simulate` draws trials from recorded studies and replays them through the scheduler with a simulated clock. `storages`
 measures what trials take beside their training, with so many in the study already: in a journal, in SQLite, and in a
-PostgreSQL database of which a URL is given, there through Optuna's gRPC proxy too where grpcio is installed. Both keep
-files in DIR/runs, and `report` makes the tables and the figure of whatever is there.
+PostgreSQL database of which a URL is given, there through Optuna's gRPC proxy too where grpcio is installed. `workers`
+runs one search with one worker and with several, in turns. All keep files in DIR/runs, and `report` makes the tables
+and the figure of whatever is there.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             _simulate(options, command)
         elif options.command == "storages":
             _storages(options, command)
+        elif options.command == "workers":
+            _workers(options, command)
         else:
             from .report import write_report
 
@@ -85,6 +89,27 @@ def _storages(options: argparse.Namespace, command: str) -> None:
         save_run(options.out, run)
 
 
+def _workers(options: argparse.Namespace, command: str) -> None:
+    from .runs import save_run
+    from .workers import Wanted, measure
+
+    _at_least(1, trials=[options.trials], epochs=[options.epochs], rounds=[options.rounds])
+    _at_least(2, workers=[options.workers])
+    wanted = Wanted(
+        task=task_named(options.task).name,
+        data=options.data,
+        weights_dir=options.weights_dir,
+        trials=options.trials,
+        epochs=options.epochs,
+        side=options.side,
+        workers=options.workers,
+        rounds=options.rounds,
+        seed=options.seed,
+        command=command,
+    )
+    save_run(options.out, measure(wanted, _note))
+
+
 def _at_least(least: int, **numbers: Sequence[int]) -> None:
     for name, values in numbers.items():
         if not values or min(values) < least:
@@ -114,8 +139,18 @@ def _parser() -> argparse.ArgumentParser:
     storages.add_argument("--trials", type=int, default=50, help="measured at each size (default 50)")
     storages.add_argument("--epochs", type=int, default=8, help="of each trial (default 8)")
     storages.add_argument("--task", default="fruit", help="whose space is searched (default fruit)")
+    workers = commands.add_parser("workers", help="measure what workers of this machine are worth")
+    workers.add_argument("--data", type=Path, required=True, metavar="DIR", help="photos")
+    workers.add_argument("--weights-dir", type=Path, required=True, metavar="DIR")
+    workers.add_argument("--task", default="fruit", help="that is searched (default fruit)")
+    workers.add_argument("--trials", type=int, default=12, help="of each search (default 12)")
+    workers.add_argument("--epochs", type=int, default=4, help="of each trial (default 4)")
+    workers.add_argument("--resolution", dest="side", type=int, default=128, help="in pixels (default 128)")
+    workers.add_argument("--workers", type=int, default=2, help="against one (default 2)")
+    workers.add_argument("--rounds", type=int, default=3, help="default 3")
+    workers.add_argument("--seed", type=int, default=0, help="of the trials (default 0)")
     report = commands.add_parser("report", help="tables and figure of the runs that are there")
-    for command in (simulate, storages, report):
+    for command in (simulate, storages, workers, report):
         command.add_argument("--out", type=Path, default=OUT, metavar="DIR", help=f"default {OUT}")
     return parser
 

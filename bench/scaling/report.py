@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -13,7 +14,17 @@ from studies.request import NO_PRUNER
 from training import atomic_write_bytes
 
 from .figure import draw
-from .runs import JOURNAL, Overhead, Simulated, SimulationRun, StorageRun, load_simulations, load_storages
+from .runs import (
+    JOURNAL,
+    Overhead,
+    Simulated,
+    SimulationRun,
+    StorageRun,
+    WorkersRun,
+    load_simulations,
+    load_storages,
+    load_workers,
+)
 
 PAGE, FIGURE = "README.md", "scaling.png"
 GOAL_MS, GOAL_TRIALS = 50.0, 1000
@@ -27,23 +38,28 @@ def write_report(out: Path, command: str) -> str:
     Raises:
         InputError: there is no run, or a file holds none.
     """
-    simulations, storages = load_simulations(out), load_storages(out)
-    if not simulations and not storages:
-        raise InputError(f"no runs in {out}: make some with python -m bench.scaling simulate, or storages")
-    text = page(simulations, storages, command)
+    simulations, storages, workers = load_simulations(out), load_storages(out), load_workers(out)
+    if not simulations and not storages and not workers:
+        raise InputError(f"no runs in {out}: make some with python -m bench.scaling simulate, storages or workers")
+    text = page(simulations, storages, workers, command)
     draw(simulations, storages, out / FIGURE)
     atomic_write_bytes(out / PAGE, text.encode())
     return text
 
 
-def page(simulations: Sequence[SimulationRun], storages: Sequence[StorageRun], command: str) -> str:
+def page(
+    simulations: Sequence[SimulationRun], storages: Sequence[StorageRun], workers: Sequence[WorkersRun], command: str
+) -> str:
+    """The tables of the runs, and what they answer."""
     parts = [
-        "# Past this machine: the scheduler with many workers, and what storages cost a trial",
-        _where(simulations, storages, command),
+        "# Past one worker and past this machine",
+        _where(simulations, storages, workers, command),
         "## What it answers",
-        "\n".join(f"- {line}" for line in answers(simulations, storages)),
+        "\n".join(f"- {line}" for line in answers(simulations, storages, workers)),
         f"![speedup, idle workers and decisions by workers; milliseconds a trial by storage]({FIGURE})",
     ]
+    if workers:
+        parts += ["## Workers of this machine", _workers_method(), *map(_workers, workers)]
     if simulations:
         parts += ["## Recorded studies, replayed", _simulation_method()]
         for group in _by_lanes(simulations):
@@ -58,8 +74,10 @@ def page(simulations: Sequence[SimulationRun], storages: Sequence[StorageRun], c
 # --- where it was measured
 
 
-def _where(simulations: Sequence[SimulationRun], storages: Sequence[StorageRun], command: str) -> str:
-    runs: list[SimulationRun | StorageRun] = [*simulations, *storages]
+def _where(
+    simulations: Sequence[SimulationRun], storages: Sequence[StorageRun], workers: Sequence[WorkersRun], command: str
+) -> str:
+    runs: list[SimulationRun | StorageRun | WorkersRun] = [*simulations, *storages, *workers]
     commands = _distinct(f"`{run.command}`" for run in runs)
     versions = _distinct(
         ", ".join(f"{name} {version}" for name, version in run.environment["versions"].items()) for run in runs
@@ -86,9 +104,12 @@ def _distinct(values: Iterable[str]) -> str:
 # --- what it answers
 
 
-def answers(simulations: Sequence[SimulationRun], storages: Sequence[StorageRun]) -> list[str]:
+def answers(
+    simulations: Sequence[SimulationRun], storages: Sequence[StorageRun], workers: Sequence[WorkersRun]
+) -> list[str]:
     """The questions of this benchmark, answered in sentences by the numbers of the runs."""
-    lines = [line for run in simulations if run.pruner == NO_PRUNER for line in _answers_of(run)]
+    lines = [line for run in workers for line in _answers_of_workers(run)]
+    lines += [line for run in simulations if run.pruner == NO_PRUNER for line in _answers_of(run)]
     for storage in storages:
         if storage.storage == JOURNAL and (at := _at_goal(storage)) is not None:
             met = "met" if at.median <= GOAL_MS else "missed"
@@ -98,6 +119,36 @@ def answers(simulations: Sequence[SimulationRun], storages: Sequence[StorageRun]
                 f"The goal of at most {GOAL_MS:g} ms is {met}."
             )
     return lines or ["Nothing yet: neither a search without a pruner nor a journal."]
+
+
+def _answers_of_workers(run: WorkersRun) -> list[str]:
+    *alone, several = _ways(run)
+    return [
+        f"{run.task}: {several[0]} workers do {_ratio(run, several, one):.2f} x the trials an hour of one worker with "
+        f"{_threads_text(one[1])} (median of {_rounds(run)} rounds, each a ratio of its own)."
+        for one in alone
+    ]
+
+
+def _ways(run: WorkersRun) -> list[tuple[int, int]]:
+    """Workers and threads of the searches of a round, the most workers last."""
+    return sorted({(each.workers, each.threads) for each in run.rounds})
+
+
+def _rounds(run: WorkersRun) -> int:
+    return len({each.turn for each in run.rounds})
+
+
+def _ratio(run: WorkersRun, way: tuple[int, int], than: tuple[int, int]) -> float:
+    """How many times the trials an hour, the median over rounds."""
+    speeds = {(each.turn, each.workers, each.threads): each.per_hour for each in run.rounds}
+    return statistics.median(
+        speeds[turn, *way] / speeds[turn, *than] for turn in sorted({each.turn for each in run.rounds})
+    )
+
+
+def _threads_text(threads: int) -> str:
+    return "1 thread" if threads == 1 else f"{threads} threads"
 
 
 def _answers_of(run: SimulationRun) -> list[str]:
@@ -128,6 +179,29 @@ def _workers_text(simulated: Simulated) -> str:
 
 def _lanes_text(lanes: int) -> str:
     return "one by one" if lanes == 1 else f"{lanes} side by side"
+
+
+# --- workers of this machine
+
+
+def _workers_method() -> str:
+    return (
+        "The same trials (strategy `plain`, drawn at random, without a pruner) with empty caches, each search a "
+        "process of its own; searches take turns, and who begins rotates. The clock starts with the first trial and "
+        "stops when the last one has ended, so that reading the photos is left out and what workers wait for each "
+        "other at the end is not. Threads are those of all workers together."
+    )
+
+
+def _workers(run: WorkersRun) -> str:
+    first, *_ = ways = _ways(run)
+    rows = []
+    for way in ways:
+        speeds = [each.per_hour for each in run.rounds if (each.workers, each.threads) == way]
+        spread = f"{statistics.median(speeds):.0f} ({min(speeds):.0f} to {max(speeds):.0f})"
+        rows.append([way[0], way[1], len(speeds), spread, f"{_ratio(run, way, first):.2f} x"])
+    head = f"### {run.task}\n\n{run.trials} trials of {run.epochs} epochs at {run.side} pixels, seed {run.seed}.\n\n"
+    return head + _table(rows, ["workers", "threads", "rounds", "trials an hour", "x the first"])
 
 
 # --- the simulation

@@ -17,7 +17,7 @@ from training.machine.decode import decoded
 JOURNAL, SQLITE, POSTGRESQL, PROXY = "journal", "sqlite", "postgresql", "postgresql through gRPC"
 STORAGES = (JOURNAL, SQLITE, POSTGRESQL, PROXY)
 
-_Run = TypeVar("_Run", "SimulationRun", "StorageRun")
+_Run = TypeVar("_Run", "SimulationRun", "StorageRun", "WorkersRun")
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,41 @@ class StorageRun:
         return f"storage-{self.storage}".replace(" ", "-")
 
 
-def save_run(out: Path, run: SimulationRun | StorageRun) -> None:
+@dataclass(frozen=True)
+class WorkersRound:
+    """One search: `trials` ended in `seconds`, trained by so many `workers` that had so many `threads` together."""
+
+    turn: int
+    workers: int
+    threads: int
+    seconds: float
+    trials: int
+
+    @property
+    def per_hour(self) -> float:
+        return 3600 * self.trials / self.seconds
+
+
+@dataclass(frozen=True)
+class WorkersRun:
+    """The same search with one worker and with several, in `rounds`. `load` as in `SimulationRun`."""
+
+    task: str
+    trials: int
+    epochs: int
+    side: int
+    seed: int
+    rounds: tuple[WorkersRound, ...]
+    command: str
+    environment: dict[str, Any]
+    load: float
+
+    @property
+    def name(self) -> str:
+        return f"workers-{self.task}"
+
+
+def save_run(out: Path, run: SimulationRun | StorageRun | WorkersRun) -> None:
     write_versioned_json(_folder(out) / f"{run.name}.json", asdict(run))
 
 
@@ -171,6 +205,11 @@ def load_storages(out: Path) -> list[StorageRun]:
     """Raises InputError where a file holds none."""
     found = [_loaded(path, StorageRun) for path in _folder(out).glob("storage-*.json")]
     return sorted(found, key=lambda run: STORAGES.index(run.storage))
+
+
+def load_workers(out: Path) -> list[WorkersRun]:
+    """Raises InputError where a file holds none."""
+    return [_loaded(path, WorkersRun) for path in sorted(_folder(out).glob("workers-*.json"))]
 
 
 def _folder(out: Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.scaling.recorded import RecordedTrial, Recording, Shape
-from bench.scaling.runs import Overhead, Simulated, SimulationRun, StorageRun
+from bench.scaling.runs import Overhead, Simulated, SimulationRun, StorageRun, WorkersRound, WorkersRun
 from studies.records import config_key
 
 EPOCHS = 4
@@ -79,6 +79,26 @@ def storage(name: str = "journal", milliseconds: float = 20.0) -> StorageRun:
         measured=overheads,
         versions={} if name == "journal" else {"PostgreSQL": "15.3"},
         command="python -m bench.scaling storages",
+        environment=ENVIRONMENT,
+        load=1.5,
+    )
+
+
+def workers(rounds: Sequence[tuple[float, float, float]]) -> WorkersRun:
+    """Of each round the seconds with one worker and a thread, one with two threads, and two workers."""
+    found = tuple(
+        WorkersRound(turn, count, threads, seconds, 12)
+        for turn, each in enumerate(rounds)
+        for (count, threads), seconds in zip([(1, 1), (1, 2), (2, 2)], each, strict=True)
+    )
+    return WorkersRun(
+        task="fruit",
+        trials=12,
+        epochs=4,
+        side=128,
+        seed=0,
+        rounds=found,
+        command="python -m bench.scaling workers",
         environment=ENVIRONMENT,
         load=1.5,
     )

@@ -12,18 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.scaling import report
+from bench.scaling import workers as of_workers
 from bench.scaling.answering import made_up
 from bench.scaling.command import main
 from bench.scaling.filling import fill
 from bench.scaling.recorded import RecordedTrial, recording_of, table_of
-from bench.scaling.runs import load_simulations, load_storages, save_run
+from bench.scaling.runs import load_simulations, load_storages, load_workers, save_run
 from bench.scaling.simulate import Simulation
 from bench.scaling.storages import Wanted, measure
 from studies import Study, TrialRecord
 
 from ..studies.small_studies import a_study, result
 from ..toys import TOY
-from .scaling_examples import EPOCHS, recorded, recording, simulation, storage
+from .scaling_examples import EPOCHS, recorded, recording, simulation, storage, workers
 
 TRIALS = st.lists(
     st.builds(recorded, st.sampled_from("abc"), st.floats(0.01, 10.0), st.integers(1, 100).map(lambda n: n / 100)),
@@ -219,11 +220,39 @@ def test_a_page_and_a_figure_of_the_runs_that_are_there(tmp_path: Path, capsys: 
 def test_a_page_needs_only_one_of_the_parts(tmp_path: Path) -> None:
     save_run(tmp_path, simulation())
     assert "Recorded studies" in report.write_report(tmp_path, "report")
-    assert "Recorded studies" not in report.page([], [storage()], "report")
+    assert "Recorded studies" not in report.page([], [storage()], [], "report")
 
 
 def test_a_goal_that_is_missed_is_said() -> None:
-    assert "50 ms is missed" in report.page([], [storage(milliseconds=60.0)], "report")
+    assert "50 ms is missed" in report.page([], [storage(milliseconds=60.0)], [], "report")
+
+
+def test_workers_are_compared_round_by_round(tmp_path: Path) -> None:
+    """One round was slow for all: the ratios are those within rounds."""
+    save_run(tmp_path, workers([(100.0, 60.0, 50.0), (200.0, 130.0, 100.0), (100.0, 55.0, 40.0)]))
+    assert load_workers(tmp_path) == [workers([(100.0, 60.0, 50.0), (200.0, 130.0, 100.0), (100.0, 55.0, 40.0)])]
+    page = report.write_report(tmp_path, "report")
+    assert "fruit: 2 workers do 2.00 x the trials an hour of one worker with 1 thread (median of 3 rounds" in page
+    assert "fruit: 2 workers do 1.30 x the trials an hour of one worker with 2 threads" in page
+    assert "| 1         | 1         | 3        | 432 (216 to 432)" in page
+
+
+def test_each_way_begins_a_round_in_turn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def searched(_wanted: of_workers.Wanted, workers: int, threads: int) -> tuple[float, int]:
+        asked.append((workers, threads))
+        return 10.0, 4
+
+    monkeypatch.setattr(of_workers, "_searched", searched)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    out = ["--out", str(tmp_path), "--data", "photos", "--weights-dir", "weights"]
+    assert main(["workers", *out]) == 0
+    (run,) = load_workers(tmp_path)
+    ways = [(1, 1), (1, 2), (2, 2)]
+    assert asked == [*ways, *ways[1:], ways[0], ways[2], *ways[:2]]
+    assert [(each.workers, each.threads) for each in run.rounds] == asked
+    assert {each.per_hour for each in run.rounds} == {1440.0}
 
 
 def test_what_cannot_be_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -236,6 +265,7 @@ def test_what_cannot_be_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
         ["simulate", "s", "--storage", journal, "--pruners", "some", *out],
         ["simulate", "s", "--storage", journal, "--workers", "0", *out],
         ["storages", "--task", "none", *out],
+        ["workers", "--data", "none", "--weights-dir", "none", "--workers", "1", *out],
     ):
         assert main(arguments) == 1
         assert capsys.readouterr().err.count("\n") == 1
