@@ -26,7 +26,7 @@ class SearchKeywords(TypedDict, total=False):
     epochs: Whole | None
     timeout: Duration | None
     trial_timeout: Duration | None
-    max_gpu_hours: float | None
+    max_gpu_hours: SupportsFloat | None
     stop_at: SupportsFloat | None
     seed: Whole | None
     workers: Whole | None

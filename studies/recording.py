@@ -84,8 +84,11 @@ class Recording:
         trial = self._open[number]
         if CONFIRMS in trial.user_attrs:
             return False
-        # The pruner is asked in any case: that is how the recipe's values come to compete with the others'.
-        return trial.should_prune() and not trial.user_attrs.get("recipe")
+        given_up = False
+        with self._unless_taken(number):
+            # The pruner is asked in any case: that is how the recipe's values come to compete with the others'.
+            given_up = trial.should_prune() and not trial.user_attrs.get("recipe")
+        return given_up
 
     def prune_many(self, numbers: Iterable[int]) -> set[int]:
         """Those of several trials that the pruner gives up, asked in the order of `numbers`; see `should_prune`."""

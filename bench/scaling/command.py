@@ -15,14 +15,22 @@ and the figure of whatever is there.
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from search_spaces import InputError, task_named
 from studies.location import without_password
 from studies.request import NO_PRUNER, PRUNERS
+
+if TYPE_CHECKING:
+    from .runs import SimulationRun, StorageRun, WorkersRun
+
+    Run = SimulationRun | StorageRun | WorkersRun
 
 OUT = Path("results/scaling")
 WORKERS = tuple(2**power for power in range(11))
@@ -34,16 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     command = shlex.join(["python", "-m", "bench.scaling", *map(without_password, arguments)])
     try:
-        if options.command == "simulate":
-            _simulate(options, command)
-        elif options.command == "storages":
-            _storages(options, command)
-        elif options.command == "workers":
-            _workers(options, command)
-        else:
-            from .report import write_report
-
-            sys.stdout.write(write_report(options.out, command))
+        runs = {"simulate": _simulate, "storages": _storages, "workers": _workers, "report": _report}
+        found = runs[options.command](options, command)
+        if options.json:
+            print(json.dumps([asdict(run) for run in found], indent=2))
     except InputError as problem:
         sys.stderr.write(f"error: {problem}\n")
         return 1
@@ -53,7 +55,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _simulate(options: argparse.Namespace, command: str) -> None:
+def _report(options: argparse.Namespace, command: str) -> Sequence[Run]:
+    from .report import write_report
+    from .runs import load_simulations, load_storages, load_workers
+
+    page = write_report(options.out, command)
+    if not options.json:
+        sys.stdout.write(page)
+    return [*load_simulations(options.out), *load_storages(options.out), *load_workers(options.out)]
+
+
+def _simulate(options: argparse.Namespace, command: str) -> Sequence[Run]:
     from studies import open_study
 
     from .runs import save_run
@@ -63,14 +75,17 @@ def _simulate(options: argparse.Namespace, command: str) -> None:
         raise InputError(f"unknown pruner {unknown[0]!r}: {', '.join(PRUNERS)}")
     _at_least(1, trials=[options.trials], workers=options.workers, lanes=options.lanes)
     wanted = Wanted(tuple(options.workers), options.trials, options.seed, command)
+    found = []
     for name in options.studies:
         study = open_study(name, options.storage)
         for lanes in options.lanes:
             for pruner in options.pruners:
-                save_run(options.out, simulated(study, wanted, pruner, lanes, _note))
+                found.append(run := simulated(study, wanted, pruner, lanes, _note))
+                save_run(options.out, run)
+    return found
 
 
-def _storages(options: argparse.Namespace, command: str) -> None:
+def _storages(options: argparse.Namespace, command: str) -> Sequence[Run]:
     from .runs import save_run
     from .storages import Wanted, measure
 
@@ -85,11 +100,14 @@ def _storages(options: argparse.Namespace, command: str) -> None:
         postgres=options.postgres,
         command=command,
     )
+    found = []
     for run in measure(wanted, _note):
         save_run(options.out, run)
+        found.append(run)
+    return found
 
 
-def _workers(options: argparse.Namespace, command: str) -> None:
+def _workers(options: argparse.Namespace, command: str) -> Sequence[Run]:
     from .runs import save_run
     from .workers import Wanted, measure
 
@@ -107,7 +125,9 @@ def _workers(options: argparse.Namespace, command: str) -> None:
         seed=options.seed,
         command=command,
     )
-    save_run(options.out, measure(wanted, _note))
+    run = measure(wanted, _note)
+    save_run(options.out, run)
+    return [run]
 
 
 def _at_least(least: int, **numbers: Sequence[int]) -> None:
@@ -124,7 +144,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench.scaling", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = parser.add_subparsers(dest="command", required=True)
+    parser.add_argument("--json", action="store_true", help="print the runs for programs")
+    commands = parser.add_subparsers(dest="command", required=True, help="what to do")
     simulate = commands.add_parser("simulate", help="replay recorded studies with more workers")
     simulate.add_argument("studies", nargs="+", metavar="STUDY")
     simulate.add_argument("--storage", metavar="URL", help="where the studies are")
@@ -152,6 +173,10 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="tables and figure of the runs that are there")
     for command in (simulate, storages, workers, report):
         command.add_argument("--out", type=Path, default=OUT, metavar="DIR", help=f"default {OUT}")
+        # After the command too.
+        command.add_argument(
+            "--json", action="store_true", default=argparse.SUPPRESS, help="print the runs for programs"
+        )
     return parser
 
 

@@ -200,8 +200,10 @@ def _workers(run: WorkersRun) -> str:
         speeds = [each.per_hour for each in run.rounds if (each.workers, each.threads) == way]
         spread = f"{statistics.median(speeds):.0f} ({min(speeds):.0f} to {max(speeds):.0f})"
         rows.append([way[0], way[1], len(speeds), spread, f"{_ratio(run, way, first):.2f} x"])
-    head = f"### {run.task}\n\n{run.trials} trials of {run.epochs} epochs at {run.side} pixels, seed {run.seed}.\n\n"
-    return head + _table(rows, ["workers", "threads", "rounds", "trials an hour", "x the first"])
+    what = f"{run.trials} trials of {run.epochs} epochs on one backbone at {run.side} pixels, seed {run.seed}."
+    return f"### {run.task}\n\n{what}\n\n" + _table(
+        rows, ["workers", "threads", "rounds", "trials an hour", "x the first"]
+    )
 
 
 # --- the simulation

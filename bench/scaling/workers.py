@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 
-from search_spaces import InputError
+from search_spaces import InputError, task_named
+from search_spaces.benchmarks import fixed_values
 from studies import open_study
 from training import environment
 
@@ -23,7 +24,8 @@ _NAME = "workers"
 
 @dataclass(frozen=True)
 class Wanted:
-    """`trials` of `epochs` epochs of `task` at `side` pixels, drawn at random with `seed`, in so many `rounds`."""
+    """`trials` of `epochs` epochs of `task` on one backbone at `side` pixels, drawn at random with `seed`, in so many
+    `rounds`."""
 
     task: str
     data: Path
@@ -79,13 +81,14 @@ def _searched(wanted: Wanted, workers: int, threads: int) -> tuple[float, int]:
             "--workers": workers,
             "--storage": storage,
             "--study": _NAME,
-            "--set": f"resolution={wanted.side}",
             # The same trials whatever the order in which they end.
             "--strategy": "plain",
             "--sampler": "random",
             "--pruner": "none",
         }
         arguments = [str(part) for option in options.items() for part in option]
+        for name, value in fixed_values(task_named(wanted.task), wanted.side).items():
+            arguments += ["--set", f"{name}={value}"]
         surroundings = {"OMP_NUM_THREADS": str(threads), "POMONA_CACHE": str(Path(folder) / "cache")}
         process = subprocess.run(
             [sys.executable, "-m", "pomona", "search", wanted.task, *arguments],

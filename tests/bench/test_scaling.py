@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -215,6 +216,10 @@ def test_a_page_and_a_figure_of_the_runs_that_are_there(tmp_path: Path, capsys: 
     assert "The goal of at most 50 ms is met." in page
     assert "PostgreSQL 15.3; commit abc" in page
     assert (tmp_path / report.FIGURE).stat().st_size > 1000
+    for arguments in (["--json", "report"], ["report", "--json"]):
+        assert main([*arguments, "--out", str(tmp_path)]) == 0
+        runs = json.loads(capsys.readouterr().out)
+        assert [run.get("storage") for run in runs] == [None, None, None, "journal", "postgresql"]
 
 
 def test_a_page_needs_only_one_of_the_parts(tmp_path: Path) -> None:

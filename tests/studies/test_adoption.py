@@ -97,7 +97,7 @@ def test_what_a_trial_that_was_given_back_saved_stays_until_it_is_retried(
     study = begun(url)
 
     def stop(_progress: object) -> None:
-        if study._history.running() and len(study.trial(0).curve) == LOST_AFTER:
+        if study.counts(running=True) and len(study.trial(0).curve) == LOST_AFTER:
             raise Interrupted("by the user")
 
     with a_driver(url, joins=False) as first:

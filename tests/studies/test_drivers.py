@@ -169,7 +169,7 @@ def test_a_trial_that_was_taken_while_its_end_was_recorded_is_dropped(
 
 def test_a_late_driver_asks_nothing_about_a_trial_that_was_taken(url: str) -> None:
     """Its last epoch is one at which the pruner compares, and keeps that with the trial."""
-    a_study(url, pruner="hyperband", epochs=9, strategy="plain")
+    a_study(url, pruner="hyperband", epochs=9)
     with a_driver(url, joins=False) as zombie, a_driver(url) as other:
         taken = [asked(zombie).number for _ in range(6)]
         for number in taken:

@@ -167,7 +167,7 @@ def test_a_trial_that_kills_the_process_is_given_up_and_the_others_go_on(
         assert deaths < 9
     records = Study.open("s", url).records()
     assert [record.state for record in records] == ["complete"] * 2 + ["infeasible"] + ["complete"] * 2
-    assert records[2].reason == "lost twice: the process died while it trained"
+    assert records[2].reason == "lost too often: the process died while it trained"
     # Twice in its lanes, to see that it was no accident, and once alone, to see which of them it was.
     assert deaths == (2 if lanes == 1 else 3)
 
