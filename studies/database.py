@@ -14,7 +14,15 @@ from optuna.storages import BaseStorage, RDBStorage, _CachedStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    PendingRollbackError,
+    SQLAlchemyError,
+)
 
 from search_spaces import InputError
 
@@ -318,8 +326,15 @@ def one_line(error: BaseException | None, url: URL) -> str:
 
 def _database_error(error: BaseException | None) -> BaseException | None:
     """The database's own error below those that Optuna wraps around it."""
-    while error is not None and not isinstance(error, DBAPIError) and error.__cause__ is not None:
-        error = error.__cause__
+    while error is not None and not isinstance(error, DBAPIError):
+        below = error.__cause__
+        if isinstance(error, PendingRollbackError):
+            # Optuna takes a connection that was lost while it read trials for a query that was too long, and asks
+            # again. What that comes to says nothing; what it was handling does.
+            below = error.__context__
+        if below is None:
+            break
+        error = below
     return error
 
 

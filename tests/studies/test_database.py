@@ -162,6 +162,25 @@ def gone() -> Exception:
     return error
 
 
+def lost_while_trials_were_read() -> Exception:
+    """What comes of it: Optuna asks again within the transaction that has no connection any more."""
+    try:
+        try:
+            raise gone()
+        except sqlalchemy.exc.OperationalError:
+            raise sqlalchemy.exc.PendingRollbackError("Can't reconnect", code="8s2b")  # noqa: B904
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        problem = optuna.exceptions.StorageInternalError("An exception is raised during the commit.")
+        problem.__cause__ = error
+        return problem
+
+
+def test_a_connection_that_was_lost_while_trials_were_read_is_waited_for() -> None:
+    error = lost_while_trials_were_read()
+    assert is_temporary(error)
+    assert one_line(error, sqlalchemy.engine.make_url("sqlite://")) == "server closed the connection unexpectedly"
+
+
 def run_with_losses(losses: list[int]) -> list[object]:
     """A study of four trials; before each, so many statements of those to come are told to break."""
     clock = Clock()

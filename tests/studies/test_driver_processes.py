@@ -71,8 +71,13 @@ class Driver:
         """Returns once it has recorded another trial, or has nothing more to do."""
         before, end = self.said, time.monotonic() + _PATIENCE_SECONDS
         while self.said == before and not self.is_done:
-            assert time.monotonic() < end
+            assert time.monotonic() < end, self._said_wrong()
             self.listen(0.2)
+            assert self.is_done or self._process.poll() is None, self._said_wrong()
+
+    def _said_wrong(self) -> str:
+        self._errors.seek(0)
+        return f"exit code {self._process.poll()}: {self._errors.read().decode()}"
 
     def kill(self) -> None:
         self._process.kill()
