@@ -18,7 +18,7 @@ _HERE, _IN_WORKERS = True, 2
 
 MOST_LOSSES = 2
 """A trial that was lost so often is not tried again."""
-MOST_KILLS = 6
+MOST_KILLS = 10
 """Nor is one whose processes were killed so often from outside, or with their driver: it is perhaps to blame after all
 (a program that watches over memory kills in the same way)."""
 

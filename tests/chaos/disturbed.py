@@ -15,9 +15,9 @@ from .said import Said
 # A driver that says nothing for so long will not say anything any more.
 _SILENCE_SECONDS = 300.0
 # Kills fall in the first part of a study, so that there is something left to go on with.
-_STRUCK_PART = 0.6
+_STRUCK_PART = 0.4
 # About as long as a trial takes, so that kills fall anywhere in one.
-_LATEST_SECONDS = 0.6
+_LATEST_SECONDS = 0.2
 # Of the kills of workers. The others hit any worker, and many a one that is only starting: that takes longer than a
 # trial here.
 _TRAINING_SHARE = 0.5

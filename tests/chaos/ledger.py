@@ -11,7 +11,7 @@ from .said import Said
 
 # How often a trial's processes may be killed before it gets any further: then it is given up. Kills here come from
 # outside, and no trial is to blame for them.
-_MOST_KILLS = 6
+_MOST_KILLS = 10
 
 
 @dataclass
