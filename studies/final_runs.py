@@ -71,6 +71,12 @@ def final_runs(
     return found
 
 
+def longest_first(runs: Iterable[ToConfirm], seconds: Callable[[Config], float]) -> list[ToConfirm]:
+    """The runs in the order in which several workers are through with them soonest, or nearly so: nobody is left with
+    a long one when all others are idle (Graham 1969, doi 10.1137/0117039). Equal ones stay in their order."""
+    return sorted(runs, key=lambda run: -seconds(run.config))
+
+
 def _of_many_structures(records: Iterable[TrialRecord], structure_of: Callable[[Config], Config]) -> list[TrialRecord]:
     """The best `MOST`, at most `MOST_ALIKE` of one structure."""
     counts: Counter[str] = Counter()

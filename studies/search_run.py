@@ -12,7 +12,7 @@ from .done import goal_reached
 from .driver import run_study
 from .engines import AbstractEngine, engine_named
 from .enqueued import Enqueued
-from .final_runs import reserved_seconds
+from .final_runs import longest_first, reserved_seconds
 from .placement import Placement
 from .plan import Outcome, Plan, Watch
 from .request import RUNGS
@@ -99,5 +99,7 @@ class Search:
         trials = len({run.number for run in runs})
         which = "the best trial" if trials == 1 else f"the {trials} best trials"
         self.notify(f"confirming {which} on {max(run.nth for run in runs)} fresh seeds: {wanted} runs")
+        if engine.workers > 1:
+            runs = longest_first(runs, lambda config: costs.predict(config).seconds)
         with self.study.confirming(runs):
             yield from run_study(self.study, plan, engine, watch)

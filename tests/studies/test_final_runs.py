@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from search_spaces import Config
 from studies.confirmed import ToConfirm
-from studies.final_runs import MOST, MOST_ALIKE, SHARE, final_runs, reserved_seconds
+from studies.final_runs import MOST, MOST_ALIKE, SHARE, final_runs, longest_first, reserved_seconds
 from studies.records import TrialRecord
 from studies.strategy import MARGIN
 from training.machine.seeds import related_seed
@@ -118,3 +118,16 @@ def test_only_trials_that_ran_to_their_ends_are_trained_again() -> None:
 def test_a_share_of_the_time_is_reserved(timeout: float | None, reserved: float) -> None:
     assert reserved_seconds(timeout) == reserved
     assert reserved_seconds(36000.0) == 120.0
+
+
+@given(TRIALS, st.integers(1, 4))
+def test_the_longest_runs_begin_first_and_equal_ones_in_their_order(trials: list[tuple[int, str]], seeds: int) -> None:
+    records = [a_trial(number, right, structure) for number, (right, structure) in enumerate(trials)]
+    runs = [ToConfirm(r.number, r.config, seed, nth=seed) for seed in range(seeds) for r in records]
+    ordered = longest_first(runs, lambda config: _SECONDS[str(config["structure"])])
+    lengths = [_SECONDS[str(run.config["structure"])] for run in ordered]
+    assert lengths == sorted(lengths, reverse=True)
+    assert sorted(map(runs.index, ordered)) == list(range(len(runs)))
+    for length in set(lengths):
+        alike = [run for run in ordered if _SECONDS[str(run.config["structure"])] == length]
+        assert alike == [run for run in runs if run in alike]
