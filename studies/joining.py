@@ -77,7 +77,7 @@ def prepare_worker(request: WorkerRequest, notify: Notify, progress: CountProgre
     workers = default_workers(device, share) if request.workers is None else request.workers
     engine = engine_for(workers)
     placement = Placement(workers, share)
-    engine_named(engine, placement)
+    engine_named(engine, placement).check()
     trials = "" if settings.trials is None else f" of {settings.trials}"
     notify(f"study {study.name}: joined in {shown_storage(request.storage)}, {study.ended}{trials} trials are done")
     # The time of the study is that of its search; a worker has its own, or ends with the search.

@@ -136,7 +136,7 @@ def _engine(request: SearchRequest, device: torch.device) -> tuple[str, Placemen
     if engine is None:
         engine = engine_for(workers) if request.ray_address is None else "ray"
     placement = Placement(workers, share, request.ray_address)
-    engine_named(engine, placement)
+    engine_named(engine, placement).check()
     return engine, placement
 
 
@@ -216,7 +216,7 @@ def prepare_resume(request: ResumeRequest, notify: Notify, progress: CountProgre
     if request.workers is not None:
         placement = replace(placement, workers=request.workers)
         engine = engine if engine == "ray" else engine_for(request.workers)
-    engine_named(engine, placement)
+    engine_named(engine, placement).check()
     budget = Budget(
         trials=settings.trials if request.trials is None else request.trials,
         epochs=settings.epochs,

@@ -42,6 +42,13 @@ class AbstractEngine(abc.ABC):
     has_processes = True
     """Whether workers are other processes than the driver's, which outlives them."""
 
+    def check(self) -> None:  # noqa: B027
+        """To be called, at will, before anything is written.
+
+        Raises:
+            InputError: it can't be started: a package is missing, or nobody is where workers are to be.
+        """
+
     @abc.abstractmethod
     def start(self, plan: Plan, heard: Heard) -> None:
         """To be called first.

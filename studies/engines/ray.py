@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import threading
 import time
 import traceback
@@ -32,6 +33,8 @@ _WAIT_SECONDS = 0.2
 _LOOK_SECONDS = 0.5
 # Until the cluster has room for the workers, and until it has started them.
 _START_SECONDS = 120.0
+# Until somebody answers at an address.
+_REACH_SECONDS = 5.0
 
 
 # The thread of each method of an actor.
@@ -149,7 +152,13 @@ class RayEngine(AbstractEngine):
         self._said: deque[Said] = deque()
         self._started_here = False
 
+    def check(self) -> None:
+        _imported()
+        if self._address:
+            refuse_unreachable(self._address)
+
     def start(self, plan: Plan, heard: Heard) -> None:
+        self.check()
         self._ray = _imported()
         self._heard, self._setup = heard, Setup.of(plan, self._placement)
         self._connect()
@@ -300,6 +309,24 @@ class RayEngine(AbstractEngine):
         if self._started_here:
             self._ray.shutdown()
             self._started_here = False
+
+
+def refuse_unreachable(address: str) -> None:
+    """Raises InputError where nobody listens at HOST:PORT or ray://HOST:PORT: Ray would go on trying.
+
+    What else it takes, such as `auto`, it refuses by itself.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_SECONDS).close()
+    except (OSError, OverflowError) as problem:
+        reason = getattr(problem, "strerror", None) or str(problem)
+        raise InputError(
+            f"no Ray cluster at {address} ({reason}): `ray start --head` begins one; without --ray-address one is "
+            "started here"
+        ) from None
 
 
 def cores_each(nodes: Sequence[int], workers: int) -> int:

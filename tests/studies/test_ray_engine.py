@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -137,6 +138,22 @@ def test_what_an_actor_cannot_open_is_one_line(tmp_path: Path, weights: Path) ->
     what = replace(plan(weights, 1), source=StoredData(str(tmp_path / "nowhere"), skip_unreadable=False))
     with pytest.raises(InputError, match="nowhere"):
         list(run_study(study, what, RayEngine(Placement(1)), nothing))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
+def test_where_nobody_listens_is_no_cluster(address: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(
+        InputError, match=r"no Ray cluster at \S+ \(Connection refused\): `ray start --head` begins one"
+    ):
+        engine_named("ray", Placement(1, ray_address=address.format(port))).check()
+
+
+def test_names_of_clusters_are_for_ray_to_refuse() -> None:
+    for name in ("auto", "local", "somewhere"):
+        engine_named("ray", Placement(1, ray_address=name)).check()
 
 
 def test_an_address_belongs_to_ray() -> None:
