@@ -13,6 +13,7 @@ from search_spaces import InputError, Task
 from training import environment, resolve_device
 from training.machine.device import is_processor
 
+from .done import goal_reached
 from .engines import default_workers, engine_for, engine_named
 from .location import shown_storage
 from .placement import Placement
@@ -80,6 +81,8 @@ def prepare_worker(request: WorkerRequest, notify: Notify, progress: CountProgre
     engine_named(engine, placement).check()
     trials = "" if settings.trials is None else f" of {settings.trials}"
     notify(f"study {study.name}: joined in {shown_storage(request.storage)}, {study.ended}{trials} trials are done")
+    if reached := goal_reached(settings, study.best()):
+        notify(reached)
     # The time of the study is that of its search; a worker has its own, or ends with the search.
     return Search(study, replace(plan, timeout=request.timeout), engine, placement=placement, notify=notify, joins=True)
 

@@ -10,6 +10,7 @@ import pytest
 
 from studies import Study
 from studies.creation import keep_settings
+from studies.done import goal_reached
 
 from .conftest import Run
 
@@ -42,6 +43,16 @@ def test_a_worker_trains_what_is_left_and_says_where_to_look(run: Run, study: st
     code, _, err = run("worker", study, "--storage", URL)
     assert code == 0, err
     assert "5 of 5 trials are done" in err
+
+
+def test_where_nothing_is_left_to_do_a_worker_says_why(run: Run, study: str) -> None:
+    change(trials=5, stop_at=-1e9)
+    there = Study.open("s", URL)
+    assert (reached := goal_reached(there.settings, there.best()))
+    code, _, err = run("worker", study, "--storage", URL)
+    assert code == 0, err
+    assert f"{reached}\n" in err
+    assert "study s: 2 trials are done" in err
 
 
 def test_a_journal_has_one_driver(run: Run) -> None:
