@@ -345,11 +345,13 @@ def evaluate(
     split: str | None = None,
     device: str = "auto",
     figures: PathLike | None = None,
+    skip_unreadable: bool = False,
     trust_split: bool = False,
 ) -> Evaluation:
     """Scores a checkpoint on labelled data; `figures` is a folder for pictures of the answers and mistakes.
 
-    Of data without splits, what the checkpoint was trained on is left out; `split="train"` scores just that.
+    Of data without splits, what the checkpoint was trained on is left out; `split="train"` scores just that. With
+    `skip_unreadable`, so are files that are not images.
     """
     from . import arguments as to
     from .console import note
@@ -361,6 +363,7 @@ def evaluate(
         to.optional(to.text, "split", split),
         to.device(device),
         figures=to.optional(to.folder, "figures", figures),
+        skip_unreadable=to.flag("skip_unreadable", skip_unreadable),
         trust_split=to.flag("trust_split", trust_split),
         notify=note,
     )

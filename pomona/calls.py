@@ -11,8 +11,15 @@ from search_spaces import Part, Task
 def call_text(function: str, *arguments: object, **named: object) -> str:
     """`pomona.FUNCTION(...)` as it would be typed; arguments by name that are None were not given."""
     parts = [_literal(argument) for argument in arguments]
-    parts += [f"{name}={_literal(value)}" for name, value in named.items() if value is not None]
+    parts += [f"{name}={_literal(_shown(name, value))}" for name, value in named.items() if value is not None]
     return f"pomona.{function}({', '.join(parts)})"
+
+
+def _shown(name: str, value: object) -> object:
+    """A value as it may be kept: a database's URL without its password."""
+    from studies.location import without_password
+
+    return without_password(value) if name == "storage" and isinstance(value, str) else value
 
 
 def _literal(value: object) -> str:

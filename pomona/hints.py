@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 
 
 def pomona_command(command: str, *arguments: str, storage: str | None = None, **options: str) -> str:
@@ -23,3 +24,10 @@ def pomona_command(command: str, *arguments: str, storage: str | None = None, **
     if any(argument.startswith("-") for argument in arguments):
         return shlex.join(["pomona", *command.split(), *flat, "--", *arguments])
     return shlex.join(["pomona", *command.split(), *arguments, *flat])
+
+
+def typed_command() -> str:
+    """The command line of this process, to be kept with a study: without passwords."""
+    from studies.location import without_password
+
+    return shlex.join(["pomona", *map(without_password, sys.argv[1:])])

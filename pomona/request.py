@@ -5,8 +5,6 @@ Both follow the declarations in `studies.request`.
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +13,7 @@ from studies.request import Kind, SearchRequest, declared
 
 from . import arguments as to
 from .calls import call_text
+from .hints import typed_command
 
 _KEYWORDS: dict[Kind, Callable[[str, object], object]] = {
     "text": to.text,
@@ -56,8 +55,6 @@ def request_of_options(task: str, options: Mapping[str, Any]) -> SearchRequest:
     Raises:
         InputError: there is no such task, it has no such dimension or value, or a time can't be read.
     """
-    from studies.location import without_password
-
     given = dict(options)
     for name, option in declared(SearchRequest).items():
         if option.kind == "values":
@@ -66,5 +63,4 @@ def request_of_options(task: str, options: Mapping[str, Any]) -> SearchRequest:
             given[name] = tuple(given[name] or ())
         elif option.kind == "seconds":
             given[name] = to.seconds_of(given[name])
-    command = shlex.join(["pomona", *(without_password(argument) for argument in sys.argv[1:])])
-    return SearchRequest(task, **given, command=command)
+    return SearchRequest(task, **given, command=typed_command())

@@ -160,6 +160,8 @@ def _chosen(request: TrainRequest, task: Task, notify: Callable[[str], None]) ->
         raise InputError("a config and a study to take it from exclude each other")
     if request.as_saved and request.from_study is None:
         raise InputError("--as-saved keeps the state of a study's trial: name the study with --from-study")
+    if request.trial is not None and request.from_study is None:
+        raise InputError("--trial is one of a study: name the study with --from-study")
     chosen = _Chosen(
         request.config or {},
         request.epochs or DEFAULT_EPOCHS,

@@ -10,6 +10,7 @@ from search_spaces import InputError
 
 from .leftovers import remove_ours
 from .names import check_new_name, shown
+from .run_lock import busy
 from .settings import ATTRIBUTE
 from .status import status_of
 from .storage import open_storage, study_names
@@ -39,6 +40,7 @@ def delete_study(name: str, storage_url: str | None) -> None:
         InputError: there is no such study, or it is being run.
     """
     study = Study.open(name, storage_url, to_run=True)
+    _check_at_rest(study)
     with study.running():
         # A kill in between leaves a study that starts its interrupted trials again, not files without a study.
         for folder in (study.folder / "trials", study.folder / "failures", study.outputs.folder):
@@ -64,11 +66,18 @@ def rename_study(old: str, new: str, storage_url: str | None) -> Study:
     target = study.folder.with_name(new)
     if target.exists():
         raise InputError(f"{target} exists already: remove it, or choose another name")
+    _check_at_rest(study)
     with study.running():
         _copy(study, new)
         if study.folder.exists():
             study.folder.rename(target)
     return Study.open(new, storage_url)
+
+
+def _check_at_rest(study: Study) -> None:
+    """Raises InputError where somebody runs the study: who has joined it holds no lock."""
+    if study.is_running():
+        raise busy(study.name)
 
 
 def _copy(study: Study, new: str) -> None:

@@ -45,7 +45,7 @@ class Confirmation:
         """Runs until all have ended; see `AbstractEngine.run` for what may be raised."""
         settings = self.study.settings
         with self.study.running():
-            self.study.extend(settings.trials, settings.timeout, self.command, stop_at=settings.stop_at)
+            self.study.extend(settings, self.command)
             with self.study.confirming(self.runs):
                 yield from run_study(self.study, self.plan, engine_named(self.engine, settings.placement), watch)
 

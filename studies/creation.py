@@ -10,7 +10,6 @@ from optuna.trial import TrialState
 from search_spaces import Config, InputError
 
 from .names import shown
-from .plan import Budget
 from .request import RUNGS
 from .sampling import experimental
 from .settings import ATTRIBUTE, Settings
@@ -120,7 +119,7 @@ def shown_settings(settings: Settings) -> dict[str, object]:
         settings.source,
         settings.fingerprint,
         settings.target,
-        str(Budget(settings.trials, settings.epochs, settings.timeout)),
+        str(settings.budget),
         [settings.command, *settings.later_commands],
         settings.environment.get("versions", {}),
         *(settings.common[name] for name in ("commit", "device", "numerics")),

@@ -122,9 +122,8 @@ class Driver:
         if self._strategy is None or (seconds := self._strategy.recipe_seconds) is None:
             return
         given = "" if self._plan.timeout is None else f" of the {duration_text(self._plan.timeout)} given"
-        self._study.keep_recipe_note(
-            "" if self._strategy.recipe_done else f"recipe not run: about {duration_text(round(seconds))}{given}"
-        )
+        why = self._strategy.recipe_problem or f"about {duration_text(round(seconds))}{given}"
+        self._study.keep_recipe_note("" if self._strategy.recipe_done else f"recipe not run: {why}")
 
     def _stop_engine(self) -> None:
         """Ends the run though trials are under way; they are kept at their last whole epochs."""
@@ -159,7 +158,9 @@ class Driver:
             while worker not in self._scheduler.out:
                 match self._next(worker):
                     case Ask() as question:
-                        self._scheduler.take(self._asked(question))
+                        self._check()
+                        trial = self._asked(question)
+                        self._scheduler.take(trial, waiting=trial is None and self._study.has_waiting())
                     case Order(job, numbers):
                         self._check()
                         self._study.groups.begin(numbers)
@@ -174,6 +175,9 @@ class Driver:
             self._learn_of_others()
             trials, waiting = self._study.trials_left(self._plan.trials), self._study.has_waiting()
         left = self._deadline - self._plan.reserve - time.monotonic()
+        if self._plan.timeout is None and self._study.has_joined and self._study.settings.timeout is not None:
+            # How much is left to the search is not known here; what is dear there is dear here too.
+            left = self._study.settings.timeout
         return self._scheduler.next(worker, left=left, trials=trials, waiting=waiting)
 
     def _learn_of_others(self) -> None:

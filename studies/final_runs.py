@@ -6,6 +6,7 @@ few are ranked by what they come to on average (docs/decisions/0029).
 
 from __future__ import annotations
 
+import heapq
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -27,8 +28,9 @@ _SEEDS = (5, 4, 3, 2)
 # A comparison is worth more than the last seed.
 _ENOUGH = 3
 
-Seconds = Callable[[Iterable[tuple[Config, int]]], float]
-"""What groups take one after another, each of so many runs of a config's structure side by side."""
+Seconds = Callable[[Iterable[tuple[Config, int]]], Sequence[float]]
+"""What each of some groups takes after those before it, each of so many runs of a config's structure side by side."""
+StructureOf = Callable[[Config], Config]
 
 
 def reserved_seconds(timeout: float | None) -> float:
@@ -43,8 +45,9 @@ def final_runs(
     seed: int,
     left: float,
     seconds: Seconds,
-    structure_of: Callable[[Config], Config],
+    structure_of: StructureOf,
     done: Callable[[ToConfirm], bool] = lambda run: False,
+    workers: int = 1,
 ) -> list[ToConfirm]:
     """The runs that confirm the best trials of a search as far as they fit into the time that is `left`.
 
@@ -55,6 +58,7 @@ def final_runs(
     Args:
         structure_of: of a config; runs of equal ones and one seed train side by side.
         done: whether a run was trained before, so that it takes no time.
+        workers: that train at the same time.
     """
     chosen = _of_many_structures(best_configs(records, direction), structure_of)
     found: list[ToConfirm] = []
@@ -62,8 +66,10 @@ def final_runs(
     for seeds in _SEEDS:
         for count in range(len(chosen), most, -1):
             runs = runs_of(chosen[:count], records, seed=seed, seeds=seeds, seed_at=related_seed)
-            wanted = [run for run in runs if not done(run)]
-            if MARGIN * _seconds_of(wanted, seconds, structure_of) <= left:
+            runs = list(itertools.chain(*_in_groups(runs, structure_of)))
+            wanted = _in_groups((run for run in runs if not done(run)), structure_of)
+            each = seconds((group[0].config, len(group)) for group in wanted)
+            if MARGIN * shared_out(each, workers) <= left:
                 found, most = runs, count
                 break
         if most >= min(_ENOUGH, len(chosen)):
@@ -71,13 +77,25 @@ def final_runs(
     return found
 
 
-def longest_first(runs: Iterable[ToConfirm], seconds: Callable[[Config], float]) -> list[ToConfirm]:
+def longest_first(
+    runs: Iterable[ToConfirm], seconds: Callable[[Config], float], structure_of: StructureOf
+) -> list[ToConfirm]:
     """The runs in the order in which several workers are through with them soonest, or nearly so: nobody is left with
-    a long one when all others are idle (Graham 1969, doi 10.1137/0117039). Equal ones stay in their order."""
-    return sorted(runs, key=lambda run: -seconds(run.config))
+    a long one when all others are idle (Graham 1969, doi 10.1137/0117039). Equal ones stay in their order, and what
+    trains side by side stays together."""
+    groups = sorted(_in_groups(runs, structure_of), key=lambda group: -seconds(group[0].config))
+    return list(itertools.chain(*groups))
 
 
-def _of_many_structures(records: Iterable[TrialRecord], structure_of: Callable[[Config], Config]) -> list[TrialRecord]:
+def shared_out(seconds: Iterable[float], workers: int) -> float:
+    """When the last of some workers is done that take what takes so long one by one, the longest first."""
+    ends = [0.0] * workers
+    for each in sorted(seconds, reverse=True):
+        heapq.heapreplace(ends, ends[0] + each)
+    return max(ends)
+
+
+def _of_many_structures(records: Iterable[TrialRecord], structure_of: StructureOf) -> list[TrialRecord]:
     """The best `MOST`, at most `MOST_ALIKE` of one structure."""
     counts: Counter[str] = Counter()
 
@@ -88,12 +106,12 @@ def _of_many_structures(records: Iterable[TrialRecord], structure_of: Callable[[
     return list(itertools.islice(filter(is_new, records), MOST))
 
 
-def _seconds_of(runs: Iterable[ToConfirm], seconds: Seconds, structure_of: Callable[[Config], Config]) -> float:
-    """Of runs that train in groups of one structure and one seed."""
-    groups: dict[tuple[str, int], list[Config]] = {}
+def _in_groups(runs: Iterable[ToConfirm], structure_of: StructureOf) -> list[list[ToConfirm]]:
+    """Runs that train side by side, as they are of one structure and one seed; in the order of each one's first."""
+    groups: dict[tuple[str, int], list[ToConfirm]] = {}
     for run in runs:
-        groups.setdefault((_key(structure_of(run.config)), run.seed), []).append(run.config)
-    return seconds((configs[0], len(configs)) for configs in groups.values())
+        groups.setdefault((_key(structure_of(run.config)), run.seed), []).append(run)
+    return list(groups.values())
 
 
 def _key(structure: Config) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from search_spaces import InputError
 
 from .done import goal_reached
+from .location import storage_option
 from .plan import Budget
 from .request import Options, declared
 from .settings import Settings
@@ -44,8 +45,7 @@ def going_on(study: Study, budget: Budget, storage: str | None, stop_at: float |
 
 
 def _resume_command(study: Study, trials: int, storage: str | None) -> str:
-    where = "" if storage is None else f" --storage {shlex.quote(storage)}"
-    return f"pomona resume {shlex.quote(study.name)}{where} --trials {trials}"
+    return f"pomona resume {shlex.quote(study.name)}{storage_option(storage)} --trials {trials}"
 
 
 def same_or_error(old: Settings, new: Settings, name: str) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from search_spaces import InputError, Task
 from training import environment, resolve_device
+from training.data.photos import TRUST_SPLIT
 from training.machine.device import is_processor
 
 from .done import goal_reached
@@ -70,7 +71,7 @@ def prepare_worker(request: WorkerRequest, notify: Notify, progress: CountProgre
         settings=replace(
             settings,
             device=request.device or "auto",
-            data=request.data or settings.data,
+            data=_data(request, settings),
             weights_dir=request.weights_dir or settings.weights_dir,
         ),
     )
@@ -85,6 +86,15 @@ def prepare_worker(request: WorkerRequest, notify: Notify, progress: CountProgre
         notify(reached)
     # The time of the study is that of its search; a worker has its own, or ends with the search.
     return Search(study, replace(plan, timeout=request.timeout), engine, placement=placement, notify=notify, joins=True)
+
+
+def _data(request: WorkerRequest, settings: Settings) -> str:
+    """Where the data lies here; its split is trusted where that of the study is."""
+    if request.data is None:
+        return settings.data
+    mark = f"{TRUST_SPLIT}:"
+    trusted = settings.data.startswith(mark) and not request.data.startswith(mark)
+    return mark + request.data if trusted else request.data
 
 
 def _check_machine(settings: Settings, device: torch.device, study: str) -> None:

@@ -118,9 +118,14 @@ def to_csv(rows: Sequence[dict[str, Any]]) -> str:
     return str(to_frame(rows).to_csv(index=False))
 
 
-def to_cells(rows: Sequence[dict[str, Any]], metric: str) -> tuple[list[str], list[list[str]]]:
-    """Headings and cells for people: the dimensions that differ, values of `metric` with their intervals."""
-    differing = differing_params(rows)
+def to_cells(
+    rows: Sequence[dict[str, Any]], metric: str, differing: Sequence[str] | None = None
+) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells for people: the dimensions that differ, values of `metric` with their intervals.
+
+    `differing` are the dimensions to be shown where `rows` are some of all; None are those that differ in `rows`.
+    """
+    differing = differing_params(rows) if differing is None else differing
     timed = any(row.get("seconds_per_image") is not None for row in rows)
     grouped = any(row["groups_ci95"] for row in rows)
     robust = any(row["robust"] is not None for row in rows)

@@ -109,6 +109,14 @@ def without_password(text: str) -> str:
         return re.sub(r"//.*@", "//***@", text)
 
 
+def storage_option(text: str | None) -> str:
+    """` --storage ...` for a command that is shown, without passwords; empty where it is not needed, as nothing was
+    named or the variable says the same."""
+    if text is None or text == os.environ.get(STORAGE_VARIABLE):
+        return ""
+    return f" --storage {shlex.quote(without_password(text))}"
+
+
 def shown_url(url: URL) -> str:
     """`url` for a message, without its passwords."""
     if url.get_backend_name() == "sqlite" and not url.password and not url.query:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from search_spaces import InputError
 
+from .plan import Budget
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -19,8 +21,8 @@ class Placement:
     trials_per_gpu: int = 1
     ray_address: str | None = None
 
-    def time_within(self, timeout: float | None, gpu_hours: float | None, device: str) -> float | None:
-        """Seconds that a run may take which has a `timeout` and may take so many hours of GPUs; None is no limit.
+    def time_within(self, budget: Budget, device: str) -> float | None:
+        """Seconds that a run may take, by the time of its budget and by its hours of GPUs; None is no limit.
 
         `device` is the kind of device that trials train on. A GPU counts from the start of the run to its end, used or
         not: that is what clusters charge for.
@@ -28,12 +30,12 @@ class Placement:
         Raises:
             InputError: hours of GPUs where there are none, or no hours.
         """
-        if gpu_hours is None:
-            return timeout
+        if budget.gpu_hours is None:
+            return budget.timeout
         if device != "cuda":
             raise InputError("--max-gpu-hours needs a GPU: use --timeout")
-        if gpu_hours <= 0:
+        if budget.gpu_hours <= 0:
             raise InputError("--max-gpu-hours must be more than nothing")
         gpus = -(-self.workers // self.trials_per_gpu)
-        seconds = gpu_hours * 3600 / gpus
-        return seconds if timeout is None else min(timeout, seconds)
+        seconds = budget.gpu_hours * 3600 / gpus
+        return seconds if budget.timeout is None else min(budget.timeout, seconds)

@@ -83,18 +83,20 @@ Watch = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class Budget:
-    """Trials (None: as many as the time allows), epochs each, and seconds in all (None: no limit)."""
+    """Trials (None: as many as the time allows), epochs each, seconds in all and hours of GPUs (None: no limit)."""
 
     trials: int | None
     epochs: int
     timeout: float | None
+    gpu_hours: float | None = None
 
     def __str__(self) -> str:
+        hours = "" if self.gpu_hours is None else f", at most {self.gpu_hours:g} GPU hours"
         if self.trials is None:
             limit = "" if self.timeout is None else f" for {duration_text(self.timeout)}"
-            return f"trials of {self.epochs} epochs{limit}"
+            return f"trials of {self.epochs} epochs{limit}{hours}"
         limit = "" if self.timeout is None else f", at most {duration_text(self.timeout)}"
-        return f"{self.trials} trials of {self.epochs} epochs{limit}"
+        return f"{self.trials} trials of {self.epochs} epochs{limit}{hours}"
 
 
 def duration_text(seconds: float) -> str:

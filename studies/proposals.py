@@ -23,6 +23,7 @@ from .records import (
     FEATURES,
     FIXED,
     GROUP,
+    MEMORY,
     ORIGIN,
     PART,
     PROMOTED_FROM,
@@ -322,6 +323,8 @@ class Proposer:
                 trial.set_user_attr(key, value)
         if result.state == State.INFEASIBLE and FEASIBLE not in trial.constraints:
             trial.set_constraint(FEASIBLE, 1.0)
+            if result.memory is not None:
+                trial.set_constraint(MEMORY, result.memory.excess)
         state = final_state(result)
         value = result.value if state == TrialState.COMPLETE else None
         self._study.tell(trial.number, value, state=state)

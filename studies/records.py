@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -23,6 +23,8 @@ _STATES = {
     TrialState.WAITING: "waiting",
 }
 FEASIBLE = "feasible"
+# By what share of the memory more was needed; with it begin the names of how many bytes that was.
+MEMORY = "memory"
 # Where Optuna keeps the values that a trial was enqueued with.
 FIXED = "fixed_params"
 # Names of what a trial keeps about its lanes: see `Proposal`.
@@ -119,6 +121,8 @@ def attributes_of(result: FitResult, engine: str) -> dict[str, Any]:
         "numerics": result.environment.get("numerics", ""),
         "commit": result.environment.get("commit", ""),
     }
+    if (need := result.memory) is not None:
+        attributes |= {f"{MEMORY}_{name}": value for name, value in asdict(need).items() if value is not None}
     for name in ("images_per_second", "features_per_second"):
         if (speed := getattr(result, name)) is not None:
             attributes[name] = round(speed, 1)

@@ -14,18 +14,17 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from search_spaces import Config
 
+from .costing import OPENING_SECONDS, Candidate, Costing
 from .gain import Observation, Surface, expected_gain, log_error
 from .strategy import MARGIN, SHARE, Arm, Costs, Finished, Ladder
 from .tried import TriedStructures
 
-# The first group is to end soon: so many seconds at most where the machine can do it.
-_OPENING_SECONDS = 8.0
 # Of the decisions, every so many goes to a structure that was never tried, whatever is expected of it.
 _EXPLORE = 6
 # More time than this, in seconds, makes nobody more patient.
@@ -44,21 +43,8 @@ _MOST, _WORTH = 0.25, 0.2
 _PATIENCE = 0.02
 # How much better a config of the portfolio is expected to be than others of its structure, in the same logarithm.
 _KNOWN_TO_BE_GOOD = -0.1
-# Half as many lanes are worth it where they take this share of the time.
-_WORTH_FEWER = 0.75
 # A trial whose error is so many standard deviations above its parent's is not going to be the best.
 _HOPELESS = 2.5
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    structure: Config
-    lanes: int
-    gain: float
-    seconds: float
-    parent: Finished | None = None
-    config: Config | None = None
-    robust: bool = False
 
 
 class Rungs:
@@ -83,25 +69,25 @@ class Rungs:
         portfolio: Sequence[Config] = (),
     ) -> None:
         self._ladder = ladder
-        self._costs = costs
         self._metric, self._direction = metric, direction
         self._lanes = lanes
         self._seed = seed
         self._recipe = recipe
         self.recipe_done = False
+        self.recipe_problem = ""
         self._portfolio = list(portfolio)
         self._tried = TriedStructures(ladder, metric, direction)
         self._decisions = 0
         self._middle = ladder.free_values()[len(ladder.free_values()) // 2]
         self._lowest = [ladder.lowest(base | free) for free in ladder.free_values() for base in ladder.bases()]
         self._above: dict[tuple[object, ...], tuple[Config, ...]] = {}
-        # What structures cost, by backbone: known until a group of that backbone teaches better.
-        self._seconds: dict[tuple[object, ...], dict[tuple[object, ...], float]] = {}
-        self._left = math.inf
+        self._costing = Costing(ladder, costs, self._tried)
         # How much was left at the first decision: time passes from then on.
         self._begun_with = math.nan
         self.recipe_seconds: float | None = None
         """What the recipe was last expected to take."""
+        # Structures of which nothing is left to try.
+        self._spent: set[tuple[object, ...]] = set()
 
     # --- what happened
 
@@ -110,17 +96,25 @@ class Rungs:
         tried.groups += 1
         tried.under_way += 1
         self._decisions += 1
+        self._portfolio = [shipped for shipped in self._portfolio if shipped != config]
 
     def done(self, config: Config) -> None:
         tried = self._tried.entry(config)
         tried.under_way = max(tried.under_way - 1, 0)
-        self._seconds.pop(_unordered(self._ladder, config), None)
+        self._costing.forget(config)
 
     def ended(self, trial: Finished) -> None:
         if trial.config == self._recipe:
             self.recipe_done = True
         self._portfolio = [config for config in self._portfolio if config != trial.config]
         self._tried.ended(trial)
+
+    def in_vain(self, arm: Arm, trials: int | None = None) -> None:
+        if arm.recipe and not self.recipe_done:
+            self.recipe_problem = "a trial of its structure ran out of memory"
+        elif trials is None and not arm.shipped:
+            # With a number of trials, one that was had before is answered from its record, and counts.
+            self._spent.add(self._tried.key(arm.structure))
 
     # --- what comes next
 
@@ -131,7 +125,7 @@ class Rungs:
         return replace(arm, features=" ".join(map(str, self._tried.base(arm.structure))))
 
     def _next(self, left: float, trials: int | None) -> Arm | None:
-        self._left = left
+        self._costing.left = left
         if math.isnan(self._begun_with):
             self._begun_with = left
         lanes = self._lanes if trials is None else max(min(self._lanes, trials), 1)
@@ -164,29 +158,29 @@ class Rungs:
         known = self._tried.all.get(self._tried.key(structure))
         return known is not None and known.groups >= _MOST_GROUPS
 
-    def _next_backbone(self, left: float, lanes: int) -> _Candidate | None:
+    def _next_backbone(self, left: float, lanes: int) -> Candidate | None:
         """Heads on a backbone that was not tried yet, at the highest resolution that is affordable and takes no longer
         than all before it: what is found is then never older than half of the time. Else at the lowest."""
         passed = math.inf if math.isinf(left) else self._begun_with - left
-        soon = max(_OPENING_SECONDS, passed)
-        seen = {_unordered(self._ladder, each.structure) for each in self._tried.all.values()}
-        found: dict[tuple[object, ...], _Candidate] = {}
+        soon = max(OPENING_SECONDS, passed)
+        seen = {self._costing.backbone(each.structure) for each in self._tried.all.values()}
+        found: dict[tuple[object, ...], Candidate] = {}
         for base in self._ladder.bases():
-            backbone = _unordered(self._ladder, base)
+            backbone = self._costing.backbone(base)
             if backbone not in seen:
-                candidate = self._costed(self._ladder.lowest(base | self._middle), lanes)
+                candidate = self._costing.costed(self._ladder.lowest(base | self._middle), lanes)
                 if candidate.seconds <= SHARE * left and (candidate.seconds <= soon or backbone not in found):
                     found[backbone] = candidate  # resolutions rise
         return min(found.values(), key=lambda each: each.seconds, default=None)
 
-    def _never_expected(self, left: float, lanes: int) -> _Candidate | None:
+    def _never_expected(self, left: float, lanes: int) -> Candidate | None:
         """A structure that was never tried, at random, of those that are affordable."""
         generator = random.Random(f"{self._seed} {self._decisions}")
         structures = self._never_tried()
         for structure in generator.sample(structures, min(len(structures), 10)):
             if self._tried.is_being_computed(structure):
                 continue
-            candidate = self._costed(structure, lanes)
+            candidate = self._costing.costed(structure, lanes)
             if candidate.seconds <= SHARE * left:
                 return candidate
         return None
@@ -208,10 +202,10 @@ class Rungs:
     def _opening(self, lanes: int) -> Arm:
         """Heads on features of the first backbone, at the highest resolution that is quick, or on what is quickest."""
         bases = self._ladder.bases()
-        costed = [self._costed(self._ladder.lowest(base | self._middle), lanes) for base in bases]
-        first = _unordered(self._ladder, bases[0])
-        preferred = [each for each in costed if _unordered(self._ladder, each.structure) == first]
-        quick = [each for each in preferred if each.seconds <= _OPENING_SECONDS]
+        costed = [self._costing.costed(self._ladder.lowest(base | self._middle), lanes) for base in bases]
+        first = self._costing.backbone(bases[0])
+        preferred = [each for each in costed if self._costing.backbone(each.structure) == first]
+        quick = [each for each in preferred if each.seconds <= OPENING_SECONDS]
         # The costs of one backbone rise with its resolution.
         chosen = quick[-1] if quick else min(costed, key=lambda each: each.seconds)
         config = self._ladder.completed(self._recipe | chosen.structure | self._ladder.small)
@@ -224,50 +218,42 @@ class Rungs:
         return replace(arm, recipe=True) if arm.structure | arm.common | arm.first == self._recipe else arm
 
     def _recipe_arm(self, left: float) -> Arm | None:
-        if self.recipe_done or self._tried.is_under_way(self._recipe):
+        if self.recipe_done or self.recipe_problem or self._tried.is_under_way(self._recipe):
             return None
         structure = self._tried.structure_of(self._recipe)
-        self.recipe_seconds = self._costs.predict(self._recipe, robust=True).seconds
+        self.recipe_seconds = self._costing.of_config(self._recipe, robust=True)
         if self.recipe_seconds > SHARE * left:
             return None
         rung = self._ladder.rung(structure)
         seconds = self.recipe_seconds
         return Arm(structure, self._recipe, rung=rung, recipe=True, seconds=seconds, robust=True)
 
-    def _is_plain(self, structure: Config) -> bool:
-        """Whether its trials are heads on plain features, which are cheap to cross-validate."""
-        return self._ladder.rung(structure) == 0
-
-    def _asks_robust(self, structure: Config) -> bool:
-        """Where photos pass through more than frozen stages anyway, and where features proved worth a second group."""
-        return not self._is_plain(structure) or self._tried.key(structure) in self._tried.all
-
-    def _candidates(self, lanes: int) -> list[_Candidate]:
+    def _candidates(self, lanes: int) -> list[Candidate]:
         """What may come next, with what it may gain: structures that were not tried, and more of those that were."""
         tried = [each for each in self._tried.all.values() if each.trials]
         new = self._never_tried()
         if not tried:
-            return [self._costed(structure, lanes) for structure in new]
+            return [self._costing.costed(structure, lanes) for structure in new]
         surface = Surface(
             [Observation(self._tried.point(each.structure), *self._tried.observed(each)) for each in tried]
         )
         at, _ = surface.predict([self._tried.point(each.structure) for each in tried])
         best = float(at.min())
-        found: list[_Candidate] = []
+        found: list[Candidate] = []
         if new:
             gains = expected_gain(*surface.predict([self._tried.point(structure) for structure in new]), best)
-            found += [self._costed(each, lanes, float(gain)) for each, gain in zip(new, gains, strict=True)]
+            found += [self._costing.costed(each, lanes, float(gain)) for each, gain in zip(new, gains, strict=True)]
         found += self._shipped(surface, best)
         groups = self._tried.groups_of_base()
         for each, level in zip(tried, at, strict=True):
-            if not each.under_way:
+            if not each.under_way and self._tried.key(each.structure) not in self._spent:
                 stages = self._tried.trains_stages(each.structure)
                 spread = _MORE / (each.groups if stages else groups[self._tried.base(each.structure)])
                 gain = expected_gain(np.array([level]), np.array([spread]), best)
-                found.append(self._costed(each.structure, lanes, float(gain[0])))
+                found.append(self._costing.costed(each.structure, lanes, float(gain[0])))
         return found
 
-    def _shipped(self, surface: Surface, best: float) -> list[_Candidate]:
+    def _shipped(self, surface: Surface, best: float) -> list[Candidate]:
         """The configs of the portfolio, each alone; they were good before, so a little better than their structure."""
         if not self._portfolio:
             return []
@@ -275,13 +261,13 @@ class Rungs:
         mean, deviation = surface.predict([self._tried.point(structure) for structure in structures])
         gains = expected_gain(mean + _KNOWN_TO_BE_GOOD, deviation, best)
         return [
-            _Candidate(
+            Candidate(
                 structure,
                 1,
                 float(gain),
-                self._costs.predict(config, robust=self._asks_robust(structure)).seconds,
+                self._costing.of_config(config, robust=self._costing.asks_robust(structure)),
                 config=config,
-                robust=self._asks_robust(structure),
+                robust=self._costing.asks_robust(structure),
             )
             for config, structure, gain in zip(self._portfolio, structures, gains, strict=True)
             if not self._tried.is_under_way(structure)
@@ -309,50 +295,9 @@ class Rungs:
         known = self._tried.all.get(self._tried.key(heads))
         return known is not None and bool(known.trials)
 
-    def _costed(self, structure: Config, lanes: int, gain: float = 0.0) -> _Candidate:
-        parent = self._parent(structure)
-        # Lanes that train stages gain nothing side by side.
-        lanes = 1 if self._tried.trains_stages(structure) else lanes
-        robust = self._asks_robust(structure)
-        seconds = self._predicted(structure, lanes, parent, robust=robust)
-        if robust and self._is_plain(structure) and seconds > SHARE / 2 * self._left:
-            robust, seconds = False, self._predicted(structure, lanes, parent, robust=False)
-        # Where it is the heads that take long, fewer of them.
-        while lanes > 1 and seconds > max(SHARE * self._left, _OPENING_SECONDS):
-            fewer = self._predicted(structure, lanes // 2, parent, robust=robust)
-            if fewer > _WORTH_FEWER * seconds:
-                break
-            lanes, seconds = lanes // 2, fewer
-        return _Candidate(structure, lanes, gain, seconds, parent, robust=robust)
-
-    def _predicted(self, structure: Config, lanes: int, parent: Finished | None, *, robust: bool) -> float:
-        key = (self._tried.key(structure), lanes, None if parent is None else parent.number, robust)
-        costs = self._seconds.setdefault(_unordered(self._ladder, structure), {})
-        if key not in costs:
-            config = structure if parent is None else self._promoted(parent, structure)
-            config = self._common(structure) | config
-            plain = self._is_plain(structure)
-            costs[key] = self._costs.predict(config, lanes, robust=robust, cross_validate=plain).seconds
-        return costs[key]
-
-    def _parent(self, structure: Config) -> Finished | None:
-        """The best trial that can be promoted to a structure."""
-        if not self._ladder.rung(structure):
-            return None
-        for trial in self._tried.leaders.get(self._tried.root(structure), ()):
-            if self._ladder.below(trial.config, structure):
-                return trial
-        return None
-
-    def _promoted(self, parent: Finished, structure: Config) -> Config:
-        """The parent's config with the structure raised; what is new at this rung begins with sound values."""
-        kept = {name: value for name, value in parent.config.items() if name not in self._ladder.names}
-        return self._ladder.completed(kept | structure)
-
-    def _arm(self, chosen: _Candidate) -> Arm:
+    def _arm(self, chosen: Candidate) -> Arm:
         rung = self._ladder.rung(chosen.structure)
         if chosen.config is not None:
-            self._portfolio.remove(chosen.config)
             return Arm(
                 chosen.structure,
                 chosen.config,
@@ -360,38 +305,27 @@ class Rungs:
                 seconds=chosen.seconds,
                 shipped=True,
                 robust=chosen.robust,
-                cross_validate=self._is_plain(chosen.structure),
+                cross_validate=self._costing.is_plain(chosen.structure),
             )
         again = self._tried.key(chosen.structure) in self._tried.all
         first: Config = {}
         if chosen.parent is not None and not again:
-            first = self._promoted(chosen.parent, chosen.structure)
+            first = self._costing.promoted(chosen.parent, chosen.structure)
         elif chosen.parent is not None and self._tried.trains_stages(chosen.structure):
             # The same stages once more: the head's values stay, how the stages train is the sampler's.
-            first = {k: v for k, v in chosen.parent.config.items() if k not in self._ladder.names} | chosen.structure
+            left_open = (*self._ladder.names, *self._ladder.descent)
+            first = {k: v for k, v in chosen.parent.config.items() if k not in left_open} | chosen.structure
         parent = None if chosen.parent is None else chosen.parent.number
         return self._marked(
             Arm(
                 chosen.structure,
                 first,
-                self._common(chosen.structure),
+                self._costing.common(chosen.structure),
                 rung,
                 chosen.lanes,
                 parent,
                 seconds=chosen.seconds,
                 robust=chosen.robust,
-                cross_validate=self._is_plain(chosen.structure),
+                cross_validate=self._costing.is_plain(chosen.structure),
             )
         )
-
-    def _common(self, structure: Config) -> Config:
-        """Features are tried with small heads first: large ones cost more than the features do."""
-        first_time = self._ladder.rung(structure) == 0 and not self._tried.groups_of_base()[self._tried.base(structure)]
-        return self._ladder.small if first_time else {}
-
-    # ---
-
-
-def _unordered(ladder: Ladder, structure: Config) -> tuple[object, ...]:
-    """The backbone: what of the features has no order."""
-    return tuple(structure.get(name) for name in ladder.base if not ladder.is_ordered(name))

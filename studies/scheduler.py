@@ -56,6 +56,7 @@ class Scheduler:
         # Those that get another group as soon as a worker is idle.
         self._ready: list[int] = []
         self._asked: Ask | None = None
+        self._trials: int | None = None
         self._exhausted = False
         # The trials under way by what they train; and by these, trials of equal runs, which wait for their ends.
         self._leaders: dict[str, int] = {}
@@ -91,6 +92,7 @@ class Scheduler:
         There are `left` seconds and `trials` new trials at most; None is no limit. Where trials are `waiting` in the
         storage, they go before what a strategy would choose.
         """
+        self._trials = trials
         if self._queue:
             group = self._queue.pop(0)
             self.out[worker] = [group]
@@ -113,14 +115,18 @@ class Scheduler:
         self._asked = Ask()
         return self._asked
 
-    def take(self, trial: Trial | None) -> None:
-        """The answer to a question of `next`."""
+    def take(self, trial: Trial | None, *, waiting: bool = False) -> None:
+        """The answer to a question of `next`. There is no trial where there is nothing new, or where others are
+        `waiting` in the storage since, which go first: then the same may be asked again."""
         asked, self._asked = self._asked, None
         assert asked is not None
         if asked.arm is not None and self._strategy is not None:
+            if trial is None and waiting:
+                return
             self._strategy.began(asked.structure if trial is None else trial.config)  # type: ignore[arg-type]
-            if trial is None:  # the same was trained before
+            if trial is None:
                 self._strategy.done(asked.structure or {})
+                self._strategy.in_vain(asked.arm, self._trials)
                 return
         if trial is None:
             if asked.origin is None:

@@ -66,7 +66,7 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
     device = resolve_device(values["device"])
     engine, placement = _engine(request, device)
     budget = _budget(request, device)
-    budget = replace(budget, timeout=placement.time_within(budget.timeout, values["max_gpu_hours"], device.type))
+    within = placement.time_within(budget, device.type)
     if study is not None:
         enough_or_error(study, budget, request.storage)
     ready = runnable(task, request.fixed, weights_dir=request.weights_dir, download=request.download_weights)
@@ -81,9 +81,10 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
     measured = measure_numerics(device)
     outlook = None
     if values["strategy"] == RUNGS and study is None:
-        outlook = _outlook(ready, data, device, measured, budget, request)
+        outlook = _outlook(ready, data, device, measured, replace(budget, timeout=within), request)
         if request.is_open_ended:
-            budget = replace(budget, timeout=outlook.sensible_seconds)
+            within = outlook.sensible_seconds
+            budget = replace(budget, timeout=within)
     request = replace(request, engine=engine, workers=placement.workers)
     settings = _settings(request, task, budget, ready, data, measured, device)
     study = _made_or_followed(study, request, settings, ready, notify)
@@ -91,12 +92,14 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
         notify(
             f"target: ends when the best trial's 95 % interval lies beyond {value_text(task.metric, settings.stop_at)}"
         )
-    _say(notify, ready, data, device, measured, budget, settings.lanes)
+    limited = replace(budget, timeout=within)
+    _say(notify, ready, data, device, measured, limited, settings.lanes)
     if outlook is not None:
         notify(f"plan: {outlook}")
     _say_workers(notify, engine, placement)
-    plan = _plan_of(study, ready, data, device, budget, request.weights_dir)
-    return Search(study, plan, engine, request.command, placement, settings.stop_at, enqueued, notify)
+    plan = _plan_of(study, ready, data, device, limited, request.weights_dir)
+    plan = replace(plan, trial_timeout=settings.trial_timeout)
+    return Search(study, plan, engine, request.command, placement, settings, enqueued, notify)
 
 
 def _enqueued(request: SearchRequest, ready: Runnable, notify: Notify) -> tuple[Enqueued, ...]:
@@ -183,8 +186,7 @@ def _made_or_followed(
     """The study that is there, if it can go on with these settings, or else a new one."""
     if study is not None:
         same_or_error(study.settings, settings, study.name)
-        budget = Budget(settings.trials, settings.epochs, settings.timeout)
-        notify(going_on(study, budget, request.storage, settings.stop_at))
+        notify(going_on(study, settings.budget, request.storage, settings.stop_at))
         return study
     name = _free_name(settings.task, open_storage(request.storage)) if request.study is None else request.study
     study = Study.create(name, request.storage, settings, ready.task.recipe)
@@ -221,18 +223,20 @@ def prepare_resume(request: ResumeRequest, notify: Notify, progress: CountProgre
         trials=settings.trials if request.trials is None else request.trials,
         epochs=settings.epochs,
         timeout=settings.timeout if request.timeout is None else request.timeout,
+        gpu_hours=settings.max_gpu_hours,
     )
-    device = resolve_device(settings.device).type
-    budget = replace(budget, timeout=placement.time_within(budget.timeout, settings.max_gpu_hours, device))
+    within = placement.time_within(budget, resolve_device(settings.device).type)
     enough_or_error(study, budget, request.storage)
     plan = plan_to_go_on(
         study, request.storage, notify, progress, task=request.task, trust_task_file=request.trust_task_file
     )
     notify(going_on(study, budget, request.storage, settings.stop_at))
-    notify(f"budget: {budget}, {settings.lanes} side by side (--trials and --timeout change it)")
+    limited = replace(budget, timeout=within)
+    notify(f"budget: {limited}, {settings.lanes} side by side (--trials and --timeout change it)")
     _say_workers(notify, engine, placement)
-    plan = replace(plan, trials=budget.trials, timeout=budget.timeout)
-    return Search(study, plan, engine, request.command, placement, settings.stop_at, notify=notify)
+    plan = replace(plan, trials=budget.trials, timeout=within)
+    limits = replace(settings, trials=budget.trials, timeout=budget.timeout)
+    return Search(study, plan, engine, request.command, placement, limits, notify=notify)
 
 
 def plan_to_go_on(
@@ -336,6 +340,7 @@ def _budget(request: SearchRequest, device: torch.device) -> Budget:
         trials=request.trials,
         epochs=default.epochs if request.epochs is None else request.epochs,
         timeout=default.timeout if request.is_open_ended else request.timeout,
+        gpu_hours=request.max_gpu_hours,
     )
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 
+from training import structure_part
 from training.lanes.costs import CostModel
 
 from .done import goal_reached
@@ -14,12 +15,15 @@ from .engines import AbstractEngine, engine_named
 from .enqueued import Enqueued
 from .final_runs import longest_first, reserved_seconds
 from .placement import Placement
-from .plan import Outcome, Plan, Watch
+from .plan import Interrupted, Outcome, Plan, Progress, Watch
 from .request import RUNGS
+from .settings import Settings
 from .strategies import costs_of, final_runs_of, is_on_rungs
 from .study import Study
 
 Notify = Callable[[str], None]
+# How often a worker asks whether the search that it joined still runs.
+_LOOK_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,10 @@ class Search:
     engine: str
     command: str = ""
     placement: Placement = field(default_factory=Placement)
-    stop_at: float | None = None
+    limits: Settings | None = None
     enqueued: tuple[Enqueued, ...] = ()
     notify: Notify = lambda line: None
+    """`limits` are to be kept with the study, those that it has where there are none."""
     joins: bool = False
     """Whether it runs beside other drivers of the study: what is common to all is for the one that it joins."""
 
@@ -53,8 +58,10 @@ class Search:
             return reached
         if self._ends_with_the_search:
             return "the search has ended"
+        if self.plan.trials is not None and self.ended >= self.plan.trials:
+            return ""
         if self.study.settings.strategy == RUNGS and self.plan.timeout is not None:
-            return "nothing more fits into the time that is left"
+            return "nothing more was found that fits into the time that is left"
         return "no config was found that has not been tried" if self.plan.trials is None else ""
 
     def run(self, watch: Watch) -> Generator[Outcome, None, None]:
@@ -63,9 +70,11 @@ class Search:
         Where time alone ends a search on rungs, its last part goes to the best trials on fresh seeds.
         """
         began = time.monotonic()
+        if self._ends_with_the_search:
+            watch = self._until_the_search_ends(watch)
         with self.study.joined() if self.joins else self.study.running():
             if not self.joins:
-                self.study.extend(self.plan.trials, self.plan.timeout, self.command, stop_at=self.stop_at)
+                self.study.extend(self.limits or self.study.settings, self.command)
             if self.enqueued:
                 self.study.enqueue((one.config, one.note) for one in self.enqueued)
             confirms = not self.joins and self.plan.trials is None and is_on_rungs(self.study, self.plan)
@@ -77,6 +86,19 @@ class Search:
             if costs is not None and self.plan.timeout is not None and not self._is_goal_reached():
                 plan = replace(self.plan, timeout=self.plan.timeout - (time.monotonic() - began))
                 yield from self._confirm(plan, costs, engine, watch)
+
+    def _until_the_search_ends(self, watch: Watch) -> Watch:
+        asked = time.monotonic()
+
+        def watching(progress: Progress) -> None:
+            nonlocal asked
+            if time.monotonic() - asked >= _LOOK_SECONDS:
+                asked = time.monotonic()
+                if not self.study.is_led():
+                    raise Interrupted("the search has ended")
+            watch(progress)
+
+        return watching
 
     def _is_goal_reached(self) -> bool:
         if self._ends_with_the_search and not self.study.is_led():
@@ -90,7 +112,7 @@ class Search:
     def _confirm(self, plan: Plan, costs: CostModel, engine: AbstractEngine, watch: Watch) -> Iterator[Outcome]:
         """Trains the best trials again on fresh seeds, as many as fit into the plan's time."""
         left = plan.timeout or 0.0
-        runs = final_runs_of(self.study, costs, left)
+        runs = final_runs_of(self.study, costs, left, engine.workers)
         best = self.study.best()
         if not runs and best is not None and best.state == "complete":
             self.notify(f"not confirmed: two runs of the best trial take more than the {max(left, 0):.0f} s left")
@@ -100,6 +122,6 @@ class Search:
         which = "the best trial" if trials == 1 else f"the {trials} best trials"
         self.notify(f"confirming {which} on {max(run.nth for run in runs)} fresh seeds: {wanted} runs")
         if engine.workers > 1:
-            runs = longest_first(runs, lambda config: costs.predict(config).seconds)
+            runs = longest_first(runs, lambda config: costs.predict(config).seconds, structure_part)
         with self.study.confirming(runs):
             yield from run_study(self.study, plan, engine, watch)

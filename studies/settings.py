@@ -14,9 +14,12 @@ from training.machine.files import json_text
 from training.machine.precision import Numerics
 
 from .placement import Placement
+from .plan import Budget
 from .request import Options, declared
 
 ATTRIBUTE = "settings"
+LIMITS = ("trials", "timeout", "trial_timeout", "max_gpu_hours", "stop_at")
+"""The settings that a later command for the same study may change."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,11 @@ class Settings(Options[Never]):
     @property
     def placement(self) -> Placement:
         return Placement(self.workers, self.trials_per_gpu, self.ray_address)
+
+    @property
+    def budget(self) -> Budget:
+        """As the user gave it: what hours of GPUs are in seconds depends on the workers."""
+        return Budget(self.trials, self.epochs, self.timeout, self.max_gpu_hours)
 
     @property
     def common(self) -> dict[str, str]:

@@ -76,7 +76,7 @@ def is_on_rungs(study: Study, plan: Plan) -> bool:
     return study.settings.strategy == RUNGS and ladder_of(plan.task.space) is not None
 
 
-def final_runs_of(study: Study, costs: CostModel, left: float) -> list[ToConfirm]:
+def final_runs_of(study: Study, costs: CostModel, left: float, workers: int = 1) -> list[ToConfirm]:
     """The runs on fresh seeds that end a search with `left` seconds to go; see `final_runs`."""
     return final_runs(
         study.records(),
@@ -86,6 +86,7 @@ def final_runs_of(study: Study, costs: CostModel, left: float) -> list[ToConfirm
         seconds=costs.seconds_in_turn,
         structure_of=structure_part,
         done=lambda run: study.runs_ended([run]) > 0,
+        workers=workers,
     )
 
 

@@ -37,6 +37,8 @@ class Ladder(Protocol):
     @property
     def climbs(self) -> tuple[tuple[str, ...], ...]: ...
     @property
+    def descent(self) -> tuple[str, ...]: ...
+    @property
     def small(self) -> Config: ...
     @property
     def names(self) -> tuple[str, ...]: ...
@@ -94,6 +96,8 @@ class Strategy(Protocol):
     """Whether the recipe has been run."""
     recipe_seconds: float | None
     """What the recipe was last expected to take; None where nobody asked yet."""
+    recipe_problem: str
+    """Why the recipe is not run whatever it takes; empty where nothing speaks against it."""
 
     def began(self, config: Config) -> None:
         """A group was given out whose trials have the structure of `config`."""
@@ -103,6 +107,10 @@ class Strategy(Protocol):
 
     def ended(self, trial: Finished) -> None:
         """A trial has ended, now or in an earlier process."""
+
+    def in_vain(self, arm: Arm, trials: int | None = None) -> None:
+        """There is no trial for what `next` gave, with `trials` as it was asked: the study has had all that it could
+        be. What is the only thing left is not to be given again and again."""
 
     def next(self, left: float, trials: int | None = None) -> Arm | None:
         """The next group, to be trained in `left` seconds and with `trials` more trials at most; None to end.

@@ -33,7 +33,7 @@ from .records import FIXED, INTERRUPTED, RECIPE, STATE_ORDER, TrialRecord, is_do
 from .request import NO_PRUNER, PRUNERS, RUNGS
 from .running import Running
 from .sampling import make_pruner
-from .settings import Settings
+from .settings import LIMITS, Settings
 from .storage import open_storage, output_folder, storage_exists, together
 from .strategy import Arm
 
@@ -104,7 +104,7 @@ class Study:
     @property
     def budget(self) -> Budget:
         """That of the latest run."""
-        return Budget(self.settings.trials, self.settings.epochs, self.settings.timeout)
+        return self.settings.budget
 
     @staticmethod
     def create(name: str, storage_url: str | None, settings: Settings, recipe: Config) -> Study:
@@ -128,12 +128,11 @@ class Study:
         )
         return Study(*stored_study(name, storage), storage_url, patience)
 
-    def extend(
-        self, trials: int | None, timeout: float | None, command: str = "", *, stop_at: float | None = None
-    ) -> None:
-        """Keeps new limits for later runs, and the command that asked for them."""
+    def extend(self, limits: Settings, command: str = "") -> None:
+        """Keeps new limits for later runs, of settings that may differ in others too, and the command that asked for
+        them."""
         old = self.settings
-        new = replace(old, trials=trials, timeout=timeout, stop_at=stop_at)
+        new = replace(old, **{name: getattr(limits, name) for name in LIMITS})
         if command and command != (old.later_commands or (old.command,))[-1]:
             new = replace(new, later_commands=(*old.later_commands, command))
         if new == old:
@@ -195,8 +194,8 @@ class Study:
         return self._running.by_anyone()
 
     def is_led(self) -> bool:
-        """Whether some process holds `running()`."""
-        return self._running.is_led()
+        """Whether some process holds `running()`; as long as the storage can't be read, it is taken for granted."""
+        return self._patience.is_checking or self._running.is_led()
 
     def wait_with(self, check: Callable[[], None]) -> None:
         """From now on the storage waits without a limit for a lost connection or a lock, calling `check` meanwhile.

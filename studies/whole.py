@@ -11,6 +11,8 @@ from .strategy import MARGIN, SHARE, Arm, Costs, Finished
 
 # The first so many trials are each the cheapest of so many random structures.
 _CHEAP_FIRST, _DRAWN = 4, 8
+# After so many structures of which nothing new was found, there is nothing left to try.
+_MOST_IN_VAIN = 16
 
 
 class Whole:
@@ -31,6 +33,8 @@ class Whole:
         self._recipe = recipe
         self.recipe_done = False
         self._decisions = 0
+        self._in_vain = 0
+        self.recipe_problem = ""
         self.recipe_seconds: float | None = None
 
     def began(self, config: Config) -> None:
@@ -43,6 +47,12 @@ class Whole:
     def ended(self, trial: Finished) -> None:
         self.recipe_done |= trial.config == self._recipe
         self._decisions = max(self._decisions, 1)
+        self._in_vain = 0
+
+    def in_vain(self, arm: Arm, trials: int | None = None) -> None:
+        if trials is None:
+            # Without a structure, all of the space was asked for.
+            self._in_vain += 1 if arm.structure else _MOST_IN_VAIN
 
     def is_hopeless(self, arm: Arm, value: float) -> bool:
         return False
@@ -52,6 +62,8 @@ class Whole:
             self.recipe_seconds = self._costs.predict(self._recipe).seconds
             if self.recipe_seconds <= SHARE * left:
                 return Arm(self._recipe, self._recipe, recipe=True, seconds=self.recipe_seconds)
+        if self._in_vain >= _MOST_IN_VAIN:
+            return None
         generator = random.Random(f"{self._seed} {self._decisions}")
         drawn = [self._structures(generator) for _ in range(_DRAWN)]
         costed = sorted(((self._costs.predict(each).seconds, place) for place, each in enumerate(drawn)))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from typing import Annotated
 
 import typer
 
 from ..arguments import seconds_of
 from ..console import counting, note
-from ..hints import pomona_command
+from ..hints import pomona_command, typed_command
 from .options import AsJson, Storage, Study, TrustTaskFile
 
 
@@ -35,7 +33,6 @@ def confirm(
     Example: pomona confirm fruit-1 --top 3 --seeds 5
     """
     limit = seconds_of(timeout)
-    command = shlex.join(["pomona", *sys.argv[1:]])
     from studies import prepare_confirmation
 
     from .search import run_and_show
@@ -49,7 +46,7 @@ def confirm(
             top=top,
             seeds=seeds,
             timeout=limit,
-            command=command,
+            command=typed_command(),
             trust_task_file=trust_task_file,
         )
     again = pomona_command("confirm", study, storage=storage, top=str(top), seeds=str(seeds))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from typing import Annotated
 
 from studies.request import ResumeRequest
 
 from ..arguments import seconds_of
 from ..console import counting, note
+from ..hints import typed_command
 from .options import AsJson, Storage, Study, TrustTaskFile, option_of
 
 
@@ -35,7 +34,7 @@ def resume(
         timeout=seconds_of(timeout),
         workers=workers,
         trust_task_file=trust_task_file,
-        command=shlex.join(["pomona", *sys.argv[1:]]),
+        command=typed_command(),
     )
     from studies import prepare_resume
 

@@ -16,6 +16,7 @@ from ..printable import one_line
 
 if TYPE_CHECKING:
     from studies import Confirmed, Study
+    from studies.settings import Settings
 
 _EXPENDABLE = ("seed", "M params", "n", "img/s", "features/s", "groups", "groups %", "epochs", "s")
 
@@ -34,6 +35,7 @@ def print_leaderboard(
 ) -> None:
     """Title, table, and what the first row is worth. `rows_on_terminal` is what a terminal gets without a `top`."""
     from studies import to_cells
+    from studies.leaderboard import differing_params
 
     every = rows_of(study, confirmations, ensemble=ensemble)
     print_lines([*_title(study, every), ""])
@@ -41,9 +43,8 @@ def print_leaderboard(
     trials = len(rows)
     if top is None and sys.stdout.isatty():
         rows = rows[:rows_on_terminal]
-    headings, cells = to_cells(rows, study.settings.metric)
-    names = {name for row in rows for name in row["params"]}
-    differing = [heading for heading in headings if heading in names]
+    differing = differing_params(every)
+    headings, cells = to_cells(rows, study.settings.metric, differing)
     left_out = print_table(headings, cells, expendable=[*_EXPENDABLE, *reversed(differing)])
     if left_out:
         note(f"narrow terminal, left out: {', '.join(left_out)} (--format csv has everything)")
@@ -55,9 +56,10 @@ def print_leaderboard(
 def markdown_leaderboard(study: Study, top: int | None, *, confirmations: bool = False, ensemble: bool = False) -> str:
     """The table with its provenance: command, versions, commit, machine, data fingerprint."""
     from studies import to_cells
+    from studies.leaderboard import differing_params
 
     rows = rows_of(study, confirmations, ensemble=ensemble)
-    headings, cells = to_cells(rows[:top], study.settings.metric)
+    headings, cells = to_cells(rows[:top], study.settings.metric, differing_params(rows))
     title, *lines = map(one_line, _title(study, rows))
     cells = [[one_line(cell).replace("|", r"\|") for cell in row] for row in cells]
     table = tabulate(cells, headings, tablefmt="github", disable_numparse=True)
@@ -107,14 +109,20 @@ def _title(study: Study, rows: list[dict[str, Any]]) -> list[str]:
     value_of_all = confirmed[0].mean if confirmed else best.value
     bounds = confirmed[0].ci95 if confirmed else best.ci95
     if settings.target is not None and bounds is not None and value_of_all is not None:
-        point = "reached" if value_of_all >= settings.target else "missed"
-        bound = "reached" if bounds[0] >= settings.target else "missed"
-        target = f"{settings.target:g}" if is_numeric(metric) else f"{100 * settings.target:g} %"
-        lines.append(f"Target {target}: {point} by the {what}, {bound} by its lower bound.")
+        lines.append(_target_line(settings, what, value_of_all, bounds))
     lines += _of_rungs(study)
     if same := same_params(rows):
         lines.append("The same in all trials: " + ", ".join(f"{name} {value}" for name, value in same.items()) + ".")
     return lines
+
+
+def _target_line(settings: Settings, what: str, value: float, bounds: tuple[float, float]) -> str:
+    """Whether the target is reached; `what` has the `value` with its `bounds`."""
+    assert settings.target is not None
+    sign, worse, side = (1, bounds[0], "lower") if settings.direction == "maximize" else (-1, bounds[1], "upper")
+    by_value, by_bound = ("reached" if sign * (x - settings.target) >= 0 else "missed" for x in (value, worse))
+    target = f"{settings.target:g}" if is_numeric(settings.metric) else f"{100 * settings.target:g} %"
+    return f"Target {target}: {by_value} by the {what}, {by_bound} by its {side} bound."
 
 
 def _of_rungs(study: Study) -> list[str]:

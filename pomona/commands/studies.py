@@ -24,8 +24,14 @@ def _studies(context: typer.Context, storage: Storage = None, as_json: AsJson = 
 
     Example: pomona studies rename fruit-1 fruit-night
     """
-    if context.invoked_subcommand is None:
+    if (command := context.invoked_subcommand) is None:
         list_(storage, as_json)
+        return
+    # They would be taken for the list's, and the command would act on another storage.
+    for name, flag in (("storage", "--storage"), ("as_json", "--json")):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise InputError(f"write {flag} after {command}: pomona studies {command} ... {flag}")
 
 
 @studies.command("list")

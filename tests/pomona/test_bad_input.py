@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from search_spaces import FRUIT
+import pomona
+from search_spaces import FRUIT, InputError
 from training import load_checkpoint
 
 from ..pomona.photos import tiny_photos
@@ -91,6 +92,17 @@ def test_unreadable_files_are_left_out_when_asked(run: Run, own: Path, weights: 
     code, _, err = run(*SEARCH, *options, "--skip-unreadable")
     assert code == 0, err
     assert "2 unreadable files left out" in err
+
+
+def test_a_notebook_leaves_unreadable_files_out_where_the_command_line_does(own: Path, weights: Path) -> None:
+    (own / "valid" / "freshapples" / "notes.txt").write_text("not a photo")
+    fixed = {"backbone": "squeezenet1_1", "resolution": 96, "batch_size": 16, "unfrozen_stages": 0}
+    trained = pomona.train(
+        "fruit", data=own, weights_dir=weights, fixed=fixed, epochs=1, out="made", skip_unreadable=True
+    )
+    with pytest.raises(InputError, match="--skip-unreadable"):
+        pomona.evaluate("made")
+    assert pomona.evaluate("made", skip_unreadable=True).estimate.value == trained.value
 
 
 @pytest.mark.parametrize(

@@ -45,3 +45,8 @@ def test_parts_of_dimensions_are_text_as_they_were_given() -> None:
     assert call_text("search", "x", fixed=fixed) == (
         "pomona.search('x', fixed={'dropout': (0.1, 0.2), 'backbone': ['a', 'b']})"
     )
+
+
+def test_a_password_is_not_kept() -> None:
+    text = call_text("resume", "s", storage="postgresql://me:secret@host/name", trials=3)
+    assert text == "pomona.resume('s', storage='postgresql://me:***@host/name', trials=3)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pomona.hints import pomona_command
+from pomona.hints import pomona_command, typed_command
 from studies import Study
 from studies.storage import is_in_memory
 
@@ -96,6 +97,30 @@ def test_a_storage_is_repeated_unless_the_environment_names_it(monkeypatch: pyte
 def test_a_password_is_not_repeated() -> None:
     line = pomona_command("resume", "s", storage="postgresql://me:secret@host/name")
     assert line == "pomona resume s --storage 'postgresql://me:***@host/name'"
+
+
+@pytest.mark.parametrize("option", [["--storage", "{}"], ["--storage={}"]])
+def test_what_was_typed_is_kept_without_its_password(option: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [word.format("postgresql://me:secret@host/name") for word in option]
+    monkeypatch.setattr("sys.argv", ["/bin/pomona", "resume", "my study", *words])
+    assert "secret" not in typed_command()
+    assert typed_command().startswith("pomona resume 'my study' ")
+    assert "***@host/name" in typed_command()
+
+
+@pytest.mark.parametrize("command", ["resume", "confirm"])
+def test_going_on_keeps_no_password(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    storage = f"sqlite:///{tmp_path}/s.db?password=secret"
+    assert run("search", "bonus", "--study", "s", "--storage", storage, "--trials", 1, "--epochs", 1)[0] == 0
+    more = ["--trials", "2"] if command == "resume" else ["--top", "1", "--seeds", "1"]
+    arguments = [command, "s", "--storage", storage, *more]
+    monkeypatch.setattr("sys.argv", ["pomona", *arguments])
+    code, _, err = run(*arguments)
+    assert code == 0, err
+    assert "secret" not in err
+    commands = json.loads(run("status", "s", "--storage", storage, "--json")[1])["commands"]
+    assert commands[-1].startswith(f"pomona {command} s")
+    assert not [one for one in commands if "secret" in one]
 
 
 def test_every_command_takes_the_storage_of_the_environment(

@@ -132,6 +132,9 @@ def test_the_function_for_notebooks_does_both(stopped: Study) -> None:
     assert whole.curve[:2] == kept.curve
     with pytest.raises(InputError, match="name the study with --from-study"):
         pomona.train("bonus", as_saved=True)
+    with pytest.raises(InputError, match="--trial is one of a study: name the study with --from-study"):
+        pomona.train("bonus", trial=0, out="recipe")
+    assert not Path("recipe").exists()
 
 
 def test_training_that_goes_on_from_a_study_can_be_stopped_and_goes_on_from_its_own_folder(stopped: Study) -> None:

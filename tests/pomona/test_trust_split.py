@@ -47,3 +47,19 @@ def test_training_says_what_it_did_and_evaluation_does_the_same(
     assert code == 0, err
     assert cost in err
     assert json.loads(out)["n"] == trained["n"]
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_a_worker_with_the_data_elsewhere_trusts_the_split_as_the_study_does(
+    run: Run, torn: Path, weights: Path, tmp_path: Path, trust: bool
+) -> None:
+    sets = ("backbone=squeezenet1_1", "resolution=96", "batch_size=16", "unfrozen_stages=0", "augmentation=0")
+    options = ["--weights-dir", weights, "--storage", "s.db"]
+    fixed = [part for one in sets for part in ("--set", one)]
+    flag = ["--trust-split"] if trust else []
+    trials = ["--trials", 1, "--epochs", 1, "--study", "s", "--strategy", "plain"]
+    assert run("search", "fruit", "--data", torn, *options, *fixed, *trials, *flag)[0] == 0
+    elsewhere = torn.rename(tmp_path / "elsewhere")
+    code, _, err = run("worker", "s", "--data", elsewhere, *options)
+    assert code == 0, err
+    assert "1 of 1 trials are done" in err

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pomona.commands.show import _target_line
+
 from ..search_spaces.task_files import BIRDS
+from ..studies.settings import settings_for
+from ..toys import TOY
 from .conftest import Run
 
 
@@ -68,3 +73,20 @@ def test_the_whole_job(
     assert code == 0, err
     assert json.loads(out)["accuracy"] == trained["value"]
     assert run("leaderboard", "birds-1", *storage)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("direction", "value", "bounds", "said"),
+    [
+        ("minimize", 3.0, (2.0, 4.0), "reached by the value, reached by its upper bound"),
+        ("minimize", 4.5, (4.0, 5.5), "reached by the value, missed by its upper bound"),
+        ("minimize", 8.3, (7.0, 9.0), "missed by the value, missed by its upper bound"),
+        ("maximize", 8.3, (4.0, 9.0), "reached by the value, missed by its lower bound"),
+        ("maximize", 3.0, (2.0, 4.0), "missed by the value, missed by its lower bound"),
+    ],
+)
+def test_a_target_is_reached_from_the_side_that_is_better(
+    direction: str, value: float, bounds: tuple[float, float], said: str
+) -> None:
+    settings = replace(settings_for(TOY), metric="rmse", direction=direction, target=5.0)
+    assert _target_line(settings, "value", value, bounds) == f"Target 5: {said}."

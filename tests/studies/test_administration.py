@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import TrialState
 
 import pomona
-from search_spaces import InputError
+from search_spaces import InputError, task_named
 from studies import Study, delete_study, list_studies, rename_study
 from studies.storage import open_storage, study_names
 
@@ -86,6 +86,19 @@ def test_one_that_is_being_run_is_left_alone(change: object, tmp_path: Path) -> 
     pomona.search("bonus", trials=1, epochs=1, storage=storage, study="one")
     with Study.open("one", storage).running(), pytest.raises(InputError, match="being run"):
         change(storage)  # type: ignore[operator]
+    assert [told["study"] for told in list_studies(storage)] == ["one"]
+
+
+@pytest.mark.parametrize("change", [lambda s: delete_study("one", s), lambda s: rename_study("one", "two", s)])
+def test_one_that_a_joined_driver_still_trains_is_left_alone(change: object, tmp_path: Path) -> None:
+    """A driver that has joined holds no lock: it is known by its trials, for which it beats."""
+    storage = f"sqlite:///{tmp_path}/s.db"
+    pomona.search("bonus", trials=1, epochs=1, storage=storage, study="one")
+    study = Study.open("one", storage, to_run=True)
+    with study.joined():
+        assert study.ask(task_named("bonus").space, 5) is not None
+        with pytest.raises(InputError, match="being run"):
+            change(storage)  # type: ignore[operator]
     assert [told["study"] for told in list_studies(storage)] == ["one"]
 
 

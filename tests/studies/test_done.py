@@ -115,7 +115,7 @@ def test_a_target_can_be_passed(metric: str, direction: str, value: float, fits:
 def test_a_target_is_kept_and_can_be_moved(url: str) -> None:
     study = a_study(url)
     assert status_of(study)["stop_at"] is None
-    study.extend(5, None, stop_at=0.9)
+    study.extend(replace(study.settings, trials=5, timeout=None, stop_at=0.9))
     assert status_of(Study.open("s", url))["stop_at"] == 0.9
 
 

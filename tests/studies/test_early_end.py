@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +13,12 @@ from studies import Study
 from studies.driver import run_study
 from studies.engines import InlineEngine
 from studies.records import run_key
+from studies.scheduled import Ask
+from studies.scheduler import Scheduler
+from studies.whole import Whole
 
 from .settings import settings_for
+from .test_rungs import Machine, Search
 from .toy_plans import HEADS, plan, use_toy_backbone
 
 # Four configs.
@@ -69,3 +74,64 @@ def test_without_a_number_of_trials_every_config_is_tried_once(url: str, lanes: 
         assert sorted(tried.values()) == [1, 1, 1, 1]
         assert list(run_study(study, endless, InlineEngine(), lambda _: None)) == []
     assert study.ended == 4
+
+
+@pytest.mark.parametrize("timeout", [3600.0, None])
+def test_a_search_on_rungs_ends_with_its_space(url: str, timeout: float | None) -> None:
+    """Without asking for the same again until its time is up."""
+    settings = replace(settings_for(SMALL, epochs=4), trials=None, strategy="rungs", timeout=timeout)
+    study = Study.create("s", url, settings, SMALL.recipe)
+    endless = replace(plan(SMALL, 3, 8), trials=None, timeout=timeout)
+    asked = 0
+
+    def counted(_progress: object) -> None:
+        nonlocal asked
+        asked += 1
+        assert asked < 5000
+
+    with study.running():
+        list(run_study(study, endless, InlineEngine(), counted))
+        tried = Counter(run_key(record.config, record.seed) for record in study.records())
+        assert sorted(tried.values()) == [1] * 4
+        assert list(run_study(study, endless, InlineEngine(), counted)) == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_so_does_one_of_whole_networks(workers: int) -> None:
+    costs = Machine()
+    config = {"backbone": "mobilenet_v2", "resolution": 96, "unfrozen_stages": 0}
+    whole = Whole(lambda _: config, costs, seed=0, recipe=config)
+    scheduler = Scheduler(epochs=2, lanes=1, folder=Path("none"), strategy=whole)
+    asked = 0
+    while (question := scheduler.next(asked % workers)) is not None:
+        asked += 1
+        assert isinstance(question, Ask)
+        scheduler.take(None)
+        assert asked < 100
+
+
+def test_what_waits_for_others_is_asked_again() -> None:
+    """A trial that another driver lost goes first, and takes nothing from what was chosen."""
+    search = Search(Machine(), 600.0)
+    scheduler = Scheduler(epochs=2, lanes=4, folder=Path("none"), strategy=search.rungs)
+    first = scheduler.next(0, left=600.0)
+    scheduler.take(None, waiting=True)
+    assert scheduler.next(0, left=600.0, waiting=True) == Ask()
+    scheduler.take(None)
+    assert isinstance(first, Ask)
+    assert first.arm is not None
+
+
+def test_a_recipe_that_can_t_be_tried_is_not_asked_for_again() -> None:
+    search = Search(Machine(), 6000.0)
+    for trials in (None, 50):
+        search.rungs.recipe_problem = ""
+        while (arm := search.rungs.next(search.left)) is not None and not arm.recipe:
+            search.step()
+        assert arm is not None
+        search.rungs.began(arm.first)
+        search.rungs.done(arm.first)
+        search.rungs.in_vain(arm, trials)
+        again = search.rungs.next(search.left)
+        assert again is None or not again.recipe
+        assert "memory" in search.rungs.recipe_problem

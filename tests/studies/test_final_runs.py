@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from search_spaces import Config
 from studies.confirmed import ToConfirm
-from studies.final_runs import MOST, MOST_ALIKE, SHARE, final_runs, longest_first, reserved_seconds
+from studies.final_runs import MOST, MOST_ALIKE, SHARE, final_runs, longest_first, reserved_seconds, shared_out
 from studies.records import TrialRecord
 from studies.strategy import MARGIN
 from training.machine.seeds import related_seed
@@ -33,17 +34,22 @@ def structure_of(config: Config) -> Config:
     return {"structure": config["structure"]}
 
 
-def seconds(groups: Iterable[tuple[Config, int]]) -> float:
+def seconds(groups: Iterable[tuple[Config, int]]) -> list[float]:
     """The first of a structure computes what the others of it read."""
-    taken, seen = 0.0, set()
+    taken, seen = [], set()
     for config, lanes in groups:
         structure = str(config["structure"])
-        taken += _SECONDS[structure] * (1 + 0.1 * lanes) + (0.0 if structure in seen else _FROZEN[structure])
+        taken.append(_SECONDS[structure] * (1 + 0.1 * lanes) + (0.0 if structure in seen else _FROZEN[structure]))
         seen.add(structure)
     return taken
 
 
-def chosen(records: list[TrialRecord], left: float, done: set[str] = frozenset()) -> list[ToConfirm]:  # type: ignore[assignment]
+def chosen(
+    records: list[TrialRecord],
+    left: float,
+    done: set[str] = frozenset(),  # type: ignore[assignment]
+    workers: int = 1,
+) -> list[ToConfirm]:
     return final_runs(
         records,
         direction="maximize",
@@ -52,6 +58,7 @@ def chosen(records: list[TrialRecord], left: float, done: set[str] = frozenset()
         seconds=seconds,
         structure_of=structure_of,
         done=lambda run: run.key in done,
+        workers=workers,
     )
 
 
@@ -73,7 +80,7 @@ def test_the_best_come_first_on_equal_seeds_in_the_time_that_is_left(
     assert all(count <= MOST_ALIKE for count in of_structure.values())
     if runs:
         groups = Counter((str(run.config["structure"]), run.seed) for run in runs)
-        taken = seconds(({"structure": structure}, lanes) for (structure, _), lanes in groups.items())
+        taken = sum(seconds(({"structure": structure}, lanes) for (structure, _), lanes in groups.items()))
         assert taken * MARGIN <= left
         best = max(records, key=lambda record: (record.value or 0, -record.number))
         assert best.number in seeds
@@ -124,10 +131,37 @@ def test_a_share_of_the_time_is_reserved(timeout: float | None, reserved: float)
 def test_the_longest_runs_begin_first_and_equal_ones_in_their_order(trials: list[tuple[int, str]], seeds: int) -> None:
     records = [a_trial(number, right, structure) for number, (right, structure) in enumerate(trials)]
     runs = [ToConfirm(r.number, r.config, seed, nth=seed) for seed in range(seeds) for r in records]
-    ordered = longest_first(runs, lambda config: _SECONDS[str(config["structure"])])
+    ordered = longest_first(runs, lambda config: _SECONDS[str(config["structure"])], structure_of)
     lengths = [_SECONDS[str(run.config["structure"])] for run in ordered]
     assert lengths == sorted(lengths, reverse=True)
     assert sorted(map(runs.index, ordered)) == list(range(len(runs)))
     for length in set(lengths):
         alike = [run for run in ordered if _SECONDS[str(run.config["structure"])] == length]
         assert alike == [run for run in runs if run in alike]
+
+
+@given(TRIALS, st.integers(1, 4))
+def test_what_trains_side_by_side_stands_together(trials: list[tuple[int, str]], workers: int) -> None:
+    """A group is filled with what waits next: one of another structure in between would end it."""
+    records = [a_trial(number, right, structure) for number, (right, structure) in enumerate(trials)]
+    runs = chosen(records, 1000, workers=workers)
+    for order in (runs, longest_first(runs, lambda config: _SECONDS[str(config["structure"])], structure_of)):
+        groups = [key for key, _ in itertools.groupby((str(run.config["structure"]), run.seed) for run in order)]
+        assert len(groups) == len(set(groups))
+
+
+@given(TRIALS, st.floats(0, 500), st.integers(2, 4))
+def test_more_workers_do_no_less(trials: list[tuple[int, str]], left: float, workers: int) -> None:
+    records = [a_trial(number, right, structure) for number, (right, structure) in enumerate(trials)]
+    alone, together = chosen(records, left), chosen(records, left, workers=workers)
+    compared = [len({run.number for run in runs}) for runs in (alone, together)]
+    assert compared[1] >= min(compared[0], 3)
+    assert not alone or together
+
+
+@given(st.lists(st.floats(0, 100), max_size=10), st.integers(1, 5))
+def test_workers_take_at_least_their_share_and_at_most_one_thing_more(seconds: list[float], workers: int) -> None:
+    share = sum(seconds) / workers
+    longest = max(seconds, default=0.0)
+    assert max(share, longest) - 1e-9 <= shared_out(seconds, workers) <= share + longest + 1e-9
+    assert shared_out(seconds, 1) == pytest.approx(sum(seconds))

@@ -61,10 +61,10 @@ def test_fewer_trials_than_there_are_is_an_error_that_says_how_to_get_more(url: 
 def test_a_time_alone_is_no_number_of_trials(url: str) -> None:
     study = ten_trials(url)
     enough_or_error(study, Budget(None, 3, 60.0), url)
-    study.extend(None, 60.0)
+    study.extend(replace(study.settings, trials=None, timeout=60.0))
     told = status_of(Study.open("s", url))
     assert (told["trials"], told["budget"], told["done"]) == (None, "trials of 3 epochs for 60 s", None)
-    study.extend(10, 60.0)
+    study.extend(replace(study.settings, trials=10, timeout=60.0))
     assert status_of(Study.open("s", url))["done"] == "all of its 10 trials have ended"
 
 
@@ -80,8 +80,8 @@ def test_a_study_that_is_done_says_so_and_how_to_go_on(url: str) -> None:
 
 def test_the_budget_and_the_commands_are_the_current_ones(url: str) -> None:
     study = a_study(url)
-    study.extend(12, 60.0, "pomona resume s --trials 12 --timeout 1m")
-    study.extend(12, 60.0, "pomona resume s --trials 12 --timeout 1m")
+    study.extend(replace(study.settings, trials=12, timeout=60.0), "pomona resume s --trials 12 --timeout 1m")
+    study.extend(replace(study.settings, trials=12, timeout=60.0), "pomona resume s --trials 12 --timeout 1m")
     again = Study.open("s", url)
     commands = ["pomona search toy", "pomona resume s --trials 12 --timeout 1m"]
     for seen in (study, again):
@@ -99,3 +99,16 @@ def test_settings_changed_by_hand_are_one_line(url: str, name: str, value: objec
     study._study.set_user_attr("settings", text)
     with pytest.raises(InputError, match=f"settings of study 's' are damaged: {name}"):
         Study.open("s", url)
+
+
+def test_what_a_later_command_says_of_limits_is_kept(url: str) -> None:
+    """Hours of GPUs as such: what they are in seconds depends on the workers of each run."""
+    study = a_study(url)
+    limits = {"trials": None, "timeout": 90.0, "trial_timeout": 30.0, "max_gpu_hours": 8.0, "stop_at": 0.9}
+    study.extend(replace(study.settings, **limits, lanes=99))  # type: ignore[arg-type]
+    kept = Study.open("s", url).settings
+    assert {name: getattr(kept, name) for name in limits} == limits
+    assert kept.lanes != 99
+    assert str(kept.budget) == "trials of 3 epochs for 90 s, at most 8 GPU hours"
+    followed = SearchRequest("toy", study="s", max_gpu_hours=16.0).following(kept)
+    assert (followed.timeout, followed.max_gpu_hours) == (90.0, 16.0)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from studies import curves, leaderboard, leaderboard_rows, to_cells, to_csv, to_json
+from studies.leaderboard import differing_params
 from studies.records import STATE_ORDER, TrialRecord
 from training import CrossValidated, Estimate, wilson
 
@@ -127,6 +128,12 @@ def test_only_the_dimensions_that_differ_are_columns_for_people() -> None:
     assert "kind" not in headings
     assert all(len(row) == len(headings) for row in cells)
     assert "80.00" in cells[0]
+
+
+def test_of_a_part_of_the_rows_the_dimensions_are_shown_that_differ_in_all() -> None:
+    rows = leaderboard_rows([a_record(0, rate=0.1), a_record(2, rate=0.2)])
+    headings, cells = to_cells(rows[:1], "accuracy", differing_params(rows))
+    assert dict(zip(headings, cells[0], strict=True))["rate"] == "0.1"
 
 
 def test_reasons_are_shown() -> None:

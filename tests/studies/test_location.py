@@ -16,6 +16,7 @@ from studies.location import (
     location_of,
     named_storage,
     shown_storage,
+    storage_option,
     without_password,
 )
 from studies.storage import is_in_memory, is_on_server, open_storage, output_folder, refuse_unusable
@@ -141,3 +142,12 @@ def test_a_missing_driver_is_named_with_its_package(url: str, package: str, monk
     with pytest.raises(InputError, match=package) as raised:
         open_storage(url)
     assert "secret" not in str(raised.value)
+
+
+def test_the_option_of_a_command_that_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "postgresql://me:secret@host/name"
+    assert storage_option(None) == ""
+    assert storage_option("my journal.log") == " --storage 'my journal.log'"
+    assert storage_option(url) == " --storage 'postgresql://me:***@host/name'"
+    monkeypatch.setenv("POMONA_STORAGE", url)
+    assert storage_option(url) == ""

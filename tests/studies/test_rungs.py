@@ -295,3 +295,20 @@ def test_where_nothing_is_frozen_nothing_begins_that_does_not_fit() -> None:
     strategy.began({"width": 1, "rate": 0.1})
     assert strategy.next(0.5) is None
     assert whole({"width": 1, "rate": 0.1}).next(10.0).recipe  # type: ignore[union-attr]
+
+
+def test_the_same_stages_once_more_are_trained_in_another_way() -> None:
+    """The head is that of the best trial; how stages train is left to the sampler, though the best trained them."""
+    search = Search(Machine(), 3000).run()
+    again = [
+        (arm, place)
+        for place, (arm, _, _) in enumerate(search.arms)
+        if arm.rung == len(ladder().climbs) and arm.structure in [one.structure for one, _, _ in search.arms[:place]]
+        if not arm.recipe and not arm.shipped
+    ]
+    assert again
+    for arm, _ in again:
+        assert arm.parent is not None
+        assert not set(arm.first) & set(ladder().descent)
+        assert "learning_rate" in arm.first
+    assert {"fine_tune_share", "fine_tune_rate", "batch_norm"} == set(ladder().descent)

@@ -166,4 +166,5 @@ def test_a_number_of_trials_is_not_exceeded_by_fresh_seeds(url: str) -> None:
     study = create(url)
     search = Search(study, replace(a_plan(8), timeout=3600.0), "inline")
     assert len(list(search.run(lambda _: None))) == 8
+    assert search.why_ended() == ""
     assert study.confirmed() == []

@@ -71,6 +71,8 @@ def test_each_limit_alone_is_the_only_one(said: dict[str, Any], trials: int | No
         (Budget(12, 3, 60.0), "12 trials of 3 epochs, at most 60 s"),
         (Budget(None, 3, 600.0), "trials of 3 epochs for 10 min"),
         (Budget(None, 3, None), "trials of 3 epochs"),
+        (Budget(None, 3, None, 8.0), "trials of 3 epochs, at most 8 GPU hours"),
+        (Budget(12, 3, 60.0, 0.5), "12 trials of 3 epochs, at most 60 s, at most 0.5 GPU hours"),
     ],
 )
 def test_a_budget_in_words(budget: Budget, text: str) -> None:

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import optuna
@@ -19,6 +19,7 @@ from studies.edges.optuna import distribution_of
 from studies.sampling import Brackets
 from studies.status import status_of
 from training import State
+from training.lanes.results import MemoryNeed
 
 from ..toys import TOY
 from .settings import settings_for
@@ -88,6 +89,18 @@ def test_how_a_result_stands_in_the_storage(url: str, state: State, expected: Tr
     assert all(violation <= 0 for violation in stored.constraints.values()) == feasible
     record = study.records()[0]
     assert (record.state, record.reason) == (str(state), "why")
+
+
+@pytest.mark.parametrize("predicted", [None, 90 * 2**30])
+def test_by_how_much_memory_was_short_is_a_constraint(url: str, predicted: int | None) -> None:
+    study = a_study(url)
+    number = next(study.proposals(TOY.space, 1)).number
+    need = MemoryNeed(84 * 2**30, predicted, 80 * 2**30)
+    study.recording.finish(number, replace(result(State.INFEASIBLE, f"out of memory: {need}"), memory=need))
+    stored = optuna_trials(url)[0]
+    assert stored.constraints == {"feasible": 1.0, "memory": need.excess}
+    kept = {name: stored.user_attrs.get(f"memory_{name}") for name in ("actual", "predicted", "limit")}
+    assert kept == asdict(need)
 
 
 def test_a_second_report_of_an_epoch_changes_nothing(url: str) -> None:

@@ -20,6 +20,7 @@ from .modalities import modality_named as modality_named
 from .modalities import register as register
 from .modalities.modality import with_classes
 from .photos import TRUST_SPLIT as TRUST_SPLIT
+from .photos import PhotoSet as PhotoSet
 from .photos import scan as scan
 from .splits import Data as Data
 from .splits import Labelled as Labelled
@@ -108,6 +109,14 @@ def open_labelled(
 def splits_for(data: Data, resolution: int, check_stop: CheckStop = never_stop) -> Splits:
     """`data` with images of `resolution` pixels a side; `check_stop` is called while photos are decoded."""
     return data.at(resolution, progress=lambda _done, _total: check_stop())
+
+
+def keys_of(data: Data, split: str, resolution: int) -> tuple[str, ...]:
+    """`Split.keys` of a split; no photo is decoded for them."""
+    if isinstance(data, PhotoSet):
+        return data.keys(split)
+    found = data.at(resolution).named(split)
+    return () if found is None else found.keys
 
 
 def shifted(splits: Splits, modality: str) -> tuple[Split, ...]:

@@ -67,6 +67,10 @@ class PhotoSet:
         present = {split for split, _ in counted}
         return {s: {label: counted[s, label] for label in self.classes} for s in SPLITS if s in present}
 
+    def keys(self, split: str) -> tuple[str, ...]:
+        """As `Split.keys`, at every resolution; nothing is decoded for them."""
+        return tuple(map(_key, (photo for photo in self.photos if photo.split == split)))
+
     def summary(self) -> str:
         """One line for people."""
         sizes = ", ".join(f"{split} {sum(classes.values())}" for split, classes in self.counts.items())
@@ -280,6 +284,10 @@ def _decoded(
     return pool, {digest: row for row, digest in enumerate(sorted(files))}
 
 
+def _key(photo: Photo) -> str:
+    return f"{photo.digest}.{DECODING}"
+
+
 def _split(photos: Sequence[Photo], classes: Sequence[str], pool: Tensor, rows: dict[str, int]) -> Split:
     label = {name: position for position, name in enumerate(classes)}
     return Split(
@@ -288,6 +296,6 @@ def _split(photos: Sequence[Photo], classes: Sequence[str], pool: Tensor, rows: 
         labels=torch.from_numpy(np.array([label[photo.label] for photo in photos], dtype=np.int64)),
         groups=tuple(photo.group or photo.path for photo in photos) if any(photo.group for photo in photos) else (),
         names=tuple(display_name(photo.path) for photo in photos),
-        keys=tuple(f"{photo.digest}.{DECODING}" for photo in photos),
+        keys=tuple(map(_key, photos)),
         identities=identities_of(photo.digest for photo in photos),
     )

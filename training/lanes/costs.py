@@ -12,7 +12,7 @@ import torch
 
 from search_spaces import Choice, Config, Task
 
-from ..data import Data
+from ..data import Data, keys_of
 from ..data.modalities import modality_for
 from ..frozen.plan import SHARE, KeepPlan
 from ..frozen.store import PrefixStore
@@ -29,6 +29,8 @@ _DECODING = 1.5e-3
 # Of heads, on two cores of a Xeon (docs/log.md): an epoch besides its steps, a step besides its weights, a weight in a
 # step (it and its moments are read and written), and a weight for an example.
 _EPOCH, _STEP, _WEIGHT, _PRODUCT = 1.4e-2, 3.5e-4, 1.5e-9, 2.4e-11
+# Of a split, whether so many examples are kept says whether all are.
+_ASKED = 16
 # Of a group besides all that is counted: proposals, records, the evaluation of its metrics.
 _GROUP = 0.3
 
@@ -39,18 +41,19 @@ Output = tuple[str, int, str, int, int, int]
 @dataclass(frozen=True)
 class Cost:
     """Seconds of a group of runs by kind of work: `inputs` are decoded, the `prefix` is what frozen stages compute for
-    what is not kept yet, `train` the heads and the stages that train, and `further` what else is asked of those that
-    are complete: scores on changed photos, and cross-validation."""
+    what is not kept yet, `train` the heads and the stages that train, `shifted` the scores on changed photos, and
+    `race` cross-validation, where these are asked of those that are complete."""
 
     inputs: float
     prefix: float
     train: float
-    further: float = 0.0
+    shifted: float = 0.0
+    race: float = 0.0
     fixed: float = _GROUP
 
     @property
     def seconds(self) -> float:
-        return self.inputs + self.prefix + self.train + self.further + self.fixed
+        return self.inputs + self.prefix + self.train + self.shifted + self.race + self.fixed
 
 
 class CostModel:
@@ -84,9 +87,8 @@ class CostModel:
         self._possible = store is not None
         self._unfrozen = most_unfrozen(task.space)
         self._file = SpeedFile(device, numerics)
-        stored = _kept_in(store, str(numerics), device, self._train)
         # Of the training and of the validation examples.
-        self._outputs = {True: set(stored), False: stored}
+        self._outputs = _kept_in(store, str(numerics), device, data)
         self._decoded: set[int] = set()
         # The cuts at which outputs of changed photos are kept, by backbone and resolution.
         self._shifted: dict[tuple[str, int], set[int]] = {}
@@ -118,21 +120,23 @@ class CostModel:
         train = self._train_seconds(spec, structure, speeds, lanes, weights)
         train *= speeds.factors.get(_kind(structure, speeds), 1.0)
         heads_only = structure.cut >= len(speeds.forward)
-        further = RACE * train if cross_validate and heads_only else 0.0
+        race = shifted = 0.0
+        if cross_validate and heads_only and not structure.augmentation:
+            race = RACE * train * speeds.factors.get("race", 1.0)
         if robust:
             # Heads share the features of the changed photos; each lane with stages of its own computes its own.
             shifted = self._shifted_seconds(structure, speeds) * (1 if heads_only else lanes)
-            further += shifted * speeds.factors.get("prefix", 1.0)
-        return Cost(inputs, prefix, train, further)
+            shifted *= speeds.factors.get("prefix", 1.0)
+        return Cost(inputs, prefix, train, shifted, race)
 
-    def seconds_in_turn(self, groups: Iterable[tuple[Config, int]]) -> float:
-        """Of groups that train one after another, each of a config's structure and so many lanes: what one computes and
-        keeps, the next ones read."""
+    def seconds_in_turn(self, groups: Iterable[tuple[Config, int]]) -> list[float]:
+        """Of each of some groups that train one after another, of a config's structure and so many lanes: what one
+        computes and keeps, the next ones read."""
         outputs, decoded = self._outputs, self._decoded
-        seconds = 0.0
+        seconds = []
         try:
             for config, lanes in groups:
-                seconds += self.predict(config, lanes).seconds
+                seconds.append(self.predict(config, lanes).seconds)
                 self._did(config)
         finally:
             self._outputs, self._decoded = outputs, decoded
@@ -147,10 +151,14 @@ class CostModel:
         if robust:
             shifted = self._shifted.setdefault((structure.backbone, structure.resolution), set())
             shifted |= {structure.cut, self._plan(structure, speeds, train=False).base or structure.cut}
-        # Where little is computed, the rest of the time says nothing about it.
-        if predicted.prefix + predicted.further > predicted.inputs + predicted.fixed:
-            left = max(preparing - predicted.inputs - predicted.fixed, preparing / 10)
-            speeds = speeds.corrected("prefix", predicted.prefix + predicted.further, left)
+        # Each is corrected only where it was the most of what is not training: else the rest says nothing about it.
+        computed, others = predicted.prefix + predicted.shifted, predicted.inputs + predicted.fixed
+        for kind, part, rest in (
+            ("prefix", computed, others + predicted.race),
+            ("race", predicted.race, others + computed),
+        ):
+            if part > rest:
+                speeds = speeds.corrected(kind, part, max(preparing - rest, preparing / 10))
         speeds = speeds.corrected(_kind(structure, speeds), predicted.train, train)
         self._file.put(spec.backbone.name, speeds)
         self._file.save()
@@ -298,14 +306,24 @@ def _kind(structure: Structure, speeds: Speeds) -> str:
     return "heads" if structure.cut >= len(speeds.forward) else "stages"
 
 
-def _kept_in(store: PrefixStore | None, numerics: str, device: torch.device, examples: int) -> set[Output]:
-    """What the store has on disk of so many examples or more; of which ones, it is not asked."""
+def _kept_in(store: PrefixStore | None, numerics: str, device: torch.device, data: Data) -> dict[bool, set[Output]]:
+    """What the store has on disk of the training (True) and of the validation examples, by some of them: a block may
+    hold those of any data."""
+    found: dict[bool, set[Output]] = {True: set(), False: set()}
     if store is None:
-        return set()
+        return found
     precision = f"{numerics}, {device.type}"
-    return {
-        (use.key.backbone, use.key.resolution, use.key.further, use.key.augmentation, use.key.view, use.key.cut)
-        for use in store.usage()
-        if use.key is not None and use.rows >= examples and use.key.precision == precision
-        if use.key.torch == torch.__version__
-    }
+    for key in filter(None, (use.key for use in store.usage())):
+        if (key.precision, key.torch) != (precision, torch.__version__):
+            continue
+        some = {train: _some_keys(data, "train" if train else "valid", key.resolution) for train in found}
+        absent = store.absent(key, [*some[True], *some[False]])
+        for train, keys in some.items():
+            if keys and absent.isdisjoint(keys):
+                found[train].add((key.backbone, key.resolution, key.further, key.augmentation, key.view, key.cut))
+    return found
+
+
+def _some_keys(data: Data, split: str, resolution: int) -> tuple[str, ...]:
+    keys = keys_of(data, split, resolution)
+    return keys[:: max(len(keys) // _ASKED, 1)]

@@ -276,6 +276,10 @@ class LaneGroup:
             outputs=None if lane.outputs is None else kept_outputs(lane.outputs, self.objective, self.splits),
         )
 
+    def cut_of(self, key: int) -> int:
+        """The cut whose output a lane trains on now."""
+        return next(self._cut_of(runner) for runner in self._runners() if key in runner.keys)
+
     def _runners(self) -> list[HeadStack | SuffixTrainer]:
         return [*self._stacks.values(), *self._suffixes.values()]
 

@@ -29,6 +29,35 @@ OUT_OF_MEMORY = "out of memory with batches of"
 
 
 @dataclass(frozen=True)
+class MemoryNeed:
+    """Bytes of memory for which a run was short that trained alone.
+
+    Attributes:
+        actual: what it was seen to need at least.
+        predicted: what its structure and its batches need; None where that could not be found out.
+        limit: what it could have.
+    """
+
+    actual: int
+    predicted: int | None
+    limit: int
+
+    @property
+    def excess(self) -> float:
+        """By what share of the limit more was needed, by the larger of the figures; 0 where none of them says so: free
+        memory may lie in pieces that are too small."""
+        return max(max(self.actual, self.predicted or 0) / self.limit - 1, 0.0)
+
+    def __str__(self) -> str:
+        predicted = "" if self.predicted is None else f", {_gibibytes(self.predicted)} predicted"
+        return f"at least {_gibibytes(self.actual)} of {_gibibytes(self.limit)}{predicted}"
+
+
+def _gibibytes(size: int) -> str:
+    return f"{size / 2**30:.3g} GiB"
+
+
+@dataclass(frozen=True)
 class EpochResult:
     """One epoch: `value` of the metric on the validation split, seconds of training, and images trained on.
 
@@ -104,6 +133,7 @@ class FitResult:
     epoch. `robust` is the mean of the metric over the forms in which others might have brought the validation examples
     (`Modality.shifted`); None where that was not asked for, or there are none. `cross_validated` is there where the job
     asked for it and the config was worth it. Their seconds are among `seconds`, and nothing else depends on them.
+    `memory` is there where a run was short of it that trained alone.
     """
 
     state: State
@@ -120,6 +150,7 @@ class FitResult:
     checkpoint: Path | None = None
     environment: dict[str, Any] = field(default_factory=dict)
     robust: float | None = None
+    memory: MemoryNeed | None = None
     outputs: Outputs | None = field(default=None, repr=False, compare=False)
     cross_validated: CrossValidated | None = None
 

@@ -29,6 +29,7 @@ from .group import LaneGroup
 from .group_folder import Saves
 from .jobs import Divided, Ended, Epoch, Event, Job, Member, Ready, Saved, Verdict, Working
 from .lane_state import LaneState
+from .memory_need import MemoryWatch, memory_need
 from .results import OUT_OF_MEMORY, EpochResult, FitResult, State
 from .robustness import score_shifted
 
@@ -62,13 +63,17 @@ class _Problem:
     reason: str
     text: str
     memory: bool
+    needed: tuple[int, int] | None = None
 
     @staticmethod
-    def of(problem: Exception) -> _Problem:
+    def of(problem: Exception, watch: MemoryWatch | None = None) -> _Problem:
+        """`watch` is asked how much memory was needed where that ran out."""
+        memory = is_out_of_memory(problem)
+        needed = watch.needed(problem) if memory and watch is not None else None
         reason = str(problem) if isinstance(problem, InputError) else f"{type(problem).__name__}: {problem}"
         text = "".join(traceback.format_exception(problem))
         traceback.clear_frames(problem.__traceback__)
-        return _Problem(reason.splitlines()[0], text, is_out_of_memory(problem))
+        return _Problem(reason.splitlines()[0], text, memory, needed)
 
 
 def _no_news(_working: Working) -> None:
@@ -159,12 +164,13 @@ class GroupRunner:
                     yield from self._judge(group, members, results)
                 if not self._is_under_way(group, members):
                     return []
+                watch = MemoryWatch(self.prefixes.device)
                 try:
                     results = group.train_epoch(lambda done, total: self.on_batch(_working(group, done, total)))
                 except Exception as failure:
                     if isinstance(failure, InputError | Interrupted) or not self._is_result(failure):
                         raise
-                    problem = _Problem.of(failure)
+                    problem = _Problem.of(failure, watch)
                 else:
                     problem = None
                 if problem is not None:
@@ -280,8 +286,10 @@ class GroupRunner:
         (lane,) = group.lanes
         self._save(group, part.saves)
         if problem.memory:
-            reason = f"{OUT_OF_MEMORY} {self._structure.batch_size}"
-            yield Ended({lane.key: group.result(lane.key, State.INFEASIBLE, reason)})
+            free_memory(self.prefixes.device)
+            need = None if problem.needed is None else memory_need(group, lane.key, problem.needed)
+            reason = f"{OUT_OF_MEMORY} {self._structure.batch_size}" + ("" if need is None else f": {need}")
+            yield Ended({lane.key: replace(group.result(lane.key, State.INFEASIBLE, reason), memory=need)})
             free_memory(self.prefixes.device)
         else:
             yield self._ended_by(problem, (members[lane.key],))

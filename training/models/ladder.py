@@ -48,6 +48,13 @@ class Ladder:
         """All dimensions of a structure."""
         return (*self.base, *self.free, *itertools.chain(*self.climbs))
 
+    @cached_property
+    def descent(self) -> tuple[str, ...]:
+        """The dimensions of how stages train, which take part where some do."""
+        conditions = {name: one.condition for name, one in self.space.dimensions.items() if name not in self.names}
+        stages = self.climbs[-1] if self.climbs else ()
+        return tuple(name for name, one in conditions.items() if one is not None and one.other in stages)
+
     def values(self, name: str) -> tuple[Value, ...]:
         """The values of a dimension in rising order; those of a wide range are thinned out. Names stay as they are."""
         return self._values[name]

@@ -180,9 +180,11 @@ def test_out_of_memory_halves_the_group_until_it_fits(
 def test_a_run_that_does_not_fit_alone_is_infeasible_with_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
     Memory(monkeypatch, 0, torch.OutOfMemoryError("CUDA out of memory"))
     ended = results(heard(runner(CONFIGS[:2]).run()))
-    assert [(r.state, r.reason, len(r.curve)) for r in ended.values()] == [
-        (State.INFEASIBLE, "out of memory with batches of 8", 1)
-    ] * 2
+    assert [(r.state, len(r.curve)) for r in ended.values()] == [(State.INFEASIBLE, 1)] * 2
+    for result in ended.values():
+        assert result.memory is not None
+        assert result.memory.predicted is not None
+        assert result.reason == f"out of memory with batches of 8: {result.memory}"
 
 
 @pytest.mark.parametrize("text", ["CUDA out of memory. Tried to", "DefaultCPUAllocator: can't allocate memory: you"])

@@ -98,7 +98,12 @@ class PrefixStore:
         images = tuple(images)
         if not images or self._memory.get((block.digest, _list_digest(images))) is not None:
             return True
-        return not missing(images, [*self._memory.of(block.digest), *self._segments(block, check_rows=False)])
+        return not self.absent(block, images)
+
+    def absent(self, block: BlockKey, images: Sequence[str]) -> set[str]:
+        """Those of which `rows` would have to compute something. Reads as `has` does."""
+        places = missing(images, [*self._memory.of(block.digest), *self._segments(block, check_rows=False)])
+        return {images[place] for place in places}
 
     def clear(self) -> int:
         """Forgets everything and removes every block that no other process is adding to; returns the bytes freed."""
