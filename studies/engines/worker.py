@@ -19,6 +19,7 @@ from training import (
     Numerics,
     Prefixes,
     PrefixStore,
+    Splits,
     Working,
     load_backbone,
     most_unfrozen,
@@ -88,6 +89,7 @@ class Worker:
         self.data = data
         self.check = check
         self._checked = time.monotonic()
+        self._splits: dict[int, Splits] = {}
         self._prefixes = Prefixes(
             backbones=functools.partial(load_backbone, weights_dir=setup.weights_dir, download=setup.download),
             numerics=setup.numerics,
@@ -117,12 +119,18 @@ class Worker:
         runner = GroupRunner(
             self._plan.task,
             job,
-            lambda resolution: splits_for(self.data, resolution, self._prefixes.check_stop),
+            self._splits_at,
             self._prefixes,
             saves=saves,
             on_batch=self._on_batch,
         )
         yield from runner.run()
+
+    def _splits_at(self, resolution: int) -> Splits:
+        """The same for all jobs: on a GPU, the pixels are copied once."""
+        if resolution not in self._splits:
+            self._splits[resolution] = splits_for(self.data, resolution, self._prefixes.check_stop)
+        return self._splits[resolution]
 
     def _on_batch(self, working: Working) -> None:
         self._checked = time.monotonic()

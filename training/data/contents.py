@@ -61,9 +61,16 @@ class ContentIndex:
         return [self._seen[path][1] for path in paths]
 
     def save(self) -> None:
-        """Remembers what was examined, except files that are too young. Where that can't be written, it is said."""
+        """Remembers the pictures, except files that are too young. Where that can't be written, it is said.
+
+        What was none is looked at again: a disk may have been away, or memory too small.
+        """
         now = time.time_ns()
-        settled = {path: seen for path, seen in self._seen.items() if now - max(seen[0][1:]) > SETTLED_NS}
+        settled = {
+            path: seen
+            for path, seen in self._seen.items()
+            if seen[1].problem is None and now - max(seen[0][1:]) > SETTLED_NS
+        }
         known = self._known | settled
         if known != self._known:
             files = {path: [*stamp, content.digest, content.problem] for path, (stamp, content) in known.items()}
@@ -93,6 +100,7 @@ class ContentIndex:
         return {
             path: ((size, modified, changed), Content(digest, problem))
             for path, (size, modified, changed, digest, problem) in files.items()
+            if problem is None
         }
 
     def _stamp(self, path: str) -> _Stamp:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import PIL
 import torch
 from torch import Tensor
 
@@ -22,6 +24,16 @@ from .pictures import why_unreadable as why_unreadable
 
 DECODING = 1
 """Part of every key; to be raised when the pixels that come out change."""
+
+
+@cache
+def decoder() -> str:
+    """Part of every key too: what pixels come out of a file depends on Pillow and on the library that reads JPEG."""
+    from PIL import features
+
+    read_by = f"{DECODING} {PIL.__version__} {features.version_codec('jpg')}"
+    return hashlib.sha256(read_by.encode()).hexdigest()[:8]
+
 
 # Stands behind the pixels, where NumPy does not look: this, and the digest of everything before it.
 _FOOTER = b"pomona"
@@ -43,7 +55,7 @@ def decoded(
         InputError: a file is not what it was when its digest was taken, or the cache can't be written.
     """
     digests = sorted(photos)
-    key = hashlib.sha256(f"{DECODING} {resolution} {' '.join(digests)}".encode()).hexdigest()[:24]
+    key = hashlib.sha256(f"{decoder()} {resolution} {' '.join(digests)}".encode()).hexdigest()[:24]
     path = cache_folder("decoded") / f"{key}.npy"
     shape = (len(digests), resolution, resolution, 3)
     pool = _mapped(path, shape)

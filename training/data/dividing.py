@@ -43,7 +43,11 @@ def divide(labels: Sequence[str], groups: Sequence[str], seed: int) -> NDArray[n
 
 
 def _fold(labels: Sequence[str], groups: Sequence[str], seed: int) -> NDArray[np.bool_] | None:
-    """The first of five stratified folds that has every class on both sides; None where none has."""
+    """The first of five stratified folds that has every class on both sides and is of about its size; the first of any
+    size where none is. None where none has every class.
+
+    Large groups are dealt first, so that one that is larger than a fold makes the first fold, whatever the seed.
+    """
     # A second to import, and the throughput benchmark runs without it.
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
@@ -55,12 +59,18 @@ def _fold(labels: Sequence[str], groups: Sequence[str], seed: int) -> NDArray[np
     with warnings.catch_warnings():
         # scikit-learn warns of classes smaller than the number of folds.
         warnings.simplefilter("ignore", UserWarning)
-        for train, valid in folds.split(np.zeros(len(labels)), labels, groups):
-            if all({labels[i] for i in side} == members.keys() for side in (train, valid)):
-                chosen = np.zeros(len(labels), dtype=np.bool_)
-                chosen[valid] = True
-                return chosen
-    return None
+        found = [
+            valid
+            for train, valid in folds.split(np.zeros(len(labels)), labels, groups)
+            if all({labels[i] for i in side} == members.keys() for side in (train, valid))
+        ]
+    if not found:
+        return None
+    share = len(labels) / count
+    valid = next((fold for fold in found if abs(len(fold) - share) <= share / 2), found[0])
+    chosen = np.zeros(len(labels), dtype=np.bool_)
+    chosen[valid] = True
+    return chosen
 
 
 def _chosen_by_class(labels: Sequence[str], groups: Sequence[str], seed: int) -> NDArray[np.bool_] | None:

@@ -19,7 +19,7 @@ from ..machine.display import display_name
 from ..machine.threads import Progress, in_threads
 from .contents import ContentIndex
 from .copies import copies_note, united_groups
-from .decode import DECODING, decoded
+from .decode import DECODING, decoded, decoder
 from .dividing import divide
 from .layout import SPLITS, Found, arrange_photos
 from .pictures import square
@@ -285,7 +285,7 @@ def _decoded(
 
 
 def _key(photo: Photo) -> str:
-    return f"{photo.digest}.{DECODING}"
+    return f"{photo.digest}.{decoder()}"
 
 
 def _split(photos: Sequence[Photo], classes: Sequence[str], pool: Tensor, rows: dict[str, int]) -> Split:
@@ -294,7 +294,10 @@ def _split(photos: Sequence[Photo], classes: Sequence[str], pool: Tensor, rows: 
         inputs=pool,
         rows=torch.from_numpy(np.array([rows[photo.digest] for photo in photos], dtype=np.int64)),
         labels=torch.from_numpy(np.array([label[photo.label] for photo in photos], dtype=np.int64)),
-        groups=tuple(photo.group or photo.path for photo in photos) if any(photo.group for photo in photos) else (),
+        # Equal files are no independent samples, whatever their groups are called.
+        groups=tuple(united_groups([photo.group for photo in photos], [photo.digest for photo in photos]))
+        if any(photo.group for photo in photos)
+        else (),
         names=tuple(display_name(photo.path) for photo in photos),
         keys=tuple(map(_key, photos)),
         identities=identities_of(photo.digest for photo in photos),

@@ -93,7 +93,7 @@ class Prefixes:
         self._backbones = backbones
         self._placed: dict[str, _Placed] = {}
         self._row_bytes: dict[tuple[str, int, str], tuple[int, ...]] = {}
-        self._on_device: dict[tuple[str, int], tuple[torch.Tensor, torch.Tensor]] = {}
+        self._on_device: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def with_numerics(self, numerics: Numerics) -> Prefixes:
         """The same in another precision or layout; outputs are kept apart."""
@@ -294,15 +294,21 @@ class Prefixes:
         """The pool of images, on the device where it has room for it."""
         if self.device.type == "cpu":
             return split.inputs
-        return self._resident(f"images {split.inputs.data_ptr()}", split.inputs)
+        return self._resident(f"images {tuple(split.inputs.shape)}", split.inputs)
 
     def _resident(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
-        """`tensor` on the device if a quarter of its free memory holds it; copied once, in one piece."""
+        """`tensor` on the device if a quarter of its free memory holds it; copied once, in one piece. Of each name the
+        latest is there."""
         # The tensor is held beside its copy, so that its address can't become another one's.
-        key = (name, tensor.data_ptr())
-        if key not in self._on_device:
+        known = self._on_device.get(name)
+        if known is None or known[0].data_ptr() != tensor.data_ptr():
+            self._on_device.pop(name, None)
             free, _ = torch.cuda.mem_get_info(self.device)
             if tensor.numel() * tensor.element_size() > free // 4:
                 return tensor
-            self._on_device[key] = (tensor, tensor.to(self.device))
-        return self._on_device[key][1]
+            self._on_device[name] = (tensor, tensor.to(self.device))
+        return self._on_device[name][1]
+
+    def leave_device(self) -> None:
+        """Forgets what lies on the device, where memory is short: whoever asks next gets a copy if there is room."""
+        self._on_device.clear()

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from search_spaces import is_numeric, limits_of
 
 from ..data.batches import EVALUATION_BATCH, batch_count, order_of
+from ..data.copies import united_groups
 from ..data.folds import grouped_folds
 from ..data.splits import Split
 from ..machine.seeds import number_of
@@ -76,7 +77,10 @@ class _Pooled:
     def __init__(self, group: LaneGroup) -> None:
         splits = (group.splits.train, group.splits.valid)
         self.labels = torch.cat([split.labels for split in splits])
-        self.groups = _numbers([name for split in splits for name in _groups_of(split)])
+        names = [name for split in splits for name in _groups_of(split)]
+        # Equal examples belong together whatever their groups are called.
+        contents = [key for split in splits for key in split.keys or split.names]
+        self.groups = _numbers(united_groups(names, contents))
         self.valid_groups = self.groups[len(group.splits.train) :]
         self._seed = group.seed
         numeric = is_numeric(group.task.metric)

@@ -215,7 +215,12 @@ class LaneGroup:
         with uninterrupted():
             self.epoch += 1
             self._restores = []
-            return {lane.key: self._record(lane, losses, scores, seconds, common, from_kept) for lane in self.lanes}
+            results = {lane.key: self._record(lane, losses, scores, seconds, common, from_kept) for lane in self.lanes}
+        # Memory may run out here: then the epoch is over for all lanes, and some have not begun their next phase.
+        for lane in self.lanes:
+            if self.epoch < self.epochs and (following := lane.phase_of(self.epoch + 1)).first == self.epoch + 1:
+                self._place(lane, following, None)
+        return results
 
     def rewind(self) -> None:
         """Brings back the state after the last whole epoch, once `train_epoch` was left by an exception."""
@@ -345,8 +350,6 @@ class LaneGroup:
         )
         lane.curve.append(result)
         lane.seconds += seconds[lane.key] + common
-        if epoch < self.epochs and (following := lane.phase_of(epoch + 1)) is not phase:
-            self._place(lane, following, None)
         return result
 
     def _place(self, lane: Lane, phase: Phase, resume: LaneState | None) -> None:
@@ -363,9 +366,6 @@ class LaneGroup:
             return
         if (stack_before := self._stacks.get(shape)) is not None and lane.key in stack_before.keys:
             stack_before.copy_to(lane.key, lane.head, lane.optimizer)
-            stack_before.remove([lane.key])
-            if not len(stack_before):
-                del self._stacks[shape]
         suffix = SuffixTrainer(
             lane.key,
             lane.spec,
@@ -382,6 +382,11 @@ class LaneGroup:
         if resume is not None:
             own = dict(list(enumerate(suffix.model.stages))[phase.cut :])
             resume.restore(lane.head, suffix.optimizer, own)
+        # Not before: where memory does not suffice for its stages, the lane is where it was.
+        if stack_before is not None and lane.key in stack_before.keys:
+            stack_before.remove([lane.key])
+            if not len(stack_before):
+                del self._stacks[shape]
         self._suffixes[lane.key] = suffix
 
     def _modules(self, lane: Lane) -> tuple[Head, torch.optim.Optimizer, dict[int, torch.nn.Module]]:

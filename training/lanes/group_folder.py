@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..machine.files import write_error
 from ..machine.leftovers import remove_files
 from .group import LaneGroup
 from .jobs import Member, part_folder
@@ -67,27 +68,33 @@ class GroupFolder:
         if not lanes:
             return False
         folder = self._folders[0]
-        folder.mkdir(parents=True, exist_ok=True)
-        before = [path for _, path in _saves_in(folder)]
-        unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=folder))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=folder))
+        except OSError as problem:
+            raise write_error(folder, problem) from None
+        before = _saves_in(folder)
         try:
             for lane in lanes:
                 # With an interval that takes a while to find, too much for a save now and then.
                 result = group.result(lane.key, State.PRUNED) if leaving else None
                 about = self._about | {"config": lane.config}
                 save_lane(_file(unfinished, lane.key), group.state(lane.key), about, result)
-            turn = sum(path.name.startswith(f"{group.epoch:06d}-") for path in before)
+            # Later than all that are there: a stop may come again and again within one epoch.
+            turn = 1 + max((turn for epoch, turn, _ in before if epoch == group.epoch), default=-1)
             unfinished.rename(folder / f"{group.epoch:06d}-{turn}")
-        except BaseException:
+        except BaseException as problem:
             remove_files(unfinished, _LANE_FILES)
+            if isinstance(problem, OSError):
+                raise write_error(folder, problem) from None
             raise
-        for path in before:
+        for _, _, path in before:
             remove_files(path, _LANE_FILES)
         return True
 
     def load(self, members: Sequence[Member]) -> tuple[int, dict[int, LaneState]]:
         for folder in self._folders:
-            for epoch, path in _saves_in(folder):
+            for epoch, _, path in _saves_in(folder):
                 there = [member for member in members if member.left is None or member.left > epoch]
                 states = {member.key: self._load(path, member) for member in there}
                 found = {key: state for key, state in states.items() if state is not None}
@@ -102,15 +109,15 @@ class GroupFolder:
         return load_lane(_file(folder, member.key), self._about | {"config": member.config})
 
 
-def _saves_in(folder: Path) -> list[tuple[int, Path]]:
-    """Epochs and folders, latest first."""
+def _saves_in(folder: Path) -> list[tuple[int, int, Path]]:
+    """Epochs, which save of each it is, and folders, latest first."""
     found = []
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
             epoch, dash, turn = path.name.partition("-")
             if dash and epoch.isdigit() and turn.isdigit():
                 found.append((int(epoch), int(turn), path))
-    return [(epoch, path) for epoch, _, path in sorted(found, reverse=True)]
+    return sorted(found, reverse=True)
 
 
 def _file(folder: Path, key: int) -> Path:

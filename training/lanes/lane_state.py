@@ -35,8 +35,14 @@ class LaneState:
     seconds: float
 
     def restore(self, head: nn.Module, optimizer: torch.optim.Optimizer, stages: dict[int, nn.Module]) -> None:
-        """Writes the tensors into the modules and the optimizer of a lane that is in the same phase."""
+        """Writes the tensors into the modules and the optimizer of a lane that is in the same phase.
+
+        One that was kept at the end of a phase and had not begun the next one, in which stages train, has none of
+        these: they are as they were, and so is the optimizer.
+        """
         head.load_state_dict(self._below("model.head."))
+        if stages and not any(name.startswith("model.stages.") for name in self.tensors):
+            return
         for number, stage in stages.items():
             stage.load_state_dict(self._below(f"model.stages.{number}."))
         restore_optimizer(optimizer, self.tensors)

@@ -69,6 +69,8 @@ class Update:
                 parameter.grad = None
 
     def _collected(self) -> bool:
+        if isinstance(self._optimizer, torch.optim.SGD):
+            self._make_buffers()
         if not self._optimizer.state:
             return False
         names = ("exp_avg", "exp_avg_sq", "step") if isinstance(self._optimizer, torch.optim.AdamW) else (_MOMENTUM,)
@@ -76,6 +78,13 @@ class Update:
             states = [self._optimizer.state[parameter] for parameter in group["params"]]
             self._groups.append((group, group["params"], [[state[name] for state in states] for name in names]))
         return True
+
+    def _make_buffers(self) -> None:
+        """Without momentum torch keeps no buffers, and would take every step by itself, at a rate that a captured step
+        does not read again. With zeros in them Nesterov's step is that of the gradient alone."""
+        for group in self._optimizer.param_groups:
+            for parameter in group["params"] if group["momentum"] == 0 else ():
+                self._optimizer.state[parameter].setdefault(_MOMENTUM, torch.zeros_like(parameter))
 
 
 def fused_adamw(

@@ -286,11 +286,11 @@ class GroupRunner:
         (lane,) = group.lanes
         self._save(group, part.saves)
         if problem.memory:
-            free_memory(self.prefixes.device)
+            self._free_memory()
             need = None if problem.needed is None else memory_need(group, lane.key, problem.needed)
             reason = f"{OUT_OF_MEMORY} {self._structure.batch_size}" + ("" if need is None else f": {need}")
             yield Ended({lane.key: replace(group.result(lane.key, State.INFEASIBLE, reason), memory=need)})
-            free_memory(self.prefixes.device)
+            self._free_memory()
         else:
             yield self._ended_by(problem, (members[lane.key],))
         return []
@@ -304,11 +304,15 @@ class GroupRunner:
         states = part.states | {lane.key: group.state(lane.key) for lane in group.lanes if lane.curve}
         group.drop([lane.key for lane in group.lanes])
         if problem.memory:
-            free_memory(self.prefixes.device)
+            self._free_memory()
         size = -(-len(going_on) // 2) if problem.memory else 1
         halves = [tuple(going_on[first : first + size]) for first in range(0, len(going_on), size)]
         yield Divided(tuple(tuple(member.key for member in half) for half in halves), group.epoch, problem.reason)
         return [_Part(half, group.epoch, states, part.saves and part.saves.part(half[0].key)) for half in halves]
+
+    def _free_memory(self) -> None:
+        self.prefixes.leave_device()
+        free_memory(self.prefixes.device)
 
     def _ended_by(self, problem: _Problem, members: Sequence[Member]) -> Ended:
         """Each of the members, ended by a problem that is its own."""

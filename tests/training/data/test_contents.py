@@ -35,12 +35,13 @@ def _examine(root: Path) -> tuple[list[Content], list[str]]:
     return found, sorted(opened)
 
 
-def test_what_was_read_once_is_not_read_again(root: Path) -> None:
+def test_a_picture_that_was_read_once_is_not_read_again(root: Path) -> None:
     first, opened = _examine(root)
     assert opened == ["a.png", "b.txt"]
     assert first[0].problem is None
     assert first[1].problem is not None
-    assert _examine(root) == (first, [])
+    # Why the other one is none may have passed: a disk that was away, too little memory.
+    assert _examine(root) == (first, ["b.txt"])
 
 
 def test_a_changed_file_is_read_again_even_if_size_and_time_are_as_before(root: Path) -> None:
@@ -51,7 +52,7 @@ def test_a_changed_file_is_read_again_even_if_size_and_time_are_as_before(root: 
     (root / "a.png").write_bytes(data)
     os.utime(root / "a.png", ns=(before.st_atime_ns, before.st_mtime_ns))
     second, opened = _examine(root)
-    assert opened == ["a.png"]
+    assert opened == ["a.png", "b.txt"]
     assert second[0].digest != first[0].digest
 
 
@@ -68,7 +69,7 @@ def test_a_broken_or_foreign_index_is_as_good_as_none(root: Path, cache: Path, d
     (index,) = (cache / "contents").glob("*.json")
     index.write_bytes(damage)
     assert _examine(root) == (first, ["a.png", "b.txt"])
-    assert _examine(root) == (first, [])
+    assert _examine(root) == (first, ["b.txt"])
 
 
 def test_a_flipped_digit_of_the_index_is_found_and_said(
@@ -91,7 +92,7 @@ def test_looking_at_a_part_does_not_forget_the_rest(root: Path) -> None:
     part = ContentIndex(root)
     part.examine(["b.txt"])
     part.save()
-    assert _examine(root)[1] == []
+    assert _examine(root)[1] == ["b.txt"]
 
 
 def test_a_file_that_is_gone_is_a_problem_not_a_crash(root: Path) -> None:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from search_spaces import InputError
 from training.data import decode
-from training.data.decode import decoded, read_rgb, square, why_unreadable
+from training.data.decode import decoded, decoder, read_rgb, square, why_unreadable
 from training.machine.digest import note
 
 from .folders import files_below, write_photo
@@ -264,3 +264,16 @@ def test_what_is_no_whole_picture_has_a_reason(data: bytes, reason: str) -> None
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF"])
 def test_usual_formats_are_readable(kind: str) -> None:
     assert why_unreadable(_bytes(NOISE, kind)) is None
+
+
+def test_another_pillow_decodes_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other versions of it, and of the library that reads JPEG, may give other pixels."""
+    names = {decoder()}
+    for version in ("0.1", "0.2"):
+        monkeypatch.setattr("PIL.__version__", version)
+        decoder.cache_clear()
+        names.add(decoder())
+    monkeypatch.undo()
+    decoder.cache_clear()
+    assert len(names) == 3
+    assert decoder() in names

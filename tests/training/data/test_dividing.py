@@ -125,3 +125,14 @@ def test_the_seed_decides() -> None:
 def test_a_class_that_cannot_be_split_is_named(labels: list[str], groups: list[str]) -> None:
     with pytest.raises(InputError, match="class 'b' is too small"):
         divide(labels, groups, 0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_group_larger_than_a_fold_is_not_the_validation_set(seed: int) -> None:
+    """The largest groups are dealt first, whatever the seed."""
+    labels = ["a"] * 100 + ["b"] * 100
+    groups = ["large"] * 50 + [f"single {number}" for number in range(150)]
+    valid = divide(labels, groups, seed)
+    assert 0.1 * len(labels) <= valid.sum() <= 0.3 * len(labels)
+    assert not valid[0]
+    assert _both_sides(labels, groups, valid)

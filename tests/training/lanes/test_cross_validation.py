@@ -288,3 +288,33 @@ def test_intervals_of_shares_stay_within_them() -> None:
     of_numbers = cross_validation._estimate(3.0, 0.5, 200, "rmse")
     assert of_numbers.high - 3 == pytest.approx(1.97 * 0.5, rel=0.01)
     assert math.isfinite(of_numbers.low)
+
+
+def test_equal_examples_are_in_one_fold_whatever_their_groups_are_called(shared: Prefixes) -> None:
+    splits = toy_splits()
+    keys = [*splits.train.keys, *splits.valid.keys]
+    # The first of each half of `train` are copies of each other, and so are two across the splits.
+    copies = {0: 24, 1: 25, 2: len(splits.train)}
+    for copy, original in copies.items():
+        keys[copy] = keys[original]
+    train, valid = keys[: len(splits.train)], keys[len(splits.train) :]
+    changed = replace(
+        splits, train=replace(splits.train, keys=tuple(train)), valid=replace(splits.valid, keys=tuple(valid))
+    )
+    made = trained(shared, CONFIGS[:1], splits=changed)
+    found: list[Any] = []
+    pooled = cross_validation._Pooled
+
+    class Seen(pooled):  # type: ignore[misc, valid-type]
+        def __init__(self, group: LaneGroup) -> None:
+            super().__init__(group)
+            found.append(self)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(cross_validation, "_Pooled", Seen)
+        results(made)
+    (examples,) = found
+    for repeat in range(3):
+        folds = examples.folds(repeat)
+        assert folds is not None
+        assert all(folds[copy] == folds[original] for copy, original in copies.items())

@@ -77,3 +77,24 @@ def test_a_direct_update_is_the_optimizers_step(name: str) -> None:
         assert all(parameter.grad is None for parameter in models[0].parameters())
         torch.testing.assert_close(models[0].state_dict(), models[1].state_dict(), rtol=0, atol=0)
     torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), rtol=0, atol=0)
+
+
+def test_without_momentum_the_rate_is_read_at_each_step_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A captured step would go on at the rate that it was captured with, if it were torch's own."""
+    chosen = OptimizerSpec(name="sgd", learning_rate=0.1, weight_decay=0.1, momentum=0.0)
+    models = [nn.Linear(3, 2), nn.Linear(3, 2)]
+    models[1].load_state_dict(models[0].state_dict())
+    ours, theirs = (make_optimizer(chosen, model.parameters()) for model in models)
+    monkeypatch.setattr(ours, "step", lambda: pytest.fail("a step of torch's"))
+    rate = torch.zeros(())
+    update = Update(ours, rate)
+    for step in range(5):
+        for model in models:
+            model(torch.full((4, 3), step + 1.0)).square().mean().backward()
+        rate.fill_(0.1 / (step + 1))
+        for group in theirs.param_groups:
+            group["lr"] = 0.1 / (step + 1)
+        update()
+        theirs.step()
+        theirs.zero_grad()
+        torch.testing.assert_close(models[0].state_dict(), models[1].state_dict())

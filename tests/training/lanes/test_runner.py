@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import pickle
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from search_spaces import Config
+from search_spaces import Config, InputError
 from training import (
     Divided,
     Ended,
@@ -35,6 +36,7 @@ from training import (
     fit,
 )
 from training.lanes.runner import Events, is_out_of_memory
+from training.lanes.suffix import SuffixTrainer
 
 from ...toys import TOY, toy_backbone, toy_splits
 
@@ -228,3 +230,57 @@ def test_a_metric_that_is_not_defined_is_infeasible(monkeypatch: pytest.MonkeyPa
     assert (ended[1].state, ended[1].reason) == (State.INFEASIBLE, "accuracy is not defined in epoch 2")
     assert len(ended[1].curve) == 1
     assert ended[0].state == State.COMPLETE
+
+
+def test_a_group_that_is_left_again_and_again_within_an_epoch_keeps_it(tmp_path: Path) -> None:
+    whole = results(heard(runner(CONFIGS).run()))
+    latest = 0
+    for _ in range(4):
+        with closing(runner(CONFIGS, tmp_path, latest=latest).run()) as events:
+            for event in events:
+                if isinstance(event, Epoch) and event.epoch == 1:
+                    break
+        latest = 1
+        assert len([path for path in tmp_path.iterdir() if path.name.startswith("000001-")]) == 1
+    said = heard(runner(CONFIGS, tmp_path, latest=1).run())
+    assert {key: losses(result) for key, result in results(said).items()} == {k: losses(r) for k, r in whole.items()}
+
+
+def test_a_save_that_the_system_refuses_is_an_error_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(_self: Path, _target: Path) -> Path:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(SaveClock, "due", lambda _clock: True)
+    monkeypatch.setattr(Path, "rename", refuses)
+    with pytest.raises(InputError, match="no room left"):
+        heard(runner(CONFIGS, tmp_path).run())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_memory_that_runs_out_between_two_phases_halves_the_group_after_the_epoch(
+    monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    """Some lanes have the stages that they are to train, and the others not yet."""
+    stages = TOY.space.activate(TOY.recipe | {"unfrozen_stages": 1, "views": 2, "fine_tune_share": 0.5})
+    configs: list[Config] = [stages | {"learning_rate": rate} for rate in (0.01, 0.02, 0.03)]
+    whole = results(heard(runner(configs).run()))
+    made = SuffixTrainer.__init__
+    asked = 0
+
+    def limited(self: SuffixTrainer, *arguments: Any, **options: Any) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == failing + 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        made(self, *arguments, **options)
+
+    monkeypatch.setattr(SuffixTrainer, "__init__", limited)
+    said = heard(runner(configs).run())
+    assert [event.parts for event in said if isinstance(event, Divided)] == [((0, 1), (2,))]
+    ended = results(said)
+    assert {result.state for result in ended.values()} == {State.COMPLETE}
+    for key, result in ended.items():
+        assert losses(result) == pytest.approx(losses(whole[key]), rel=1e-3)
