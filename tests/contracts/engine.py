@@ -95,7 +95,7 @@ class EngineContract:
         def watch(_progress: Progress) -> None:
             nonlocal calls
             calls += 1
-            if calls % (4 * self.lanes + 3) == 0:  # longer than an epoch
+            if calls % (4 * self.lanes + 5) == 0:  # longer than an epoch
                 raise Interrupted("again")
 
         interruptions, sure = 0, []

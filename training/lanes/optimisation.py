@@ -53,9 +53,10 @@ class Update:
                 gradients = [cast(torch.Tensor, parameter.grad) for parameter in parameters]
                 rate = float(settings["lr"]) if self._rate is None else self._rate
                 decay = float(settings["weight_decay"])
-                if len(state) == 1:
+                if isinstance(self._optimizer, torch.optim.SGD):
                     momentum = float(settings["momentum"])
-                    fused_sgd(parameters, gradients, *state, rate=rate, decay=decay, momentum=momentum)
+                    buffers = state[0] if state else []
+                    fused_sgd(parameters, gradients, buffers, rate=rate, decay=decay, momentum=momentum)
                 else:
                     torch._foreach_add_(state[-1], 1)
                     fused_adamw(parameters, gradients, *state, rate=rate, decay=decay)
@@ -69,22 +70,17 @@ class Update:
                 parameter.grad = None
 
     def _collected(self) -> bool:
+        names: tuple[str, ...] = ("exp_avg", "exp_avg_sq", "step")
         if isinstance(self._optimizer, torch.optim.SGD):
-            self._make_buffers()
-        if not self._optimizer.state:
+            # Without momentum there is no state to wait for: a step of torch's own would go on at the rate that it was
+            # captured with.
+            names = (_MOMENTUM,) if self._optimizer.param_groups[0]["momentum"] else ()
+        if names and not self._optimizer.state:
             return False
-        names = ("exp_avg", "exp_avg_sq", "step") if isinstance(self._optimizer, torch.optim.AdamW) else (_MOMENTUM,)
         for group in self._optimizer.param_groups:
             states = [self._optimizer.state[parameter] for parameter in group["params"]]
             self._groups.append((group, group["params"], [[state[name] for state in states] for name in names]))
         return True
-
-    def _make_buffers(self) -> None:
-        """Without momentum torch keeps no buffers, and would take every step by itself, at a rate that a captured step
-        does not read again. With zeros in them Nesterov's step is that of the gradient alone."""
-        for group in self._optimizer.param_groups:
-            for parameter in group["params"] if group["momentum"] == 0 else ():
-                self._optimizer.state[parameter].setdefault(_MOMENTUM, torch.zeros_like(parameter))
 
 
 def fused_adamw(
@@ -124,16 +120,16 @@ def fused_sgd(
     decay: float,
     momentum: float,
 ) -> None:
-    """torch's kernel for SGD with Nesterov momentum, in one pass."""
+    """torch's kernel for SGD with Nesterov momentum, in one pass; without momentum `buffers` are left alone."""
     torch._fused_sgd_(
         parameters,
         gradients,
-        buffers,
+        buffers if momentum else [],  # the kernel refuses them
         weight_decay=decay,
         momentum=momentum,
         lr=rate,
         dampening=0.0,
-        nesterov=True,
+        nesterov=momentum > 0,
         maximize=False,
         is_first_step=False,
     )

@@ -151,7 +151,7 @@ def test_cross_validation_has_a_correction_of_its_own(model: CostModel) -> None:
     model.learn(PLAIN, cost, cost.seconds - cost.train, cost.train)
     fresh = PLAIN | {"augmentation": 2, "views": 2}
     before = model.predict(fresh).prefix
-    lanes = 4000
+    lanes = 400_000
     for _ in range(12):
         cost = model.predict(PLAIN, lanes, cross_validate=True)
         assert cost.race > cost.fixed
