@@ -102,7 +102,7 @@ def test_a_notebook_leaves_unreadable_files_out_where_the_command_line_does(own:
     )
     with pytest.raises(InputError, match="--skip-unreadable"):
         pomona.evaluate("made")
-    assert pomona.evaluate("made", skip_unreadable=True).estimate.value == trained.value
+    assert pomona.evaluate("made", skip_unreadable=True).score.value == trained.value
 
 
 @pytest.mark.parametrize(

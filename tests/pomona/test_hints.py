@@ -108,6 +108,8 @@ def test_what_was_typed_is_kept_without_its_password(option: list[str], monkeypa
     assert "***@host/name" in typed_command()
 
 
+# SQLite has no passwords, so that SQLAlchemy ignores this one.
+@pytest.mark.filterwarnings("ignore:Query string argument")
 @pytest.mark.parametrize("command", ["resume", "confirm"])
 def test_going_on_keeps_no_password(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     storage = f"sqlite:///{tmp_path}/s.db?password=secret"
