@@ -57,7 +57,9 @@ class Driver:
             # What ended so far it was told.
             for config in study.elsewhere().begun:
                 self._strategy.began(config)
-        self._began: dict[int, float] = {}
+        # When each worker said something last, and what each trial under way was trained for since it was given out.
+        self._heard_at: dict[int, float] = {}
+        self._trained: Counter[int] = Counter()
         # How many epochs of each trial under way have trained stages.
         self._stage_epochs: Counter[int] = Counter()
 
@@ -164,8 +166,8 @@ class Driver:
                     case Order(job, numbers):
                         self._check()
                         self._study.groups.begin(numbers)
-                        self._began[worker] = time.monotonic()
-                        self._accounts.begin(worker, job, self._began[worker])
+                        self._heard_at[worker] = now = time.monotonic()
+                        self._accounts.begin(worker, job, now)
                         self._engine.submit(worker, job)
                     case None:
                         break
@@ -229,6 +231,7 @@ class Driver:
                 _log.debug("trials %s go on after epoch %d: %s", parts, epoch, reason)
                 self._study.groups.divide(parts)
                 self._scheduler.divided(worker, event)
+                self._heard_at[worker] = time.monotonic()
             case Saved(epoch):
                 self._scheduler.saved(worker, epoch)
             case Lost() if self._scheduler.training(worker):
@@ -280,12 +283,19 @@ class Driver:
         yield from self._told_of(ended)
 
     def _with_overdue(self, worker: int, event: Epoch, verdict: Verdict) -> Verdict:
-        """Also ends the trials that have trained for too long, unless this was their last epoch."""
-        limit = self._plan.trial_timeout
-        if limit is None or time.monotonic() - self._began[worker] <= limit:
+        """Also ends the trials that have trained for too long, unless this was their last epoch.
+
+        What the other parts of a divided group take, which train one after another, is not theirs.
+        """
+        now = time.monotonic()
+        before, self._heard_at[worker] = self._heard_at[worker], now
+        if (limit := self._plan.trial_timeout) is None:
             return verdict
+        for key in event.results:
+            self._trained[key] += now - before  # type: ignore[assignment]
         reason = f"trained for longer than --trial-timeout {duration_text(limit)}"
-        going_on = [key for key, result in event.results.items() if result.epoch < self._plan.epochs]
+        unended = [key for key, result in event.results.items() if result.epoch < self._plan.epochs]
+        going_on = [key for key in unended if self._trained[key] > limit]
         return replace(verdict, stop={key: (State.INFEASIBLE, reason) for key in going_on} | dict(verdict.stop))
 
     def _end(self, results: Mapping[int, FitResult]) -> Iterator[Outcome]:
@@ -297,7 +307,7 @@ class Driver:
         ended = {number: result for number, result in results.items() if self._recording.is_open(number)}
         with self._study.together():
             for number, result in ended.items():
-                del self._stage_epochs[number]
+                del self._stage_epochs[number], self._trained[number]
                 self._recording.finish(number, result, self._accounts.of(number))
         return ended
 

@@ -95,6 +95,8 @@ class Drivers:
         self._patience = patience
         self._looked = -math.inf
         self._over = threading.Event()
+        # Trials that rest while this driver leads: it may go on with them, and does not take them for lost.
+        self._resting: set[int] = set()
         # The trials that this driver was ever given and their numbers in the storage, how many ends of trials it was
         # told, and the groups of others.
         self._given: dict[int, int] = {}
@@ -111,14 +113,16 @@ class Drivers:
             self._recover()
             yield
 
-    def wait(self) -> bool:
+    def wait(self, *, has_place: bool = True) -> bool:
         """Whether searched trials are under way that other drivers were given, or are to be retried.
 
-        Then it returns after a moment, and now and then lets each that was lost be tried once more.
+        Then it returns after a moment, and now and then lets each that was lost be tried once more. Where the search
+        has no place for a further trial, those that wait to retry another one are not waited for.
         """
         self._history.refresh()
         theirs = (trial for trial in self._history.running() if trial.number not in self._mine)
-        to_retry = [trial for trial in self._history.awaiting_retry() if CONFIRMS not in trial.user_attrs]
+        lost = self._history.awaiting_retry() if has_place else self._history.to_retry()
+        to_retry = [trial for trial in lost if CONFIRMS not in trial.user_attrs]
         if not to_retry and not any(map(_has_driver, theirs)):
             return False
         self._patience.sleep(_PAUSE_SECONDS)
@@ -174,6 +178,19 @@ class Drivers:
         self._database.record_first_heartbeat(trial._trial_id)
 
     @contextlib.contextmanager
+    def leading(self, resting: Callable[[FrozenTrial], bool]) -> Iterator[None]:
+        """Meanwhile this driver also beats for the trials under way that are `resting`: an earlier run of the study
+        stopped, and whoever leads it goes on with them, now or once other runs are done."""
+        self._history.refresh()
+        self._resting = {trial._trial_id for trial in self._history.under_way() if resting(trial)}
+        for trial_id in self._resting:
+            self._database.record_first_heartbeat(trial_id)
+        try:
+            yield
+        finally:
+            self._resting = set()
+
+    @contextlib.contextmanager
     def beating(self) -> Iterator[None]:
         """Meanwhile one thread beats for all trials of this driver."""
         self._over.clear()
@@ -189,11 +206,11 @@ class Drivers:
         pause: float = BEAT_SECONDS
         while not self._over.wait(pause):
             pause = BEAT_SECONDS
-            for trial in list(self._mine.values()):
+            for trial_id in {trial._trial_id for trial in list(self._mine.values())} | self._resting:
                 try:
-                    RDBStorage.record_heartbeat(self._database, trial._trial_id)
+                    RDBStorage.record_heartbeat(self._database, trial_id)
                 except Exception as problem:  # the driver itself waits for the database, and says so
-                    _log.debug("no beat for trial %d: %s", trial.number, problem)
+                    _log.debug("no beat for the trial of id %d: %s", trial_id, problem)
                     pause = _AGAIN_SECONDS
         self._database.scoped_session.remove()
 
@@ -210,7 +227,7 @@ class Drivers:
 
     def _recover(self) -> None:
         self._looked = self._patience.clock()
-        mine = {trial._trial_id for trial in self._mine.values()}
+        mine = {trial._trial_id for trial in self._mine.values()} | self._resting
         for trial_id in self._database.stale_trial_ids(self._study._study_id):
             if trial_id in mine:  # it was the beats that were late
                 self._database.record_first_heartbeat(trial_id)

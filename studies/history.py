@@ -135,8 +135,8 @@ class History:
         return self._unended(TrialState.RUNNING, confirming)
 
     def waiting(self, confirming: Container[str] | None = None) -> list[FrozenTrial]:
-        """As `running`, of those that wait."""
-        return self._unended(TrialState.WAITING, confirming)
+        """As `running`, of those that wait: first those that retry others, whose places they take."""
+        return sorted(self._unended(TrialState.WAITING, confirming), key=lambda trial: RETRIES not in trial.user_attrs)
 
     def under_way(self) -> list[FrozenTrial]:
         """All trials under way, confirmations among them."""

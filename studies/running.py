@@ -46,7 +46,7 @@ class Running:
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """See `Study.running`."""
-        with self._held(self._lock()):
+        with self._held(self._lock()), self._leading():
             yield
 
     @contextlib.contextmanager
@@ -67,6 +67,11 @@ class Running:
                     self._attempts.forget_verdicts()
         finally:
             self._attempts.driver = ""
+
+    def _leading(self) -> contextlib.AbstractContextManager[None]:
+        if self._drivers is None:
+            return contextlib.nullcontext()
+        return self._drivers.leading(lambda trial: not self._attempts.is_of_another(trial))
 
     def check_joinable(self) -> None:
         """Raises InputError where the storage has one driver at a time."""

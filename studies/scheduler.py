@@ -235,8 +235,7 @@ class Scheduler:
     def done(self, worker: int) -> int | None:
         """A job was trained to its end. The group whose folder nobody needs any more, if it was the last of it."""
         (first, *_) = groups = self.out.pop(worker)
-        if self._strategy is not None:
-            self._strategy.done(first.first.config)
+        self._group_left(first)
         if all(group.part is None for group in groups):
             origin = self._origins.get(first.origin)
             if origin is not None and origin.count < origin.most:
@@ -267,6 +266,11 @@ class Scheduler:
                 self._close(group.origin)
                 back += [self._part(group, (number,)) for number in isolated]
         self._queue[:0] = back
+        if self._strategy is not None:
+            for trial in given_up:
+                self._strategy.ended(Finished(trial.number, trial.config, None, 0))
+        if groups:
+            self._group_left(groups[0])
         return Losses(given_up, isolated)
 
     def training(self, worker: int) -> tuple[int, ...]:
@@ -302,6 +306,11 @@ class Scheduler:
             known.most = 0
         if origin in self._ready:
             self._ready.remove(origin)
+
+    def _group_left(self, group: Group) -> None:
+        """Tells the strategy of a group of which no part is under way or waits any more."""
+        if self._strategy is not None and not any(other.number == group.number for other in self._under_way()):
+            self._strategy.done(group.first.config)
 
     def _under_way(self) -> Iterator[Group]:
         for groups in (*self.out.values(), self._queue):

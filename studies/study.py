@@ -343,7 +343,7 @@ class Study:
         returns after a moment then. While it confirms trials, a study has one driver."""
         if trials is None or self.drivers is None or self.is_confirming:
             return False
-        return self.drivers.wait()
+        return self.drivers.wait(has_place=self._has_more(trials))
 
     def elsewhere(self) -> Elsewhere:
         """What other drivers did since this was last asked."""

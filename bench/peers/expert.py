@@ -1,7 +1,7 @@
 """Peer (b): the notebook tuned by an expert, without sharing anything between trials but the decoded photos.
 
 Photos are decoded once and stay in memory, batches are augmented as tensors, frozen stages run without autograd,
-everything in bf16 and channels_last, one process for all trials.
+everything in channels_last, and in bf16 where the processor computes in it; one process for all trials.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from training import Spec
 from training.machine import vision
+from training.models.numerics import emulates_bf16
 
 from .result import OnEpoch, PeerResult, cores
 
@@ -89,6 +90,8 @@ class Trainer:
     ) -> None:
         torch.manual_seed(seed)
         self.spec, self.epochs, self.device = spec, epochs, device
+        # Whoever knows the machine leaves bf16 out where it only emulates it.
+        self.half = not emulates_bf16(torch.device(device))
         self.train_images = torch.tensor(photos.train_images).to(device)
         self.train_labels = torch.tensor(photos.train_labels).to(device)
         self.valid_images = torch.tensor(photos.valid_images).to(device)
@@ -141,7 +144,7 @@ class Trainer:
 
     def _logits(self, images: Tensor, frozen: int) -> Tensor:
         images = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device, torch.bfloat16):
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.half):
             with torch.no_grad():
                 features = self.model.features[:frozen](images)
             features = self.model.features[frozen:](features)

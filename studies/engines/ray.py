@@ -15,7 +15,10 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, final
+
+import torch
 
 from search_spaces import InputError
 from training.lanes.jobs import Epoch, Job, Ready, Verdict, Working
@@ -145,6 +148,8 @@ class RayEngine(AbstractEngine):
         self._placement = placement
         self._address = placement.ray_address
         self._actors: dict[int, Any] = {}
+        # Those of them that have a place in the cluster, and opened the data.
+        self._started: set[Any] = set()
         self._calls: dict[Any, _Call] = {}
         # Those that ask what a worker is doing.
         self._looks: dict[Any, _Call] = {}
@@ -160,7 +165,9 @@ class RayEngine(AbstractEngine):
     def start(self, plan: Plan, heard: Heard) -> None:
         self.check()
         self._ray = _imported()
-        self._heard, self._setup = heard, Setup.of(plan, self._placement)
+        # Of whatever GPUs there are, an actor sees its own alone.
+        setup = Setup.of(plan, self._placement)
+        self._heard, self._setup = heard, replace(setup, device=torch.device(setup.device.type))
         self._connect()
         gpus = self._setup.memory_share if self._setup.device.type == "cuda" else 0
         nodes = [int(node["Resources"].get("CPU", 0)) for node in self._ray.nodes() if node["Alive"]]
@@ -196,6 +203,11 @@ class RayEngine(AbstractEngine):
     def stop(self) -> list[Said]:
         refused: InputError | None = None
         try:
+            for worker, actor in list(self._actors.items()):
+                if actor not in self._started:
+                    # It has no place, and would not answer before it has one.
+                    self._ray.kill(actor)
+                    self._forget(_Call(worker, actor))
             for actor in self._actors.values():
                 actor.stop.remote()
             for worker, actor in self._actors.items():
@@ -253,7 +265,10 @@ class RayEngine(AbstractEngine):
             if (to := self._calls.pop(call, None)) is None:
                 continue
             try:
-                found += [(to.worker, message) for message in self._ray.get(call)]
+                messages = self._ray.get(call)
+                if any(isinstance(message, Started) for message in messages):
+                    self._started.add(to.actor)
+                found += [(to.worker, message) for message in messages]
             except self._ray.exceptions.RayError as problem:
                 self._forget(to)
                 found.append((to.worker, Lost(str(problem).strip().partition("\n")[0])))
@@ -304,6 +319,7 @@ class RayEngine(AbstractEngine):
         for actor in self._actors.values():
             self._ray.kill(actor)
         self._actors.clear()
+        self._started.clear()
         self._calls.clear()
         self._looks.clear()
         if self._started_here:

@@ -103,7 +103,8 @@ class GroupFolder:
         return 0, {}
 
     def part(self, key: int) -> GroupFolder:
-        return GroupFolder((part_folder(self._folders[0], key), *self._folders), self._about, self._latest)
+        # Below the folder of the whole group, the last one, also where a part is divided: whoever goes on looks there.
+        return GroupFolder((part_folder(self._folders[-1], key), *self._folders), self._about, self._latest)
 
     def _load(self, folder: Path, member: Member) -> LaneState | None:
         return load_lane(_file(folder, member.key), self._about | {"config": member.config})

@@ -41,9 +41,10 @@ class MemoryWatch:
         most, limit = in_use(self._device) + _asked_for(problem), machine_memory()
         if self._device.type == "cuda":
             most = max(most, torch.cuda.max_memory_allocated(self._device))
-            # Other processes may have a part of it.
-            free, _ = torch.cuda.mem_get_info(self._device)
-            limit = free + torch.cuda.memory_reserved(self._device)
+            # Other processes may have a part of it, and this one may be allowed no more than a share.
+            free, total = torch.cuda.mem_get_info(self._device)
+            share = torch.cuda.get_per_process_memory_fraction(self._device)
+            limit = min(free + torch.cuda.memory_reserved(self._device), round(share * total))
         return most, limit
 
 

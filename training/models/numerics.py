@@ -60,7 +60,7 @@ def measure_numerics(device: torch.device, seconds: float = 0.3) -> Measured:
     known = _read(path)
     if (measured := _measured_in(known.get(key))) is not None:
         return measured
-    precisions = [name for name in PRECISIONS if name != "bf16" or not _emulates_bf16(device)]
+    precisions = [name for name in PRECISIONS if name != "bf16" or not emulates_bf16(device)]
     candidates = [Numerics(precision, layout) for precision in precisions for layout in (False, True)]
     steps = _steps(candidates, device)
     # Processor time, on a CPU: other work on the machine does not count as ours.
@@ -95,7 +95,7 @@ def _quickest(taken: Sequence[float]) -> float:
     return min((seconds for seconds in taken if seconds > 0), default=math.inf)
 
 
-def _emulates_bf16(device: torch.device) -> bool:
+def emulates_bf16(device: torch.device) -> bool:
     """Whether a processor has no instructions for bf16: then it is slower than fp32, and slow to measure."""
     if device.type != "cpu" or platform.machine().lower() not in ("x86_64", "amd64"):
         return False
