@@ -143,7 +143,16 @@ class Choice:
         return f"must be one of {', '.join(str(option) for option in self.possible)}, not {value!r}"
 
     def parse(self, text: str) -> Value:
-        return next((option for option in self.possible if str(option) == text), text)
+        found: Value = next((option for option in self.possible if str(option) == text), text)
+        if found is not text:
+            return found
+        # A number in another form: 0 for 0.0, 1e-3 for 0.001.
+        try:
+            number = float(text)
+        except ValueError:
+            return text
+        numbers = (option for option in self.possible if _is_number(option))
+        return next((option for option in numbers if option == number), text)
 
 
 Dimension = Float | Integer | Choice

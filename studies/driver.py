@@ -7,7 +7,7 @@ import contextlib
 import logging
 import math
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -59,7 +59,7 @@ class Driver:
                 self._strategy.began(config)
         # When each worker said something last, and what each trial under way was trained for since it was given out.
         self._heard_at: dict[int, float] = {}
-        self._trained: Counter[int] = Counter()
+        self._trained: defaultdict[int, float] = defaultdict(float)
         # How many epochs of each trial under way have trained stages.
         self._stage_epochs: Counter[int] = Counter()
 
@@ -292,7 +292,7 @@ class Driver:
         if (limit := self._plan.trial_timeout) is None:
             return verdict
         for key in event.results:
-            self._trained[key] += now - before  # type: ignore[assignment]
+            self._trained[key] += now - before
         reason = f"trained for longer than --trial-timeout {duration_text(limit)}"
         unended = [key for key, result in event.results.items() if result.epoch < self._plan.epochs]
         going_on = [key for key in unended if self._trained[key] > limit]
@@ -307,7 +307,8 @@ class Driver:
         ended = {number: result for number, result in results.items() if self._recording.is_open(number)}
         with self._study.together():
             for number, result in ended.items():
-                del self._stage_epochs[number], self._trained[number]
+                del self._stage_epochs[number]
+                self._trained.pop(number, None)
                 self._recording.finish(number, result, self._accounts.of(number))
         return ended
 

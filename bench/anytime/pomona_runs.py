@@ -22,7 +22,6 @@ ROOT = Path(__file__).resolve().parents[2]
 STUDY = "anytime"
 # A search's time is that of its trials; reading the data and going home come on top.
 _GRACE = 60.0
-_UNDER_WAY = ("running", "interrupted")
 
 
 def tree_of(system: str, earlier: str, work: Path) -> Path:
@@ -69,7 +68,7 @@ def search(job: Job, tree: Path) -> Answer:
     failure = f"exit code {code}: {said[-1] if said else ''}" if code else ""
     notes = (f"stopped {_GRACE:g} s after its time",) if code is None else ()
     command = f"pomona search {job.task} --data DIR --weights-dir DIR --timeout {job.seconds:g}s --seed {job.seed}"
-    points = _points(job, ended)
+    points = _points(job)
     revision = commit() if tree == ROOT else _git("-C", str(tree), "rev-parse", "--short=10", "HEAD")
     return Answer(points, ended, command, revision, pending=bool(points), failure=failure, notes=notes)
 
@@ -104,25 +103,20 @@ def _storage(job: Job) -> Path:
     return job.folder / "journal.log"
 
 
-def _points(job: Job, ended: float) -> tuple[Point, ...]:
-    """The trials that ran to their end, and at the end of the time those that were under way then."""
+def _points(job: Job) -> tuple[Point, ...]:
+    """The trials that ran to their end in the time. Those that were under way then count as little as the peers'."""
     try:
         study = open_study(STUDY, str(_storage(job)))
     except InputError:
         return ()  # it ended before its study was made
     times, records = end_times(study), study.records()
-    scored_on = max((record.n for record in records), default=0)
     points = []
     for record in records:
         if record.value is None or record.confirms is not None:
             continue
-        # Of a trial that has not ended nobody says how many there are.
-        n, name = record.n or scored_on, f"trial {record.number}"
         if record.state == "complete" and record.number in times:
-            points.append(Point(times[record.number] - job.started, record.value, n, name))
-        elif record.state in _UNDER_WAY:
-            # Their values carry no time; they were there at the latest when the search was over.
-            points.append(Point(min(ended, job.seconds), record.value, n, name, interrupted=True))
+            name = f"trial {record.number}"
+            points.append(Point(times[record.number] - job.started, record.value, record.n, name))
     return tuple(sorted((point for point in points if point.seconds <= job.seconds), key=lambda point: point.seconds))
 
 

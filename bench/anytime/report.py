@@ -78,12 +78,12 @@ def _method() -> str:
     return (
         "Each run is a fresh process with empty caches (of ours and of torch's compiler; files may be in the memory of "
         "the operating system), and its clock starts before the process does: imports and decoding count. A model "
-        "counts from the moment in which its trial had ended; trials that were pruned do not count. Of ours, trials "
-        "that were still being trained when the time was up count with their last value, at the end. A fifth of every "
-        "task's `train`, by group, was held back from all systems; the best models are scored on it outside the "
-        "clock: those of the peers as they were, those of ours trained again with seed 0. All searches begin with the "
-        "task's recipe, adapted to what can run; the peers search the task's whole space but for its backbones, as "
-        f"the expert's loop knows one.\n\n{systems}"
+        "counts from the moment in which its trial had ended; trials that were pruned, or still trained when the time "
+        "was up, do not count. A fifth of every task's `train`, by group, was held back from all systems; the best "
+        "models are scored on it outside the clock: those of the peers as they were, those of ours trained again with "
+        "seed 0. All searches begin with the task's recipe, adapted to what can run; the peers search the task's whole "
+        "space but for its backbones, as the expert's loop knows one. That loop computes in bf16 where the processor "
+        f"does, else in fp32.\n\n{systems}"
     )
 
 

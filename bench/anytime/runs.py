@@ -38,15 +38,14 @@ class Score:
 class Point:
     """A model that was there after `seconds`, counted from the start of the command.
 
-    `value` is its accuracy in 0..1 on the `n` photos of `valid`; `what` names it. `interrupted` was still being trained
-    when the run ended. `test` is None where it was not scored, because it never was the best or only between marks.
+    `value` is its accuracy in 0..1 on the `n` photos of `valid`; `what` names it. `test` is None where it was not
+    scored, because it never was the best or only between marks.
     """
 
     seconds: float
     value: float
     n: int
     what: str
-    interrupted: bool = False
     test: Score | None = None
 
 

@@ -88,7 +88,10 @@ def main(argv: Sequence[str]) -> int:
     study.optimize(objective, n_trials=1, callbacks=[lambda _, trial: ended.append(trial.number)])
     # After the trial's end has been recorded, so that its time has nothing of this.
     if job.kept and trained and study.best_trial.number == ended[0]:
-        torch.save(trained[0].model.state_dict(), _state(folder, ended[0]))
+        # Whole or not at all: the process may be killed at any moment.
+        unfinished = _state(folder, ended[0]).with_suffix(".unfinished")
+        torch.save(trained[0].model.state_dict(), unfinished)
+        unfinished.replace(_state(folder, ended[0]))
     return 0
 
 

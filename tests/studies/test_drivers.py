@@ -393,3 +393,63 @@ def test_whatever_is_killed_all_trials_end_and_each_once(
     lost_twice = {number for number in failed if RETRIES in ended[number].user_attrs}
     assert failed == set(retried) | lost_twice
     assert len(complete) + len(lost_twice) == trials
+
+
+def test_a_retry_takes_the_place_of_its_trial_before_others_that_wait(url: str) -> None:
+    study = a_study(url)
+    study.enqueue([({"learning_rate": rate}, "mine") for rate in (0.01, 0.02, 0.03)])
+    with a_driver(url, joins=False) as first, a_driver(url) as second:
+        first.recording.finish(asked(first, 2).number, result())
+        lost = asked(second, 2)
+        killed(second)
+        let_beats_grow_old(url, only=lost.number)
+        retry = asked(first, 2)
+        assert retry.config == lost.config
+        first.recording.finish(retry.number, result())
+        assert ask(first, 2) is None
+        assert not first.wait_for_others(2)
+    assert [trial.state.name for trial in trials_of(url)].count("WAITING") == 2
+
+
+def test_nobody_waits_for_a_retry_that_has_no_place(url: str) -> None:
+    """Another program added trials meanwhile: then there are as many as were wanted, and one that waits."""
+    a_study(url)
+    with a_driver(url, joins=False) as first, a_driver(url) as second:
+        first.recording.finish(asked(first, 2).number, result())
+        lost = asked(second, 2)
+        killed(second)
+        let_beats_grow_old(url, only=lost.number)
+        with first.drivers.asking():  # type: ignore[union-attr]
+            pass
+        foreign = optuna.load_study(study_name="s", storage=open_storage(url))
+        foreign.add_trial(optuna.trial.create_trial(value=0.5, params={}, distributions={}))
+        first._history.refresh()
+        if first.trials_left(2) == 0:
+            assert not first.wait_for_others(2)
+        else:
+            assert asked(first, 2).config == lost.config
+
+
+def test_whoever_leads_does_not_take_what_rests_for_lost(url: str) -> None:
+    """A search was stopped properly some time ago: what was under way waits for whoever leads."""
+    a_study(url)
+    with a_driver(url, joins=False) as before:
+        before.recording.finish(asked(before).number, result())
+        resting = asked(before)
+        before.groups.release()
+    let_beats_grow_old(url)
+    with a_driver(url, joins=False) as first:
+        first.enqueue([({"learning_rate": 0.0123}, "mine")])
+        with first.confirming([]):
+            assert ask(first) is None
+        assert trials_of(url)[resting.number].state.name == "RUNNING"
+        (again,) = first.left(TOY.space, 9)
+        assert (again.number, again.config) == (resting.number, resting.config)
+        first.recording.finish(again.number, result())
+    # Once nobody leads, whoever comes may take it, as before.
+    with a_driver(url, joins=False) as before:
+        resting = asked(before)
+        before.groups.release()
+    let_beats_grow_old(url)
+    with a_driver(url) as other:
+        assert asked(other).config == resting.config

@@ -160,3 +160,15 @@ def test_an_address_belongs_to_ray() -> None:
     assert engine_named("ray", Placement(2, ray_address="127.0.0.1:1")).workers == 2
     with pytest.raises(InputError, match="--engine ray"):
         engine_named("local", Placement(2, ray_address="127.0.0.1:1"))
+
+
+def test_a_cluster_without_room_is_one_line_and_nobody_waits_for_it(
+    tmp_path: Path,
+    weights: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Actors that have no place would answer once they have one."""
+    study = a_study(tmp_path / "j.log")
+    monkeypatch.setattr("studies.engines.ray._START_SECONDS", 5.0)
+    with pytest.raises(InputError, match="no room for 5 workers"):
+        list(run_study(study, plan(weights, 1), RayEngine(Placement(5)), nothing))

@@ -18,6 +18,7 @@ from search_spaces import Config
 from studies.attempts import Verdicts
 from studies.scheduled import Ask, Group, Order, Trial
 from studies.scheduler import Scheduler
+from studies.strategy import Arm, Finished
 from training import Divided, EpochResult, FitResult, Job, Member, State
 from training.lanes.jobs import Epoch
 
@@ -296,3 +297,53 @@ def test_it_needs_no_torch() -> None:
     code = "import sys, studies.scheduler; assert 'torch' not in sys.modules"
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+
+
+class Told:
+    """A strategy that gives one group and keeps what it is told."""
+
+    recipe_done = False
+    recipe_problem = ""
+    recipe_seconds = None
+
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
+        self.words: list[str] = []
+
+    def next(self, left: float, trials: int | None = None) -> Arm | None:
+        return Arm({"kind": "a"}, lanes=self.lanes) if not self.words else None
+
+    def began(self, config: Config) -> None:
+        self.words.append("began")
+
+    def done(self, config: Config) -> None:
+        self.words.append("done")
+
+    def ended(self, trial: Finished) -> None:
+        self.words.append(f"ended {trial.number}")
+
+    def in_vain(self, arm: Arm, trials: int | None = None) -> None: ...
+
+    def is_hopeless(self, arm: Arm, value: float) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_a_strategy_hears_of_trials_that_are_given_up_and_of_the_end_of_their_group(lanes: int) -> None:
+    told = Told(lanes)
+    scheduler = Scheduler(epochs=EPOCHS, lanes=lanes, folder=FOLDER, strategy=told)
+    assert isinstance(scheduler.next(0), Ask)
+    scheduler.take(trial(0))
+    assert isinstance(scheduler.next(0), Order)
+    for number, _question in enumerate(scheduler.places(0, together=True), 1):
+        assert scheduler.join(0, trial(number)) is not None
+    keys = dict.fromkeys(range(lanes), 2)
+    lost = scheduler.lost(0, keys)
+    if lanes == 2:
+        assert lost.isolated == (0, 1)
+        assert "done" not in told.words
+        for number in (0, 1):
+            assert isinstance(scheduler.next(0), Order)
+            assert [one.number for one in scheduler.lost(0, {number: 2}).given_up] == [number]
+            assert ("done" in told.words) == (number == 1)
+    assert told.words == ["began", *(f"ended {number}" for number in range(lanes)), "done"]

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from search_spaces import Choice, InputError
-from studies import Plan, Study, leaderboard_rows, open_storage, to_json
+from studies import Plan, Study, driver, leaderboard_rows, open_storage, to_json
 from training import LaneGroup
 from training.lanes import group as lanes
 from training.lanes.results import EpochResult
@@ -205,3 +205,28 @@ def test_what_needs_no_less_memory_is_known_from_the_structure_and_the_batches()
     assert needs_no_less(config | {"learning_rate": 0.5}, config)
     assert not needs_no_less(config | {"batch_size": size - 1}, config)
     assert not needs_no_less(config | {"augmentation": 2}, config)
+
+
+def test_the_time_of_a_trial_is_not_that_of_the_other_parts_of_its_group(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four trials that can only train one after another, four seconds each."""
+    now = 0.0
+    train = LaneGroup.train_epoch
+
+    def limited(self: LaneGroup, *arguments: object, **options: object) -> object:
+        nonlocal now
+        if len(self) > 1:
+            raise MemoryError
+        now += 1.0
+        return train(self, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(LaneGroup, "train_epoch", limited)
+    monkeypatch.setattr(driver.time, "monotonic", lambda: now)
+    what = replace(plan(HEADS, 4, 4), trial_timeout=4.5)
+    study_of(url, what)
+    assert [record.state for record in run(url, what).records()] == ["complete"] * 4
+    Study.open("s", url).extend(replace(Study.open("s", url).settings, trials=8))
+    what = replace(plan(HEADS, 4, 8), trial_timeout=2.5)
+    records = run(url, what).records()[4:]
+    assert {(record.state, record.epochs) for record in records} == {("infeasible", 3)}

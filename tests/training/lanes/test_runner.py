@@ -35,6 +35,7 @@ from training import (
     Verdict,
     fit,
 )
+from training.lanes.jobs import part_folder
 from training.lanes.runner import Events, is_out_of_memory
 from training.lanes.suffix import SuffixTrainer
 
@@ -284,3 +285,25 @@ def test_memory_that_runs_out_between_two_phases_halves_the_group_after_the_epoc
     assert {result.state for result in ended.values()} == {State.COMPLETE}
     for key, result in ended.items():
         assert losses(result) == pytest.approx(losses(whole[key]), rel=1e-3)
+
+
+def test_a_group_that_was_divided_twice_goes_on_from_where_each_part_was(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whoever goes on with a part knows the group's folder and the part's name, and not how it came to be."""
+    whole = results(heard(runner(CONFIGS[:4]).run()))
+    Memory(monkeypatch, 1, MemoryError())
+    with closing(runner(CONFIGS[:4], tmp_path).run()) as events:
+        for event in events:
+            if isinstance(event, Epoch) and event.epoch == 2 and 1 in event.results:
+                break
+    monkeypatch.undo()
+    folder = part_folder(tmp_path, 1)
+    prefixes = Prefixes(backbones=toy_backbone)
+    saves = GroupFolder((folder, tmp_path), ABOUT, 2)
+    again = GroupRunner(
+        TOY, Job((Member(1, CONFIGS[1]),), 3, EPOCHS), lambda _resolution: toy_splits(), prefixes, saves=saves
+    )
+    said = heard(again.run())
+    assert [event.epoch for event in said if isinstance(event, Epoch)] == [2, 3]
+    assert losses(results(said)[1]) == pytest.approx(losses(whole[1]), rel=1e-5)
