@@ -173,6 +173,7 @@ def _chosen(request: TrainRequest, task: Task, notify: Callable[[str], None]) ->
     if request.from_study is not None:
         chosen = _from_study(request, chosen, task, notify)
     elif request.config is None:
+        task.space.check_narrowing(request.fixed)
         ready = runnable(task, request.fixed, weights_dir=request.weights_dir, download=request.download)
         notify(f"config: {ready.recipe_note}")
         return replace(chosen, config=ready.task.recipe, download=ready.download)

@@ -139,6 +139,17 @@ class SearchSpace:
         """
         return self.replace(**{name: narrowed(name, self._named(name), part) for name, part in wanted.items()})
 
+    def check_narrowing(self, wanted: Narrowing) -> None:
+        """Whether each dimension that is narrowed still takes part beside the others.
+
+        Raises:
+            InputError: one has no meaning any more, a name is unknown, or its dimension has no such values.
+        """
+        left = self.narrow(wanted).dimensions
+        for name in wanted:
+            if name not in left and (condition := self.dimensions[name].condition) is not None:
+                raise _without_meaning(name, condition)
+
     def adapt(self, recipe: Mapping[str, Value]) -> tuple[Config, list[str]]:
         """`recipe`, made for another space, as a config of this one, and what was changed in words.
 

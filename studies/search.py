@@ -69,6 +69,8 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
     within = placement.time_within(budget, device.type)
     if study is not None:
         enough_or_error(study, budget, request.storage)
+    else:
+        task.space.check_narrowing(request.fixed)
     ready = runnable(task, request.fixed, weights_dir=request.weights_dir, download=request.download_weights)
     enqueued = _enqueued(request, ready, notify)
     data = open_data(

@@ -145,3 +145,29 @@ def test_the_recipe_is_adapted() -> None:
 def test_a_part_prints_as_it_is_typed() -> None:
     assert repr(Part(range=(1e-4, 0.01))) == "0.0001..0.01"
     assert repr(Part(options=("a", 2))) == "a,2"
+
+
+def test_what_is_narrowed_has_to_take_part() -> None:
+    space = FRUIT.space
+    space.check_narrowing({"optimizer": "sgd", "momentum": 0.9})
+    space.check_narrowing({"momentum": 0.9, "augmentation": Part(options=(0, 1)), "views": 4})
+    for wanted, lost, counts in (
+        ({"optimizer": "adamw", "momentum": 0.9}, "momentum", "optimizer is sgd"),
+        ({"augmentation": 0, "views": 4}, "views", "augmentation is 1"),
+        ({"unfrozen_stages": 0, "fine_tune_rate": 0.1}, "fine_tune_rate", "unfrozen_stages is"),
+    ):
+        with pytest.raises(InputError, match=f"{lost} has no meaning here: it counts only where {counts}"):
+            space.check_narrowing(wanted)
+
+
+@pytest.mark.parametrize(
+    ("text", "option"), [("0", 0.0), ("0.0", 0.0), (".1", 0.1), ("1e-1", 0.1), ("2", 2), ("2.0", 2), ("x", "x")]
+)
+def test_a_number_names_an_option_in_whatever_form(text: str, option: object) -> None:
+    found = Choice(0.0, 0.1, 2, "x").parse(text)
+    assert (found, type(found)) == (option, type(option))
+
+
+@pytest.mark.parametrize("text", ["nan", "1e999", "True", "y", ""])
+def test_what_names_no_option_stays_text(text: str) -> None:
+    assert Choice(0.0, True, "x").parse(text) == (True if text == "True" else text)
