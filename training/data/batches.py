@@ -52,5 +52,7 @@ def as_input(images: torch.Tensor, resolution: int, channels: int) -> torch.Tens
     elif images.shape[1] == 3 and channels == 1:
         images = torch.einsum("nchw,c->nhw", images, images.new_tensor(LUMA)).unsqueeze(1)
     if images.shape[-1] != resolution:
-        images = F.interpolate(images, (resolution, resolution), mode="bilinear", antialias=True)
+        # Where images are enlarged there is nothing to smooth, and ONNX knows no smoothing.
+        smooth = images.shape[-1] > resolution
+        images = F.interpolate(images, (resolution, resolution), mode="bilinear", antialias=smooth)
     return images

@@ -112,7 +112,7 @@ def _found(checkpoint: Checkpoint, source: LabelledSource, split: str | None) ->
         if splits.fingerprint == record.fingerprint:
             # Divided again as for the training, to the last example.
             name = split or "valid"
-            several = [(r, splits if r == record.resolution else opened.at(r)) for r in checkpoint.resolutions]
+            several = [(r, splits if r == record.taken else opened.at(r)) for r in checkpoint.resolutions]
             chosen = {r: part for r, one in several if (part := one.named(name)) is not None}
             if not chosen:
                 raise InputError(f"{splits.source} has no split {name!r}: leave the split out")
@@ -133,7 +133,7 @@ def _found(checkpoint: Checkpoint, source: LabelledSource, split: str | None) ->
         )
         for side in checkpoint.resolutions
     }
-    labelled = labelled_at[record.resolution]
+    labelled = labelled_at[record.taken]
     notes += (labelled.note,) if labelled.note else ()
     examples = pack({side: one.examples for side, one in labelled_at.items()})
     return _Found(examples, labelled.split, display_name(location), checkpoint.trained_on, notes)

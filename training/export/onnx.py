@@ -179,7 +179,7 @@ def export_onnx(checkpoint: Checkpoint, file: Path, split: Split) -> Export:
         kind=record.kind,
         input=signature.input,
         classes=record.classes,
-        resolution=record.resolution,
+        resolution=record.taken,
         max_difference=difference,
         tolerance=tolerance,
         seen=seen,
@@ -242,7 +242,7 @@ def model_input(model: Classifier) -> ModelInput:
     if not model.takes_images:
         return ModelInput(fitted=fitted)
     mean, std = (tuple(cast(torch.Tensor, values).flatten().tolist()) for values in (model.mean, model.std))
-    return ModelInput(model.resolution, mean, std, fitted)
+    return ModelInput(model.side, mean, std, fitted)
 
 
 def input_of(model: Classifier | Ensemble) -> ModelInput:

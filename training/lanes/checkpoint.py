@@ -52,7 +52,8 @@ _EARLIER_TENSORS = re.compile(r"epoch-(\d{4,})\.safetensors")
 class CheckpointRecord:
     """Everything about a checkpoint but its tensors. `epoch` of `epochs` are done; `data` opens its data again.
 
-    `modality`, `columns` and `metric` are the task's, and `offset` is as in `Splits`.
+    `modality`, `columns` and `metric` are the task's, and `offset` is as in `Splits`. `side` is that of the images that
+    it was trained on where they were smaller than `resolution`, so that the model enlarged them; else 0.
     """
 
     task: str
@@ -78,6 +79,12 @@ class CheckpointRecord:
     columns: tuple[str, ...] = ()
     metric: str = "accuracy"
     offset: float = 0.0
+    side: int = 0
+
+    @property
+    def taken(self) -> int:
+        """The side of the images that the model takes: others are brought to it as they are read."""
+        return self.side or self.resolution
 
     @property
     def interrupted(self) -> str:
@@ -112,8 +119,8 @@ class Checkpoint:
 
     @property
     def resolutions(self) -> tuple[int, ...]:
-        """Those that the model looks at an example in, ascending."""
-        return (self.record.resolution,)
+        """Those that the model takes an example in, ascending."""
+        return (self.record.taken,)
 
     @property
     def configs(self) -> list[Config]:
@@ -144,7 +151,7 @@ def classifier_of(
     backbone = build(spec.backbone.name)
     head = Head(backbone.widths[-1], checkpoint.objective.outputs, spec.head)
     model = Classifier(backbone, spec, head)
-    model.offset = record.offset
+    model.offset, model.side = record.offset, record.taken
     restore_model(model, checkpoint.tensors, checkpoint.folder)
     if lowered_for is not None:
         cut = spec.backbone.cut(len(backbone.stages))

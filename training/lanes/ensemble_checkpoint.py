@@ -70,7 +70,7 @@ class EnsembleCheckpoint(Checkpoint):
 
     @property
     def resolutions(self) -> tuple[int, ...]:
-        return tuple(sorted({member.record.resolution for member in self.members}))
+        return tuple(sorted({member.record.taken for member in self.members}))
 
     @property
     def configs(self) -> list[Config]:
@@ -137,7 +137,7 @@ def assembled(folder: Path, parts: Sequence[Member]) -> EnsembleCheckpoint:
     tensors = {
         f"{part.folder}/{n}": t for part, one in zip(parts, members, strict=True) for n, t in one.tensors.items()
     }
-    largest = max((member.record for member in members), key=lambda record: record.resolution)
+    largest = max((member.record for member in members), key=lambda record: (record.taken, record.resolution))
     record = replace(
         largest,
         curve=members[_heaviest(weights)].record.curve,

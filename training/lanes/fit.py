@@ -317,6 +317,12 @@ def _tensors(group: LaneGroup, splits: Splits) -> dict[str, torch.Tensor]:
     return whole | {name: t.contiguous() for name, t in group.state(_KEY).tensors.items()}
 
 
+def _enlarged_from(splits: Splits, resolution: int) -> int:
+    """The side of the split's images where it is less than the `resolution` of the model; 0 where it is not."""
+    shape = splits.train.inputs.shape
+    return shape[1] if len(shape) == 4 and shape[1] < resolution else 0
+
+
 def _record(group: LaneGroup, about: dict[str, Any], prefixes: Prefixes, splits: Splits) -> CheckpointRecord:
     result = group.result(_KEY, State.COMPLETE)
     grouped = result.grouped
@@ -333,6 +339,7 @@ def _record(group: LaneGroup, about: dict[str, Any], prefixes: Prefixes, splits:
         columns=group.task.columns,
         metric=group.task.metric,
         offset=splits.offset,
+        side=_enlarged_from(splits, group.structure.resolution),
         value=result.value,
         ci95=result.estimate.ci95 if result.estimate else None,
         n=result.n,

@@ -39,7 +39,8 @@ class Classifier(nn.Module):
         self.head = head
         self.offset = 0.0
         """Of numbers that were learned as differences from it: see `Splits`."""
-        self.resolution = spec.input.resolution
+        self.resolution = self.side = spec.input.resolution
+        """What its stages see, and the side of the images that it takes, which it enlarges where that is smaller."""
         self.takes_images = backbone.preprocessing is not None
         if backbone.preprocessing is not None:
             for name, values in (("mean", backbone.preprocessing.mean), ("std", backbone.preprocessing.std)):

@@ -23,7 +23,7 @@ class Ensemble(nn.Module):
         super().__init__()
         self.members = nn.ModuleList(members)
         self.weights = tuple(weights)
-        self.resolutions = tuple(sorted({member.resolution for member in members}))
+        self.sides = tuple(sorted({member.side for member in members}))
         for place, member in enumerate(members):
             for earlier in members[:place]:
                 if _see_alike(member, earlier):
@@ -42,15 +42,15 @@ class Ensemble(nn.Module):
         for member, weight in zip(self.classifiers, self.weights, strict=True):
             key = (id(member.stages), member.resolution)
             if key not in features:
-                features[key] = member.features(inputs[member.resolution], numerics)
+                features[key] = member.features(inputs[member.side], numerics)
             outputs.append(weight * member.predictions(features[key]))
         return torch.stack(outputs).sum(0)
 
     def _inputs(self, stored: torch.Tensor) -> dict[int, torch.Tensor]:
-        """By the members' resolutions."""
-        if len(self.resolutions) > 1 and stored.ndim == 2:
-            return unpack_pictures(stored, self.resolutions)
-        return dict.fromkeys(self.resolutions, stored)
+        """By the sides of what the members take."""
+        if len(self.sides) > 1 and stored.ndim == 2:
+            return unpack_pictures(stored, self.sides)
+        return dict.fromkeys(self.sides, stored)
 
 
 def _see_alike(one: Classifier, other: Classifier) -> bool:

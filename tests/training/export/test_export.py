@@ -10,14 +10,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+from pomona import onnx_predict
 from search_spaces import InputError
 from training import Checkpoint, Numerics, Split, fit, load_checkpoint, spec_of
 from training.data import Kind
 from training.data.batches import as_input, to_floats
 from training.export import export_int8
 from training.export import onnx as export_module
-from training.export.evaluate import predict_outputs
+from training.export.evaluate import predict, predict_outputs
 from training.export.export_int8 import Quantised, quantise
 from training.export.onnx import (
     OPSET,
@@ -270,3 +272,33 @@ def test_the_opset_is_as_told(exported: Export) -> None:
     opsets = {entry.domain: entry.version for entry in onnx.load(str(exported.file)).opset_import}
     assert opsets == {"": OPSET}
     assert exported.opset == OPSET
+
+
+def test_what_was_enlarged_in_training_is_enlarged_alike_wherever_it_comes_from(tmp_path: Path) -> None:
+    """Trained on pictures of 16 pixels that the model enlarges to 32: a file of such a picture is the same example."""
+    splits = toy_splits(resolution=SIDE // 2)
+    small_weights(tmp_path)
+    fit(
+        SMALL,
+        SMALL.recipe,
+        splits,
+        epochs=2,
+        backbones=lambda name: load_backbone(name, weights_dir=tmp_path),
+        checkpoint_to=tmp_path / "c",
+    )
+    checkpoint = load_checkpoint(tmp_path / "c")
+    assert (checkpoint.record.resolution, checkpoint.resolutions) == (SIDE, (SIDE // 2,))
+    logits = predict_outputs(checkpoint.classifier(), splits.valid, torch.device("cpu"), checkpoint.record.numerics)
+    files = []
+    for place, pixels in enumerate(splits.valid.inputs[splits.valid.rows]):
+        files.append(tmp_path / f"{place}.png")
+        Image.fromarray(pixels.numpy()).save(files[-1])
+    wanted = logits.softmax(1)
+    answers = predict(checkpoint, files, torch.device("cpu"))
+    found = torch.tensor([[answer.probabilities[name] for name in CLASSES] for answer in answers])
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    exported = export_onnx(checkpoint, tmp_path / "small.onnx", splits.valid)
+    assert exported.resolution == SIDE // 2
+    told = onnx_predict.load(exported.file).predict(files)
+    found = torch.tensor([[answer["probabilities"][name] for name in CLASSES] for answer in told])
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
