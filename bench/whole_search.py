@@ -239,19 +239,30 @@ def page(results: Sequence[Result], command: str) -> str:
     headings = ["method", "seeds", "trials", "of these tuned stages", "trials an hour", "x the expert", "best, %"]
     one = results[0]
     machine = one.environment
+    commits = "; ".join(
+        f"{commit or 'none'} ({', '.join(dict.fromkeys(methods))})"
+        for commit, methods in _methods_of_commits(results).items()
+    )
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     return (
         "# Whole searches against an expert's loop\n\n"
         f"{one.settings['trials']} trials of {one.settings['epochs']} epochs on the photos of {TASK} at "
         f"{one.settings['side']} pixels, one backbone, no pruner, the whole space otherwise; sampler and storage "
-        "are part of ours. The clock starts when the data is read, caches are empty. Medians over seeds (least to "
-        "largest).\n\n"
+        "are part of ours. The clock starts when the data is read, caches are empty. The expert's loop computes in "
+        "bf16 where the processor does, else in fp32. Medians over seeds (least to largest).\n\n"
         f"- command: `{command}`\n- machine: {machine['device']}; python {machine['python']}, {versions}; "
-        f"commit {machine['commit'] or 'none'}\n\n"
+        f"commit {commits}\n\n"
         + tabulate(rows, headings, tablefmt="github", disable_numparse=True)
         + "\n\n"
         + "".join(f"- {line}\n" for line in lines)
     )
+
+
+def _methods_of_commits(results: Sequence[Result]) -> dict[str | None, list[str]]:
+    found: dict[str | None, list[str]] = {}
+    for one in results:
+        found.setdefault(one.environment["commit"], []).append(one.method)
+    return found
 
 
 def _range(values: Sequence[float], form: str) -> str:
