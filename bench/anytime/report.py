@@ -36,15 +36,27 @@ def write_report(out: Path, command: str) -> str:
     """Writes the page and the figure into `out` and returns the page.
 
     Raises:
-        InputError: there is no run, or a file holds none.
+        InputError: there is no run, a file holds none, or runs that are compared are of different machines.
     """
     runs = load_runs(out)
     if not runs:
         raise InputError(f"no runs in {out}: make some with python -m bench.anytime run --out {out}")
+    _check_machines(runs)
     text = page(runs, command)
     draw(runs, out / FIGURE)
     atomic_write_bytes(out / PAGE, text.encode())
     return text
+
+
+def _check_machines(runs: Sequence[Run]) -> None:
+    """Raises InputError where the systems of a task and seed had different machines, or numbers of threads."""
+    devices: dict[tuple[str, int], dict[str, str]] = {}
+    for run in runs:
+        devices.setdefault((run.task, run.seed), {})[str(run.environment["device"])] = run.system
+    for (task, seed), found in devices.items():
+        if len(found) > 1:
+            told = "; ".join(f"{system} on {device}" for device, system in found.items())
+            raise InputError(f"runs of {task}, seed {seed}, can't be compared ({told}): make some of them again")
 
 
 def page(runs: Sequence[Run], command: str) -> str:

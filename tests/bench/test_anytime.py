@@ -249,6 +249,18 @@ def test_the_page_answers_from_the_numbers_and_the_figure_is_there(tmp_path: Pat
     assert str(tmp_path) not in text
 
 
+def test_systems_on_other_machines_or_threads_are_not_compared(tmp_path: Path) -> None:
+    save_run(tmp_path, run(OURS, point(4.0, 0.91)))
+    save_run(tmp_path, run(OPTUNA, point(40.0, 0.9), seed=1))
+    other = run(OPTUNA, point(40.0, 0.9))
+    save_run(tmp_path, dataclasses.replace(other, environment=other.environment | {"device": "a machine, 1 threads"}))
+    with pytest.raises(
+        InputError, match=r"runs of fruit, seed 0, can't be compared \(.*optuna on a machine, 1 threads"
+    ):
+        report.write_report(tmp_path, "report")
+    assert not (tmp_path / "README.md").exists()
+
+
 def test_what_is_wrong_is_said_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in (
         ["report", "--out", tmp_path],
