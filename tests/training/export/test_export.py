@@ -14,7 +14,7 @@ from PIL import Image
 
 from pomona import onnx_predict
 from search_spaces import InputError
-from training import Checkpoint, Numerics, Split, fit, load_checkpoint, spec_of
+from training import Checkpoint, Numerics, Split, Splits, fit, load_checkpoint, spec_of
 from training.data import Kind
 from training.data.batches import as_input, to_floats
 from training.export import export_int8
@@ -49,19 +49,23 @@ SPLITS = toy_splits(resolution=SIDE)
 needs_timm = pytest.mark.skipif(not vision.has_timm(), reason="timm is not installed")
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    folder = tmp_path_factory.mktemp("trained")
+def trained(folder: Path, splits: Splits) -> Checkpoint:
+    """The recipe, trained on `splits` in two epochs."""
     small_weights(folder)
     fit(
         SMALL,
         SMALL.recipe,
-        SPLITS,
+        splits,
         epochs=2,
         backbones=lambda name: load_backbone(name, weights_dir=folder),
         checkpoint_to=folder / "c",
     )
     return load_checkpoint(folder / "c")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return trained(tmp_path_factory.mktemp("trained"), SPLITS)
 
 
 @pytest.fixture(scope="module")
@@ -277,16 +281,7 @@ def test_the_opset_is_as_told(exported: Export) -> None:
 def test_what_was_enlarged_in_training_is_enlarged_alike_wherever_it_comes_from(tmp_path: Path) -> None:
     """Trained on pictures of 16 pixels that the model enlarges to 32: a file of such a picture is the same example."""
     splits = toy_splits(resolution=SIDE // 2)
-    small_weights(tmp_path)
-    fit(
-        SMALL,
-        SMALL.recipe,
-        splits,
-        epochs=2,
-        backbones=lambda name: load_backbone(name, weights_dir=tmp_path),
-        checkpoint_to=tmp_path / "c",
-    )
-    checkpoint = load_checkpoint(tmp_path / "c")
+    checkpoint = trained(tmp_path, splits)
     assert (checkpoint.record.resolution, checkpoint.resolutions) == (SIDE, (SIDE // 2,))
     logits = predict_outputs(checkpoint.classifier(), splits.valid, torch.device("cpu"), checkpoint.record.numerics)
     files = []
