@@ -5,31 +5,28 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import optuna
-from optuna.trial import TrialState
 
-from search_spaces import Config, InputError, SearchSpace
+from search_spaces import Config, SearchSpace
 from training.machine.precision import Numerics
 
 from .adoption import adopt
 from .attempts import Attempts
-from .confirmed import Confirmed, ToConfirm, confirmed_trials
+from .confirmed import ToConfirm
 from .creation import create_study, keep_settings, stored_study
 from .drivers import Elsewhere, drivers_of
 from .groups import Groups
 from .history import History
-from .interrupted import interrupted_record, saved_state
 from .names import check_name, check_new_name
 from .outputs import FOLDER, KeptOutputs
 from .patience import Patience
 from .plan import Budget
 from .proposals import Proposal, Proposer
-from .ranking import ranked
+from .recorded import RecordedStudy
 from .recording import Recording
-from .records import FIXED, INTERRUPTED, RECIPE, STATE_ORDER, TrialRecord, is_done, record_of
+from .records import FIXED, RECIPE
 from .request import NO_PRUNER, PRUNERS, RUNGS
 from .running import Running
 from .sampling import make_pruner
@@ -38,63 +35,49 @@ from .storage import open_storage, output_folder, storage_exists, together
 from .strategy import Arm
 
 if TYPE_CHECKING:
-    from training import LaneState
-
     from .engines.engine import AbstractEngine
 
 
-class Study:
+class Study(RecordedStudy):
     """One study in a storage. Whoever runs it holds `running()` meanwhile."""
 
     def __init__(self, study: optuna.Study, settings: Settings, storage_url: str | None, patience: Patience) -> None:
-        self._study = study
-        self._patience = patience
+        history = History(study)
         self._attempts = Attempts(study._storage, study._study_id)
-        self._history = History(study)
-        self._proposer = Proposer(study, self._history, self._attempts, settings)
+        self._proposer = Proposer(study, history, self._attempts, settings)
         self._open = self._proposer.open
+        folder = output_folder(storage_url) / study.study_name
+        self.drivers = drivers_of(study, history, self._open, folder, patience)
+        """What is known of other drivers; None where there can't be any."""
+        running = Running(
+            study, self._attempts, self.drivers, storage_url=storage_url, folder=folder, patience=patience
+        )
+        super().__init__(study, history, running, settings, storage_url, patience)
         # The runs that are to be trained while the study confirms trials, None while it searches.
         self._confirming: Container[str] | None = None
         self.groups = Groups(
             study,
-            self._history,
+            history,
             self._attempts,
             self._open,
             source=settings.source,
             is_confirming=lambda: self.is_confirming,
         )
-        self.storage_url = storage_url
-        self.folder = output_folder(storage_url) / study.study_name
-        self.drivers = drivers_of(study, self._history, self._open, self.folder, patience)
-        """What is known of other drivers; None where there can't be any."""
         if self.drivers is not None:
             self._proposer.opened = self.drivers.gave
             self._proposer.answered = self.drivers.answered
             self._proposer.adopt = lambda trial, lost: adopt(trial, lost, self.trial_folder)
-        self._running = Running(
-            study, self._attempts, self.drivers, storage_url=storage_url, folder=self.folder, patience=patience
-        )
         self._study.pruner = make_pruner(settings.pruner, settings.epochs)
-        self.settings = settings
-        self.outputs = KeptOutputs(self.folder / FOLDER, settings.direction)
+        self.outputs = KeptOutputs(folder / FOLDER, settings.direction)
         self.recording = Recording(
             study,
-            self._history,
+            history,
             self._proposer,
             self.drivers,
             self.outputs,
-            self.folder,
+            folder,
             is_confirming=lambda: self.is_confirming,
         )
-
-    @property
-    def name(self) -> str:
-        return self._study.study_name
-
-    @property
-    def id(self) -> int:
-        """The study's number in its storage, as optuna-dashboard's addresses have it."""
-        return self._study._study_id
 
     @property
     def numerics(self) -> Numerics:
@@ -188,14 +171,6 @@ class Study:
             yield
         finally:
             self._confirming = None
-
-    def is_running(self) -> bool:
-        """Whether some process holds `running()`, or has `joined()` and trains."""
-        return self._running.by_anyone()
-
-    def is_led(self) -> bool:
-        """Whether some process holds `running()`; as long as the storage can't be read, it is taken for granted."""
-        return self._patience.is_checking or self._running.is_led()
 
     def wait_with(self, check: Callable[[], None]) -> None:
         """From now on the storage waits without a limit for a lost connection or a lock, calling `check` meanwhile.
@@ -353,87 +328,6 @@ class Study:
     def has_joined(self) -> bool:
         """Whether this process is a driver beside others."""
         return bool(self._attempts.driver)
-
-    def trial_folder(self, number: int) -> Path:
-        """Where a trial, and the trials that train in lanes with it, keep their state while they are under way."""
-        return self.folder / "trials" / f"{number:05d}"
-
-    def records(self, *, running: bool | None = None) -> list[TrialRecord]:
-        """Every trial that was started, in the order of their numbers.
-
-        One that has not ended is `running` while somebody runs the study, and `interrupted` otherwise, with the value
-        of its last whole epoch. `running` is what `is_running` says, where that was asked already.
-        """
-        trials = [t for t in self._study.get_trials(deepcopy=False) if t.state != TrialState.WAITING]
-        rests = self._rests(trials, running)
-        return [self._record(trial, rests) for trial in trials]
-
-    def counts(self, *, running: bool | None = None) -> dict[str, int]:
-        """How many trials of the search are in each state, those that ran to their end first; see `records`."""
-        self._refresh()
-        counts = self._history.counts()
-        if self._rests(self._history.running(), running):
-            counts[INTERRUPTED] = counts.pop("running")
-        return {state: counts[state] for state in STATE_ORDER if counts[state]}
-
-    def best(self, *, running: bool | None = None) -> TrialRecord | None:
-        """The best trial of the search, if any has a rank; see `ranked` and `records`. The leaderboard has it first."""
-        self._refresh()
-        best, unended = self._history.best(), self._history.running()
-        # The others that ran to their ends are behind these two, whatever was interrupted.
-        first = {trial.number: trial for trial in (best, self._history.best_by_value()) if trial is not None}
-        found = [self._record(trial, False) for trial in first.values()]
-        if self._rests(unended, running):
-            found += [self._record(trial, True) for trial in unended]
-        return next(iter(ranked(found, self.settings.direction)), None)
-
-    def trial(self, number: int) -> TrialRecord:
-        """The record of a trial; see `records`. Raises InputError where the study has no such trial."""
-        self._refresh()
-        trial = self._history.numbered(number)
-        if trial is None or trial.state == TrialState.WAITING:
-            raise InputError(f"study {self.name!r} has no trial {number}")
-        return self._record(trial, self._rests([trial], None))
-
-    def saved_state(self, number: int) -> LaneState | None:
-        """The latest state that is left of a trial that was interrupted, to go on with; None where there is none."""
-        record = self.trial(number)
-        return saved_state(record, self.settings, self.trial_folder(record.group))
-
-    def _rests(self, trials: Iterable[optuna.trial.FrozenTrial], running: bool | None) -> bool:
-        """Whether some of the trials have not ended, and nobody runs the study."""
-        if not any(trial.state == TrialState.RUNNING for trial in trials):
-            return False
-        return not (self.is_running() if running is None else running)
-
-    def _record(self, trial: optuna.trial.FrozenTrial, rests: bool) -> TrialRecord:
-        record = record_of(trial, self.name, self.settings.source)
-        if not rests or trial.state != TrialState.RUNNING:
-            return record
-        return interrupted_record(trial, self.name, self.settings, self.trial_folder(record.group))
-
-    @property
-    def ended(self) -> int:
-        """How many trials of the search have ended, however they did."""
-        self._refresh()
-        return self._history.ended
-
-    def runs_ended(self, runs: Iterable[ToConfirm]) -> int:
-        """How many of the runs have ended with a result."""
-        self._refresh()
-        found = self._history.runs_confirmed()
-        return sum(is_done(found.get(run.key)) for run in runs)
-
-    def confirmed(self) -> list[Confirmed]:
-        """The trials that were confirmed on fresh seeds, best first; see `confirmed_trials`."""
-        self._refresh()
-        records = self.records() if self._history.runs_confirmed() else []
-        return confirmed_trials(records, direction=self.settings.direction, metric=self.settings.metric)
-
-    def _refresh(self) -> None:
-        """For what is shown meanwhile: a storage that waits can't be read."""
-        if not self._patience.is_checking:
-            self._history.refresh()
 
 
 def open_study(name: str, storage_url: str | None) -> Study:
