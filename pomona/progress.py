@@ -57,7 +57,7 @@ def _run(search: Search | Confirmation) -> None:
                 ran = True
                 note(_line(outcome, study.settings.metric) + _confirms(search, outcome.number))
     # Where nothing was run, it was said before.
-    if ran and (why := search.why_ended()):
+    if ran and (why := search.why_ended(time.monotonic() - started)):
         note(why)
 
 

@@ -32,7 +32,7 @@ class Confirmation:
         """Runs in all."""
         return len(self.runs)
 
-    def why_ended(self) -> str:
+    def why_ended(self, _seconds: float) -> str:
         """Nothing ends the runs early: all of them are wanted."""
         return ""
 

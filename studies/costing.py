@@ -7,13 +7,24 @@ from dataclasses import dataclass
 
 from search_spaces import Config
 
-from .strategy import SHARE, Costs, Finished, Ladder
+from .strategy import SHARE, Cost, Costs, Finished, Ladder
 from .tried import TriedStructures
 
-OPENING_SECONDS = 8.0
+OPENING_SECONDS = 4.0
 """The first group is to end soon: it takes so many seconds at most where the machine can do it."""
 # Half as many lanes are worth it where they take this share of the time.
 _WORTH_FEWER = 0.75
+# Heads are scored on changed photos, and cross-validated, where that takes this share of what has passed and of what is
+# left.
+_LITTLE = 0.1
+
+
+@dataclass(frozen=True)
+class Further:
+    """How else trials are scored than on the fixed split; as in `Job`."""
+
+    robust: bool = False
+    cross_validate: bool = False
 
 
 @dataclass(frozen=True)
@@ -26,27 +37,27 @@ class Candidate:
     seconds: float
     parent: Finished | None = None
     config: Config | None = None
-    robust: bool = False
+    further: Further = Further()
 
 
 class Costing:
-    """What groups of structures would take. `left` is how much time there is."""
+    """What groups of structures would take. `left` is how much time there is, and `passed` how much has passed."""
 
     def __init__(self, ladder: Ladder, costs: Costs, tried: TriedStructures) -> None:
         self._ladder = ladder
         self._costs = costs
         self._tried = tried
         # By backbone: known until a group of that backbone teaches better.
-        self._seconds: dict[tuple[object, ...], dict[tuple[object, ...], float]] = {}
-        self.left = math.inf
+        self._predictions: dict[tuple[object, ...], dict[tuple[object, ...], Cost]] = {}
+        self.left = self.passed = math.inf
 
     def forget(self, config: Config) -> None:
         """A group of this backbone has ended: costs are to be predicted anew."""
-        self._seconds.pop(self.backbone(config), None)
+        self._predictions.pop(self.backbone(config), None)
 
-    def of_config(self, config: Config, *, robust: bool) -> float:
-        """Of a single trial."""
-        return self._costs.predict(config, robust=robust).seconds
+    def of_config(self, structure: Config, config: Config) -> tuple[Further, float]:
+        """Of a single trial: how else it is scored, and its seconds."""
+        return self._costed(structure, self._costs.predict(config, robust=True, cross_validate=True))
 
     def backbone(self, structure: Config) -> tuple[object, ...]:
         """What of the features has no order."""
@@ -56,34 +67,42 @@ class Costing:
         """Whether its trials are heads on plain features, which are cheap to cross-validate."""
         return self._ladder.rung(structure) == 0
 
-    def asks_robust(self, structure: Config) -> bool:
-        """Where photos pass through more than frozen stages anyway, and where features proved worth a second group."""
-        return not self.is_plain(structure) or self._tried.key(structure) in self._tried.all
-
     def costed(self, structure: Config, lanes: int, gain: float = 0.0) -> Candidate:
         parent = self._parent(structure)
         # Lanes that train stages gain nothing side by side.
         lanes = 1 if self._tried.trains_stages(structure) else lanes
-        robust = self.asks_robust(structure)
-        seconds = self._predicted(structure, lanes, parent, robust=robust)
-        if robust and self.is_plain(structure) and seconds > SHARE / 2 * self.left:
-            robust, seconds = False, self._predicted(structure, lanes, parent, robust=False)
+        further, seconds = self._costed(structure, self._predicted(structure, lanes, parent))
         # Where it is the heads that take long, fewer of them.
         while lanes > 1 and seconds > max(SHARE * self.left, OPENING_SECONDS):
-            fewer = self._predicted(structure, lanes // 2, parent, robust=robust)
-            if fewer > _WORTH_FEWER * seconds:
+            at_half = self._costed(structure, self._predicted(structure, lanes // 2, parent))
+            if at_half[1] > _WORTH_FEWER * seconds:
                 break
-            lanes, seconds = lanes // 2, fewer
-        return Candidate(structure, lanes, gain, seconds, parent, robust=robust)
+            lanes, (further, seconds) = lanes // 2, at_half
+        return Candidate(structure, lanes, gain, seconds, parent, further=further)
 
-    def _predicted(self, structure: Config, lanes: int, parent: Finished | None, *, robust: bool) -> float:
-        key = (self._tried.key(structure), lanes, None if parent is None else parent.number, robust)
-        costs = self._seconds.setdefault(self.backbone(structure), {})
+    def _costed(self, structure: Config, cost: Cost) -> tuple[Further, float]:
+        """How else trials are scored, and the seconds of all.
+
+        Where stages train, on changed photos too. Heads are where that takes little: by cross-validation on plain
+        features, and on changed photos once their features proved worth a second group, or views of their own.
+        """
+        seconds = cost.seconds - cost.shifted - cost.race
+        if self._tried.trains_stages(structure):
+            return Further(robust=True), seconds + cost.shifted
+        little = _LITTLE * min(self.left, self.passed)
+        plain = self.is_plain(structure)
+        robust = cost.shifted <= little and (not plain or self._tried.key(structure) in self._tried.all)
+        cross_validate = plain and cost.race <= little
+        return Further(robust, cross_validate), seconds + robust * cost.shifted + cross_validate * cost.race
+
+    def _predicted(self, structure: Config, lanes: int, parent: Finished | None) -> Cost:
+        """With all that there is to score."""
+        key = (self._tried.key(structure), lanes, None if parent is None else parent.number)
+        costs = self._predictions.setdefault(self.backbone(structure), {})
         if key not in costs:
             config = structure if parent is None else self.promoted(parent, structure)
             config = self.common(structure) | config
-            plain = self.is_plain(structure)
-            costs[key] = self._costs.predict(config, lanes, robust=robust, cross_validate=plain).seconds
+            costs[key] = self._costs.predict(config, lanes, robust=True, cross_validate=True)
         return costs[key]
 
     def _parent(self, structure: Config) -> Finished | None:

@@ -36,11 +36,14 @@ _BEST_BASES = 3
 _MORE = 0.15
 # So many groups a structure gets while there is another one.
 _MOST_GROUPS = 4
-# Of the time left, what one group may take while there is something cheaper that gains this share of what it does.
-_MOST, _WORTH = 0.25, 0.2
+# Of the time left, and of that which has passed, what one group may take while there is something cheaper that gains
+# this share of what it does. So what was found is never much older than the search.
+_MOST, _MOST_PASSED, _WORTH = 0.25, 0.5, 0.2
 # A gain is worth as much a second whether it takes one or two of a hundred that are left: this share of the time left
-# counts as part of every cost.
-_PATIENCE = 0.02
+# counts as part of every cost. At first it is less, by what has passed: then a second is long.
+_PATIENCE, _PATIENCE_PASSED = 0.02, 0.05
+# The recipe does not wait any longer once it takes this share of what it may take at all.
+_RECIPE_DUE = 0.8
 # How much better a config of the portfolio is expected to be than others of its structure, in the same logarithm.
 _KNOWN_TO_BE_GOOD = -0.1
 # A trial whose error is so many standard deviations above its parent's is not going to be the best.
@@ -125,9 +128,9 @@ class Rungs:
         return replace(arm, features=" ".join(map(str, self._tried.base(arm.structure))))
 
     def _next(self, left: float, trials: int | None) -> Arm | None:
-        self._costing.left = left
         if math.isnan(self._begun_with):
             self._begun_with = left
+        self._costing.left, self._costing.passed = left, self._passed(left)
         lanes = self._lanes if trials is None else max(min(self._lanes, trials), 1)
         if not any(tried.groups for tried in self._tried.all.values()):
             return self._opening(lanes)
@@ -146,13 +149,21 @@ class Rungs:
         fitting = [each for each in fitting if not self._is_exhausted(each.structure)] or fitting
         # Another worker is about to keep what it needs, and until then it would wait.
         fitting = [each for each in fitting if not self._tried.is_being_computed(each.structure)] or fitting
-        patience = _PATIENCE * min(left, _LONG)
-        # Nothing takes a large part of the time left while there is anything else that is worth something.
+        patience = min(_PATIENCE * min(left, _LONG), _PATIENCE_PASSED * self._costing.passed)
+        # Nothing takes a large part of the time while there is anything else that is worth something.
         most = max(each.gain for each in fitting)
-        modest = [each for each in fitting if each.seconds <= _MOST * left]
+        modest = [each for each in fitting if each.seconds <= min(_MOST * left, self._modest())]
         if modest and max(each.gain for each in modest) >= _WORTH * most:
             fitting = modest
         return self._arm(max(fitting, key=lambda each: each.gain / (each.seconds + patience)))
+
+    def _passed(self, left: float) -> float:
+        """Seconds since the first decision; where time does not end the search, all that anything may take."""
+        return math.inf if math.isinf(left) else self._begun_with - left
+
+    def _modest(self) -> float:
+        """Seconds that are few beside those that have passed."""
+        return max(OPENING_SECONDS, _MOST_PASSED * self._costing.passed)
 
     def _is_exhausted(self, structure: Config) -> bool:
         known = self._tried.all.get(self._tried.key(structure))
@@ -161,8 +172,7 @@ class Rungs:
     def _next_backbone(self, left: float, lanes: int) -> Candidate | None:
         """Heads on a backbone that was not tried yet, at the highest resolution that is affordable and takes no longer
         than all before it: what is found is then never older than half of the time. Else at the lowest."""
-        passed = math.inf if math.isinf(left) else self._begun_with - left
-        soon = max(OPENING_SECONDS, passed)
+        soon = max(OPENING_SECONDS, self._costing.passed)
         seen = {self._costing.backbone(each.structure) for each in self._tried.all.values()}
         found: dict[tuple[object, ...], Candidate] = {}
         for base in self._ladder.bases():
@@ -181,7 +191,7 @@ class Rungs:
             if self._tried.is_being_computed(structure):
                 continue
             candidate = self._costing.costed(structure, lanes)
-            if candidate.seconds <= SHARE * left:
+            if candidate.seconds <= min(SHARE * left, self._modest()):
                 return candidate
         return None
 
@@ -221,12 +231,23 @@ class Rungs:
         if self.recipe_done or self.recipe_problem or self._tried.is_under_way(self._recipe):
             return None
         structure = self._tried.structure_of(self._recipe)
-        self.recipe_seconds = self._costing.of_config(self._recipe, robust=True)
-        if self.recipe_seconds > SHARE * left:
+        further, self.recipe_seconds = self._costing.of_config(structure, self._recipe)
+        affordable = SHARE * left
+        if self.recipe_seconds > affordable:
             return None
+        if self._modest() < self.recipe_seconds < _RECIPE_DUE * affordable:
+            return None  # later, while cheaper things are found
         rung = self._ladder.rung(structure)
         seconds = self.recipe_seconds
-        return Arm(structure, self._recipe, rung=rung, recipe=True, seconds=seconds, robust=True)
+        return Arm(
+            structure,
+            self._recipe,
+            rung=rung,
+            recipe=True,
+            seconds=seconds,
+            robust=further.robust,
+            cross_validate=further.cross_validate,
+        )
 
     def _candidates(self, lanes: int) -> list[Candidate]:
         """What may come next, with what it may gain: structures that were not tried, and more of those that were."""
@@ -260,18 +281,12 @@ class Rungs:
         structures = [self._tried.structure_of(config) for config in self._portfolio]
         mean, deviation = surface.predict([self._tried.point(structure) for structure in structures])
         gains = expected_gain(mean + _KNOWN_TO_BE_GOOD, deviation, best)
-        return [
-            Candidate(
-                structure,
-                1,
-                float(gain),
-                self._costing.of_config(config, robust=self._costing.asks_robust(structure)),
-                config=config,
-                robust=self._costing.asks_robust(structure),
-            )
-            for config, structure, gain in zip(self._portfolio, structures, gains, strict=True)
-            if not self._tried.is_under_way(structure)
-        ]
+        found = []
+        for config, structure, gain in zip(self._portfolio, structures, gains, strict=True):
+            if not self._tried.is_under_way(structure):
+                further, seconds = self._costing.of_config(structure, config)
+                found.append(Candidate(structure, 1, float(gain), seconds, config=config, further=further))
+        return found
 
     def _never_tried(self) -> list[Config]:
         """Every choice of features at rung 0, and what is above it on the best of those that were tried."""
@@ -304,8 +319,8 @@ class Rungs:
                 rung=rung,
                 seconds=chosen.seconds,
                 shipped=True,
-                robust=chosen.robust,
-                cross_validate=self._costing.is_plain(chosen.structure),
+                robust=chosen.further.robust,
+                cross_validate=chosen.further.cross_validate,
             )
         again = self._tried.key(chosen.structure) in self._tried.all
         first: Config = {}
@@ -325,7 +340,7 @@ class Rungs:
                 chosen.lanes,
                 parent,
                 seconds=chosen.seconds,
-                robust=chosen.robust,
-                cross_validate=self._costing.is_plain(chosen.structure),
+                robust=chosen.further.robust,
+                cross_validate=chosen.further.cross_validate,
             )
         )

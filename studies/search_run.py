@@ -15,7 +15,7 @@ from .engines import AbstractEngine, engine_named
 from .enqueued import Enqueued
 from .final_runs import longest_first, reserved_seconds
 from .placement import Placement
-from .plan import Interrupted, Outcome, Plan, Progress, Watch
+from .plan import Interrupted, Outcome, Plan, Progress, Watch, duration_text
 from .request import RUNGS
 from .settings import Settings
 from .strategies import costs_of, final_runs_of, is_on_rungs
@@ -24,6 +24,8 @@ from .study import Study
 Notify = Callable[[str], None]
 # How often a worker asks whether the search that it joined still runs.
 _LOOK_SECONDS = 5.0
+# Nobody asks why a search ended that used all but this share of its time.
+_EARLY = 0.05
 
 
 @dataclass(frozen=True)
@@ -52,16 +54,19 @@ class Search:
         """Trials that have ended so far."""
         return self.study.ended
 
-    def why_ended(self) -> str:
-        """Why a run that was not interrupted ended before its number of trials; empty where it did not."""
+    def why_ended(self, seconds: float) -> str:
+        """Why a run that was not interrupted ended after these `seconds`, before its number of trials and its time;
+        empty where it did not."""
         if reached := goal_reached(self.study.settings, self.study.best()):
             return reached
         if self._ends_with_the_search:
             return "the search has ended"
         if self.plan.trials is not None and self.ended >= self.plan.trials:
             return ""
-        if self.study.settings.strategy == RUNGS and self.plan.timeout is not None:
-            return "nothing more was found that fits into the time that is left"
+        if self.study.settings.strategy == RUNGS and (timeout := self.plan.timeout) is not None:
+            left = timeout - seconds
+            early = left >= _EARLY * timeout
+            return f"ended {duration_text(round(left))} early: nothing untried fits into that" if early else ""
         return "no config was found that has not been tried" if self.plan.trials is None else ""
 
     def run(self, watch: Watch) -> Generator[Outcome, None, None]:

@@ -15,8 +15,14 @@ MARGIN = 1.15
 
 
 class Cost(Protocol):
+    """Seconds of a group; of these, `shifted` are for scores on changed photos, and `race` for cross-validation."""
+
     @property
     def seconds(self) -> float: ...
+    @property
+    def shifted(self) -> float: ...
+    @property
+    def race(self) -> float: ...
 
 
 class Costs(Protocol):

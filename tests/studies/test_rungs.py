@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_spaces import Choice, Config, SearchSpace, Task, task_named
+from studies.costing import OPENING_SECONDS
 from studies.rungs import Rungs
 from studies.strategy import Arm, Finished
 from studies.whole import Whole
@@ -25,6 +26,8 @@ N = 334
 @dataclass(frozen=True)
 class Seconds:
     seconds: float
+    shifted: float = 0.0
+    race: float = 0.0
 
 
 @dataclass
@@ -165,7 +168,36 @@ def test_the_recipe_waits_until_it_is_a_tenth_of_the_time_left() -> None:
     for _ in range(5):
         long.step()
     # After heads on every backbone: whoever looks early on is not to wait for a baseline.
-    assert [arm.recipe for arm, _, _ in long.arms] == [False, False, False, True, False]
+    assert [arm.recipe for arm, _, _ in long.arms[:3]] == [False, False, False]
+    long.run()
+    (place,) = [place for place, (arm, _, _) in enumerate(long.arms) if arm.recipe]
+    _, left, took = long.arms[place]
+    # Not before it is a small part of the search either.
+    assert took <= (6000 - left) / 2 + 0.1
+    assert place < len(long.arms) / 2
+
+
+def test_what_was_found_is_never_much_older_than_the_search() -> None:
+    """Nothing takes more than half of what has passed while cheaper things are worth something."""
+    for seed in range(3):
+        search = Search(Machine(), 600, seed=seed).run()
+        long_ones = [took for _, left, took in search.arms[1:] if took > max(OPENING_SECONDS, (600 - left) / 2) + 1.0]
+        assert len(long_ones) <= len(search.arms) / 20
+
+
+def test_heads_are_scored_on_changed_photos_where_that_takes_little() -> None:
+    class Dear(Machine):
+        def predict(self, config: Config, lanes: int = 1, *, robust: bool = False, **further: bool) -> Seconds:
+            shifted = 12.0 * robust
+            return Seconds(super().predict(config, lanes, **further).seconds + shifted, shifted)
+
+    search = Search(Dear(), 600).run()
+    for arm, left, _ in search.arms:
+        if arm.rung == 2:
+            assert arm.robust
+        elif arm.robust:
+            assert 0.1 * min(left, 600 - left) >= 12
+    assert any(arm.robust for arm, _, _ in search.arms if arm.rung == 1)
 
 
 def test_what_is_kept_is_used_before_what_has_to_be_computed() -> None:

@@ -12,7 +12,7 @@ from search_spaces import Choice, Float
 from studies import Interrupted, Study, leaderboard_rows
 from studies.driver import run_study
 from studies.engines import InlineEngine
-from studies.plan import Plan, Progress
+from studies.plan import Plan, Progress, duration_text
 from studies.records import TrialRecord
 from studies.rungs import Rungs
 from studies.search_run import Search
@@ -158,7 +158,11 @@ def test_a_search_by_time_ends_with_its_best_trials_on_fresh_seeds(url: str, mon
     assert best is not None
     assert best.number in {one.number for one in confirmed}
     assert status_of(study)["ended"] == len(searched)
-    # All of it is there: nothing is trained again.
+    # All of it is there: nothing is trained again. What is said goes by how much of the time was used.
+    assert search.plan.timeout is not None
+    assert search.why_ended(0.97 * search.plan.timeout) == ""
+    early = search.why_ended(search.plan.timeout / 2)
+    assert early == f"ended {duration_text(round(search.plan.timeout / 2))} early: nothing untried fits into that"
     assert list(search.run(lambda _: None)) == []
 
 
@@ -166,5 +170,5 @@ def test_a_number_of_trials_is_not_exceeded_by_fresh_seeds(url: str) -> None:
     study = create(url)
     search = Search(study, replace(a_plan(8), timeout=3600.0), "inline")
     assert len(list(search.run(lambda _: None))) == 8
-    assert search.why_ended() == ""
+    assert search.why_ended(3.0) == ""
     assert study.confirmed() == []

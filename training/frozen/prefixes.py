@@ -18,6 +18,7 @@ from ..data.augment import augment
 from ..data.batches import as_input, to_floats
 from ..data.splits import Split, Splits
 from ..machine.interrupts import CheckStop, never_stop
+from ..machine.side_by_side import side_by_side
 from ..models.backbones import Backbone, frozen_name, needs_weights
 from ..models.backbones.backbone import digest_of, freeze
 from ..models.kernels import REVISION
@@ -26,14 +27,12 @@ from ..models.numerics import Numerics
 from ..models.spec import Structure
 from ..models.weights import load_backbone
 from .plan import SHARE, KeepPlan
-from .sizes import row_bytes
+from .sizes import row_bytes, rows_at_once
 from .store import BlockKey, PrefixStore
 from .views import view_random_numbers
 
 CPU = torch.device("cpu")
 FITTED = "fitted on the training split"
-# Images that go through the frozen stages at once. On a CPU more fall out of its caches.
-_CHUNK = {"cpu": 32, "cuda": 256}
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +71,7 @@ class Prefixes:
         store: where outputs are kept; None keeps nothing and computes everything when it is wanted.
         unfrozen: the most stages that a config of the search may unfreeze. The output of those below is kept first, and
             deeper cuts are computed from it.
-        check_stop: called before each stage that is computed; see `CheckStop`.
+        check_stop: called before each piece or stage that is computed; see `CheckStop`.
     """
 
     def __init__(
@@ -147,13 +146,18 @@ class Prefixes:
             images = augment(images, strength, random_numbers)
         return ((images - mean) / std).contiguous(memory_format=self.numerics.memory_format)
 
-    @torch.no_grad()
     def forward(self, name: str, activations: torch.Tensor, first: int, last: int) -> torch.Tensor:
         """Through the stages `first` to `last` - 1; after the last stage of all, pooled features (n, width) in fp32."""
+        return self._through(name, activations, first, last, self.check_stop)
+
+    @torch.no_grad()
+    def _through(
+        self, name: str, activations: torch.Tensor, first: int, last: int, check_stop: CheckStop
+    ) -> torch.Tensor:
         placed = self._place(name)
         with self.numerics.autocast(self.device):
             for stage in placed.lowered[first:last]:
-                self.check_stop()
+                check_stop()
                 activations = stage(activations)
             if last == len(placed.stages):
                 activations = placed.backbone.pool(activations).float()
@@ -233,7 +237,8 @@ class Prefixes:
                 change=split.change,
             )
             below = self._rows(replace(asked, split=chosen), source)
-        for chunk in torch.split(torch.arange(len(index)), _CHUNK[self.device.type]):
+
+        def computed(chunk: torch.Tensor) -> torch.Tensor:
             if below is not None:
                 activations = self.as_activations(below[chunk].to(self.device, non_blocking=True))
             else:
@@ -243,8 +248,11 @@ class Prefixes:
                     random_numbers = view_random_numbers([split.keys[i] for i in examples.tolist()], asked.view)
                 pixels = split.take(examples)[0] if split.change else self.pool(split)[split.rows[examples]]
                 activations = self.inputs(pixels, asked.structure, asked.strength, random_numbers)
-            out = self.forward(asked.structure.backbone, activations, source, cut)
-            yield (out.permute(0, 2, 3, 1) if self._last(out) else out).contiguous().cpu()
+            out = self._through(asked.structure.backbone, activations, source, cut, never_stop)
+            return (out.permute(0, 2, 3, 1) if self._last(out) else out).contiguous().cpu()
+
+        chunks = torch.split(torch.arange(len(index)), rows_at_once(asked.structure.resolution, self.device))
+        yield from side_by_side(computed, chunks, self.device, self.check_stop)
 
     def _key(self, structure: Structure, cut: int, strength: int, view: int) -> BlockKey:
         name, backbone = structure.backbone, self._place(structure.backbone).backbone

@@ -20,7 +20,7 @@ from ..frozen.views import view_at
 from ..models.backbones import Backbone, needs_weights
 from ..models.dimensions import dimensions_of, from_config
 from ..models.numerics import Numerics
-from ..models.spec import HeadSpec, InputSpec, Spec, Structure, most_unfrozen, resolve
+from ..models.spec import HeadSpec, InputSpec, Phase, Spec, Structure, most_unfrozen, resolve
 from .cross_validation import SHARE as RACE
 from .speeds import SpeedFile, Speeds, measure_speeds
 
@@ -163,6 +163,11 @@ class CostModel:
         self._file.put(spec.backbone.name, speeds)
         self._file.save()
 
+    @property
+    def kept(self) -> dict[bool, set[Output]]:
+        """Which outputs are there of the training (True) and of the validation examples."""
+        return self._outputs
+
     def is_kept(self, config: Config) -> bool:
         """Whether all that frozen stages give for `config` is there."""
         spec = resolve(self._task, self._completed(config))
@@ -224,29 +229,30 @@ class CostModel:
             pretrained=needs_weights(structure.backbone),
         )
 
-    def _views(self, structure: Structure) -> set[int | None]:
-        return {view_at(structure, epoch, self._seed) for epoch in range(1, self._epochs + 1)}
+    def _views(self, structure: Structure, phase: Phase) -> set[int | None]:
+        epochs = range(phase.first, phase.first + phase.epochs)
+        return {view_at(structure, epoch, self._seed) for epoch in epochs}
 
     def _prefix(self, spec: Spec, structure: Structure, speeds: Speeds) -> tuple[float, dict[bool, set[Output]]]:
         """Seconds of the frozen stages, and which outputs are there afterwards, those included that others are computed
         from."""
         stages = len(speeds.forward)
-        cuts = {phase.cut for phase in spec.phases(stages, self._epochs)}
+        phases = spec.phases(stages, self._epochs)
         seconds, after = 0.0, {}
         for train, examples in ((True, self._train), (False, self._valid)):
             there = after[train] = set(self._outputs[train])
             plan = self._plan(structure, speeds, train=train)
             strength = structure.augmentation if train else 0
-            views = self._views(structure) if strength else {0}
             output = (structure.backbone, structure.resolution, structure.input.further, strength)
             # The deepest first, as in training: on the way to it the base is kept.
-            for cut in sorted(cuts, reverse=True):
+            for phase in sorted(phases, key=lambda phase: phase.cut, reverse=True):
+                cut = phase.cut
                 if cut == 0:
                     continue
+                views = self._views(structure, phase) if strength else {0}
                 if not plan.kept(cut) or None in views:
                     source = plan.source(cut)
-                    passes = sum(p.epochs for p in spec.phases(stages, self._epochs) if p.cut == cut)
-                    seconds += sum(speeds.forward[source:cut]) * examples * passes
+                    seconds += sum(speeds.forward[source:cut]) * examples * phase.epochs
                     cut = source
                 for view in views if cut else ():
                     seconds += examples * self._missing(plan, speeds, (*output, view or 0), cut, there)

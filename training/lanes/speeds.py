@@ -5,22 +5,25 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import torch
 
+from ..frozen.sizes import rows_at_once
 from ..machine.cache import cache_folder
 from ..machine.decode import DecodeError, decoded
 from ..machine.device import describe_device
 from ..machine.digest import is_whole, note, sealed
 from ..machine.files import WriteError, atomic_write_json
 from ..machine.precision import Numerics
+from ..machine.side_by_side import side_by_side
 from ..models.backbones import Backbone
 from ..models.kernels import REVISION
 from ..models.lowering import lower
 
-_EXAMPLES = {"cpu": 32, "cuda": 128}
 _ROUNDS = 3
 # Training takes six times as long; so few examples on a CPU, and rounds, say the same to a tenth.
 _TRAINED = {"cpu": 16, "cuda": 128}
@@ -80,38 +83,49 @@ def measure_speeds(backbone: Backbone, example: torch.Tensor, numerics: Numerics
         example: (1, ...) as the first stage takes it; images (1, C, R, R).
     """
     count = len(backbone.stages)
-    size = (_EXAMPLES[device.type], *example.shape[1:])
-    inputs = example.to(device).expand(size).contiguous()
+    side = example.shape[-1] if example.ndim == 4 else 0
+    rows = rows_at_once(side, device)
+    inputs = example.to(device).expand((rows, *example.shape[1:])).contiguous()
     if inputs.ndim == 4:
         inputs = inputs.contiguous(memory_format=numerics.memory_format)
     frozen, trained = lower(backbone, count, numerics, device).frozen, lower(backbone, 0, numerics, device).trained
-    forward, train, row_bytes = [], [], []
-    activations = inputs
+    threads = torch.get_num_threads() if device.type == "cpu" else 1
+    # As outputs are computed: all threads at once, each by itself.
+    rounds = [*side_by_side(lambda _: _timed([*frozen], inputs, numerics, device), range(threads), device)]
+    forward = [
+        statistics.fmean(taken) / (rows * threads) for taken in zip(*(each.seconds for each in rounds), strict=True)
+    ]
+    few = [each[: _TRAINED[device.type]] for each in (inputs, *rounds[0].outputs[:-1])]
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        for number in range(count):
-            with torch.no_grad():
-                taken, after = _timed(frozen[number], activations, numerics, device)
-            forward.append(taken / len(inputs))
-            few = activations[: _TRAINED[device.type]]
-            train.append(_trained(trained[number], few, numerics, device) / len(few))
-            row_bytes.append(after[:1].nbytes)
-            activations = after
+        train = [
+            _trained(stage, taken, numerics, device) / len(taken) for stage, taken in zip(trained, few, strict=True)
+        ]
+    row_bytes = [each[:1].nbytes for each in rounds[0].outputs]
     row_bytes[-1] = backbone.widths[-1] * torch.float32.itemsize
-    side = example.shape[-1] if example.ndim == 4 else 0
     return Speeds(side, tuple(forward), tuple(train), tuple(row_bytes))
 
 
-def _timed(
-    stage: torch.nn.Module, activations: torch.Tensor, numerics: Numerics, device: torch.device
-) -> tuple[float, torch.Tensor]:
-    best = math.inf
+@dataclass(frozen=True)
+class _Timed:
+    """The least seconds of each stage, and its outputs."""
+
+    seconds: tuple[float, ...]
+    outputs: tuple[torch.Tensor, ...]
+
+
+@torch.no_grad()
+def _timed(stages: Sequence[torch.nn.Module], inputs: torch.Tensor, numerics: Numerics, device: torch.device) -> _Timed:
+    best = [math.inf] * len(stages)
     for _ in range(_ROUNDS):
-        start = time.perf_counter()
-        with numerics.autocast(device):
-            after: torch.Tensor = stage(activations)
-        _wait(device)
-        best = min(best, time.perf_counter() - start)
-    return best, after
+        outputs, activations = [], inputs
+        for number, stage in enumerate(stages):
+            start = time.perf_counter()
+            with numerics.autocast(device):
+                activations = stage(activations)
+            _wait(device)
+            best[number] = min(best[number], time.perf_counter() - start)
+            outputs.append(activations)
+    return _Timed(tuple(best), tuple(outputs))
 
 
 def _trained(stage: torch.nn.Module, activations: torch.Tensor, numerics: Numerics, device: torch.device) -> float:

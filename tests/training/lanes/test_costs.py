@@ -14,6 +14,7 @@ from tests.toys import RESOLUTION, TOY, toy_backbone, toy_splits
 from training import Numerics, Prefixes, PrefixStore, Splits, fit
 from training.lanes.costs import CostModel
 from training.lanes.speeds import SpeedFile, Speeds
+from training.models.spec import most_unfrozen
 
 CPU = torch.device("cpu")
 PLAIN: Config = {
@@ -89,6 +90,26 @@ def test_views_cost_a_forward_each_and_share_the_plain_validation_photos(model: 
     assert three.prefix / (3 * 0.3 * 100) == pytest.approx(factor)
     # A new one in every epoch can't be kept.
     assert model.predict(PLAIN | {"augmentation": 2, "views": 0}).prefix == pytest.approx(factor * 4 * 0.3 * 100)
+
+
+def test_stages_see_the_views_of_their_own_epochs_alone(model: CostModel) -> None:
+    """Of four views, two belong to the epochs of the head and two to those in which the last two stages train."""
+    cost = model.predict(PLAIN | {"augmentation": 2, "views": 4} | STAGES)
+    assert cost.prefix == pytest.approx(2 * 0.3 * 100 + 2 * 0.1 * 100 + 0.3 * 40)
+
+
+@pytest.mark.parametrize("views", [2, 3, 4])
+def test_a_run_keeps_what_is_predicted(model: CostModel, tmp_path: Path, views: int) -> None:
+    data, config = Counted(), PLAIN | {"augmentation": 2, "views": views} | STAGES
+    # What was kept on the way is predicted of all stages that a config of the space may unfreeze.
+    prefixes = Prefixes(
+        backbones=toy_backbone,
+        store=PrefixStore(tmp_path / "prefixes", disk_limit=10**9),
+        unfrozen=most_unfrozen(TOY.space),
+    )
+    fit(TOY, config, data.at(RESOLUTION), epochs=4, seed=0, prefixes=prefixes)
+    model.learn(config, cost := model.predict(config), cost.seconds, cost.train)
+    assert model.kept == a_model(tmp_path, data).kept
 
 
 def test_stages_begin_at_what_was_kept_on_the_way_to_features(model: CostModel) -> None:
