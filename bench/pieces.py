@@ -78,7 +78,7 @@ def _passed(way: str, stages: Sequence[nn.Module], images: torch.Tensor, numeric
                 piece = stage(piece)
         return piece
 
-    pieces = torch.split(images, LARGE if way == "large" else rows_at_once(images.shape[-1], CPU))
+    pieces = torch.split(images, LARGE if way == "large" else rows_at_once(images[0].numel(), CPU))
     results = side_by_side(through, pieces, CPU) if way == "each" else map(through, pieces)
     assert sum(len(piece) for piece in results) == len(images)
 

@@ -71,7 +71,7 @@ class Prefixes:
         store: where outputs are kept; None keeps nothing and computes everything when it is wanted.
         unfrozen: the most stages that a config of the search may unfreeze. The output of those below is kept first, and
             deeper cuts are computed from it.
-        check_stop: called before each piece or stage that is computed; see `CheckStop`.
+        check_stop: called before each piece that is computed; see `CheckStop`.
     """
 
     def __init__(
@@ -146,22 +146,25 @@ class Prefixes:
             images = augment(images, strength, random_numbers)
         return ((images - mean) / std).contiguous(memory_format=self.numerics.memory_format)
 
+    @torch.no_grad()
     def forward(self, name: str, activations: torch.Tensor, first: int, last: int) -> torch.Tensor:
         """Through the stages `first` to `last` - 1; after the last stage of all, pooled features (n, width) in fp32."""
-        return self._through(name, activations, first, last, self.check_stop)
-
-    @torch.no_grad()
-    def _through(
-        self, name: str, activations: torch.Tensor, first: int, last: int, check_stop: CheckStop
-    ) -> torch.Tensor:
         placed = self._place(name)
         with self.numerics.autocast(self.device):
             for stage in placed.lowered[first:last]:
-                check_stop()
                 activations = stage(activations)
             if last == len(placed.stages):
                 activations = placed.backbone.pool(activations).float()
         return activations
+
+    def forward_batch(self, name: str, activations: torch.Tensor, first: int, last: int) -> torch.Tensor:
+        """As `forward`; on a CPU in pieces, a core each."""
+        if self.device.type != "cpu":
+            self.check_stop()
+            return self.forward(name, activations, first, last)
+        pieces = torch.split(activations, rows_at_once(activations[0].numel(), self.device))
+        done = side_by_side(lambda piece: self.forward(name, piece, first, last), pieces, self.device, self.check_stop)
+        return torch.cat([*done])
 
     def plan(self, split: Split, structure: Structure, *, augmented: bool) -> KeepPlan:
         """What is kept of `split` as `structure` sees it, where training sees it `augmented` and scoring does not."""
@@ -248,11 +251,19 @@ class Prefixes:
                     random_numbers = view_random_numbers([split.keys[i] for i in examples.tolist()], asked.view)
                 pixels = split.take(examples)[0] if split.change else self.pool(split)[split.rows[examples]]
                 activations = self.inputs(pixels, asked.structure, asked.strength, random_numbers)
-            out = self._through(asked.structure.backbone, activations, source, cut, never_stop)
+            out = self.forward(asked.structure.backbone, activations, source, cut)
             return (out.permute(0, 2, 3, 1) if self._last(out) else out).contiguous().cpu()
 
-        chunks = torch.split(torch.arange(len(index)), rows_at_once(asked.structure.resolution, self.device))
+        numbers = self._numbers_of_input(asked) if below is None else below[0].numel()
+        chunks = torch.split(torch.arange(len(index)), rows_at_once(numbers, self.device))
         yield from side_by_side(computed, chunks, self.device, self.check_stop)
+
+    def _numbers_of_input(self, asked: _Asked) -> int:
+        """Of an example as the first stage takes it."""
+        constants = self._place(asked.structure.backbone).constants
+        if constants is None:
+            return asked.split.inputs[0].numel()
+        return constants[0].shape[1] * asked.structure.resolution**2
 
     def _key(self, structure: Structure, cut: int, strength: int, view: int) -> BlockKey:
         name, backbone = structure.backbone, self._place(structure.backbone).backbone

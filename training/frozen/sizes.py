@@ -9,18 +9,16 @@ from torch import nn
 
 from ..machine.precision import Numerics
 
-# Examples that go through frozen stages at once, and on a CPU the pixels that they may have together: with more, what
-# lies between two stages falls out of a core's caches (1.1 to 1.6 x slower at 224 pixels, docs/log.md).
+# Examples that go through frozen stages at once, and on a CPU the numbers that come in with them: with more, what lies
+# between two stages falls out of a core's caches (results/throughput/pieces.md).
 _ROWS = {"cpu": 32, "cuda": 256}
-_PIXELS = 2**18
+_NUMBERS = 3 * 2**18
 
 
-def rows_at_once(resolution: int, device: torch.device) -> int:
-    """Of examples with images of `resolution` pixels a side, 0 where they have none."""
+def rows_at_once(numbers: int, device: torch.device) -> int:
+    """Of examples with so many `numbers` each where they come in."""
     rows = _ROWS[device.type]
-    if device.type == "cpu" and resolution:
-        rows = min(rows, max(_PIXELS // resolution**2, 1))
-    return rows
+    return min(rows, max(_NUMBERS // max(numbers, 1), 1)) if device.type == "cpu" else rows
 
 
 @torch.no_grad()

@@ -118,7 +118,7 @@ class Batch:
             return way.images(self, self.random_numbers_)
         # The nearest cut that this batch has already, or that is kept.
         start = max([way.plan.source(cut), *(computed for computed in self._at if computed < cut)])
-        return prefixes.forward(way.structure.backbone, self.at(start), start, cut)
+        return prefixes.forward_batch(way.structure.backbone, self.at(start), start, cut)
 
 
 def training_pass(prefixes: Prefixes, structure: Structure, split: Split, *, seed: int, epoch: int) -> Pass:

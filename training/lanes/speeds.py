@@ -84,7 +84,7 @@ def measure_speeds(backbone: Backbone, example: torch.Tensor, numerics: Numerics
     """
     count = len(backbone.stages)
     side = example.shape[-1] if example.ndim == 4 else 0
-    rows = rows_at_once(side, device)
+    rows = rows_at_once(example.numel(), device)
     inputs = example.to(device).expand((rows, *example.shape[1:])).contiguous()
     if inputs.ndim == 4:
         inputs = inputs.contiguous(memory_format=numerics.memory_format)
