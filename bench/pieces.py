@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     if options.results is not None:
         named = [
-            {"backbone": backbone, "resolution": resolution, "way": WAYS[way], "images_per_second": values}
+            {"backbone": backbone, "pixels": resolution, "way": WAYS[way], "images_per_second": values}
             for (backbone, resolution, way), values in figures.items()
         ]
         write_versioned_json(options.results, {"figures": named, "environment": machine})

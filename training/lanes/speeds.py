@@ -24,7 +24,7 @@ from ..models.backbones import Backbone
 from ..models.kernels import REVISION
 from ..models.lowering import lower
 
-_ROUNDS = 3
+_ROUNDS = 2
 # Training takes six times as long; so few examples on a CPU, and rounds, say the same to a tenth.
 _TRAINED = {"cpu": 16, "cuda": 128}
 _TRAINED_ROUNDS = 2

@@ -25,7 +25,7 @@ from .lowering import lower
 # Images at once, and their side in pixels. A GPU waits for its next kernel where there is little to do in each, and
 # then every candidate looks alike: on an H100 a batch of 16 made the contiguous layout the faster one, in which batches
 # of 256 train at 0.37 of the rate that they have in channels_last.
-_IMAGES = {"cpu": 16, "cuda": 256}
+_IMAGES = {"cpu": 8, "cuda": 256}
 _SIDE = {"cpu": 128, "cuda": 224}
 _TRAINED_STAGES = 3
 _HOPELESS = 2.0
