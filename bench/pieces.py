@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     if options.results is not None:
         named = [
-            {"backbone": backbone, "pixels": resolution, "way": WAYS[way], "images_per_second": values}
+            {"name": backbone, "pixels": resolution, "way": WAYS[way], "images_per_second": values}
             for (backbone, resolution, way), values in figures.items()
         ]
         write_versioned_json(options.results, {"figures": named, "environment": machine})
@@ -118,7 +118,7 @@ def _table(figures: Figures) -> str:
             ratio = statistics.median(a / b for a, b in zip(values, first, strict=True))
             row.append(f"{statistics.median(values):.0f} ({min(values):.0f} to {max(values):.0f}); {ratio:.2f}")
         rows.append(row)
-    return tabulate(rows, ["backbone", "pixels", *WAYS.values()], tablefmt="github", disable_numparse=True)
+    return tabulate(rows, ["stages of", "pixels", *WAYS.values()], tablefmt="github", disable_numparse=True)
 
 
 if __name__ == "__main__":
