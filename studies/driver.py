@@ -52,6 +52,9 @@ class Driver:
         self._accounts, self._strategy = strategy_of(study, plan, costs)
         self._scheduler = Scheduler(epochs=plan.epochs, lanes=plan.lanes, folder=self._folder, strategy=self._strategy)
         self._deadline = math.inf if plan.timeout is None else time.monotonic() + plan.timeout
+        # What trials of earlier runs took is part of the search.
+        earlier = 0.0 if self._strategy is None else study.trained_seconds()
+        self._began_at = time.monotonic() - earlier / engine.workers
         self._working: dict[int, Working] = {}
         if self._strategy is not None:
             # What ended so far it was told.
@@ -123,7 +126,8 @@ class Driver:
         """Keeps with the study why the baseline is not there, or that it is."""
         if self._strategy is None or (seconds := self._strategy.recipe_seconds) is None:
             return
-        given = "" if self._plan.timeout is None else f" of the {duration_text(self._plan.timeout)} given"
+        timeout = self._study.settings.timeout or self._plan.timeout
+        given = "" if self._plan.timeout is None or timeout is None else f" of the {duration_text(timeout)} given"
         why = self._strategy.recipe_problem or f"about {duration_text(round(seconds))}{given}"
         self._study.keep_recipe_note("" if self._strategy.recipe_done else f"recipe not run: {why}")
 
@@ -180,7 +184,8 @@ class Driver:
         if self._plan.timeout is None and self._study.has_joined and self._study.settings.timeout is not None:
             # How much is left to the search is not known here; what is dear there is dear here too.
             left = self._study.settings.timeout
-        return self._scheduler.next(worker, left=left, trials=trials, waiting=waiting)
+        passed = math.inf if math.isinf(left) else time.monotonic() - self._began_at
+        return self._scheduler.next(worker, left=left, trials=trials, waiting=waiting, passed=passed)
 
     def _learn_of_others(self) -> None:
         """Tells the strategy what trials of other drivers came to, and what these train now."""
@@ -203,6 +208,7 @@ class Driver:
             group=question.group,
             origin=question.origin,
             arm=question.arm if question.group is None else question.arm and replace(question.arm, recipe=False),
+            waiting_only=question.waiting,
         )
         if proposal is None:
             return None

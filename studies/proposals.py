@@ -22,6 +22,7 @@ from .records import (
     FEASIBLE,
     FEATURES,
     FIXED,
+    FURTHER,
     GROUP,
     MEMORY,
     ORIGIN,
@@ -58,7 +59,8 @@ class Proposal:
     `group` is the number of the first trial that it trains with, `origin` that of the trial at which its structure was
     chosen, which several groups may have in common. `part` is the number of the first of those with which it goes on
     where the group was divided; `lost` is how often a process died while it trained. A trial that retries a lost one
-    goes on after epoch `saved`.
+    goes on after epoch `saved`. `further` is whether one that was interrupted is scored on changed photos, and whether
+    it is cross-validated; None where no strategy chose it.
     """
 
     number: int
@@ -69,6 +71,7 @@ class Proposal:
     part: int | None = None
     lost: int = field(default=0, compare=False)
     saved: int = 0
+    further: tuple[bool, bool] | None = None
 
 
 class Proposer:
@@ -133,6 +136,8 @@ class Proposer:
         if self._history.first_of(config, self._settings.seed) is None:
             attributes |= _lanes(number, group, origin)
         marks = self._attempts.under_way()
+        if arm is not None:
+            marks = {FURTHER: [arm.robust, arm.cross_validate], **marks}
         template = draft.template(attributes, {FIXED: structure, **marks} if structure else marks)
         trial = optuna.Trial(
             self._study, self._study._storage.create_new_trial(self._study._study_id, template_trial=template)
@@ -209,7 +214,13 @@ class Proposer:
 
         Returns how many wait now that did not.
         """
-        known = {config_key(trial.system_attrs.get(FIXED, trial.params)) for trial in self._history.searched()}
+        # By what a trial was made from, and by what it became: a strategy fixes some of its config.
+        known = {
+            config_key(config)
+            for trial in self._history.searched()
+            for config in (trial.system_attrs.get(FIXED), trial.params)
+            if config
+        }
         added = 0
         for config, note in configs:
             if (key := config_key(config)) not in known:
@@ -239,7 +250,10 @@ class Proposer:
             return None
         if self._answered(trial, config):
             return None
-        return replace(self._proposal(trial, config), lost=self._attempts.lost_with_driver(stored))
+        proposal = self._proposal(trial, config)
+        kept = stored.system_attrs.get(FURTHER)
+        further = None if kept is None else (bool(kept[0]), bool(kept[1]))
+        return replace(proposal, lost=self._attempts.lost_with_driver(stored), further=further)
 
     def _suggested(self, trial: optuna.Trial, space: SearchSpace) -> Config | None:
         """The config of a trial that is in the storage. Where others gave it values that can't be, it fails: None."""

@@ -126,6 +126,10 @@ class RecordedStudy:
         self._refresh()
         return self._history.ended
 
+    def trained_seconds(self) -> float:
+        """Of all trials of the search so far."""
+        return sum(record.seconds for record in self.records() if record.confirms is None)
+
     def runs_ended(self, runs: Iterable[ToConfirm]) -> int:
         """How many of the runs have ended with a result."""
         self._refresh()

@@ -27,6 +27,8 @@ FEASIBLE = "feasible"
 MEMORY = "memory"
 # Where Optuna keeps the values that a trial was enqueued with.
 FIXED = "fixed_params"
+# The name under which a trial keeps whether it is scored on changed photos and cross-validated.
+FURTHER = "pomona:further"
 # Names of what a trial keeps about its lanes: see `Proposal`.
 GROUP, ORIGIN, PART = "group", "origin", "part"
 # Kept by versions in which a trial could join its group late, or leave it to go on alone.

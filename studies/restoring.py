@@ -13,6 +13,7 @@ from .proposals import Proposal
 from .records import ENDED, TrialRecord, run_key
 from .scheduled import Group, Trial
 from .scheduler import Scheduler
+from .strategy import Arm
 from .study import Study
 
 
@@ -74,6 +75,7 @@ class Restoring:
             judged,
             frozenset() if verdicts is None else verdicts.pruned,
             size=len({run_key(record.config, record.seed) for record in records}),
+            arm=self._arm(first),
         )
         return [group, *groups]
 
@@ -81,7 +83,25 @@ class Restoring:
         number, trial = proposal.number, self._trial(proposal.number, proposal.config, proposal.seed)
         member = Member(number, proposal.config)
         judged = self._study.trial(number).epochs
-        return Group(trial, proposal.origin, {number: member}, {number: trial}, proposal.group, number, judged)
+        return Group(
+            trial,
+            proposal.origin,
+            {number: member},
+            {number: trial},
+            proposal.group,
+            number,
+            judged,
+            arm=self._arm(proposal),
+        )
+
+    def _arm(self, proposal: Proposal) -> Arm | None:
+        """What a strategy wanted of a trial that goes on; it takes in no others."""
+        if proposal.further is None:
+            return None
+        robust, cross_validate = proposal.further
+        record = self._study.trial(proposal.number)
+        structure = self._trial(proposal.number, proposal.config, proposal.seed).structure
+        return Arm(structure, parent=record.promoted_from, robust=robust, cross_validate=cross_validate)
 
     def _restore_origins(self, restored: Iterable[Group]) -> None:
         """Says how many trials the structures have that were under way, or that perhaps the next trial would have."""

@@ -85,8 +85,6 @@ class Rungs:
         self._lowest = [ladder.lowest(base | free) for free in ladder.free_values() for base in ladder.bases()]
         self._above: dict[tuple[object, ...], tuple[Config, ...]] = {}
         self._costing = Costing(ladder, costs, self._tried)
-        # How much was left at the first decision: time passes from then on.
-        self._begun_with = math.nan
         self.recipe_seconds: float | None = None
         """What the recipe was last expected to take."""
         # Structures of which nothing is left to try.
@@ -121,16 +119,14 @@ class Rungs:
 
     # --- what comes next
 
-    def next(self, left: float, trials: int | None = None) -> Arm | None:
+    def next(self, left: float, trials: int | None = None, passed: float = math.inf) -> Arm | None:
+        self._costing.left, self._costing.passed = left, passed
         arm = self._next(left, trials)
         if arm is None:
             return None
         return replace(arm, features=" ".join(map(str, self._tried.base(arm.structure))))
 
     def _next(self, left: float, trials: int | None) -> Arm | None:
-        if math.isnan(self._begun_with):
-            self._begun_with = left
-        self._costing.left, self._costing.passed = left, self._passed(left)
         lanes = self._lanes if trials is None else max(min(self._lanes, trials), 1)
         if not any(tried.groups for tried in self._tried.all.values()):
             return self._opening(lanes)
@@ -138,13 +134,14 @@ class Rungs:
         # Before the recipe: it may take as long as heads on all of them.
         if (candidate := self._next_backbone(left, lanes)) is not None:
             return self._arm(candidate)
-        if (arm := self._recipe_arm(left)) is not None:
+        # Trials are few where they are counted, and may end before it comes to the recipe.
+        if (arm := self._recipe_arm(left, waits=trials is None)) is not None:
             return arm
         if self._decisions % _EXPLORE == _EXPLORE - 1 and (candidate := self._never_expected(left, lanes)) is not None:
             return self._arm(candidate)
         fitting = [each for each in self._candidates(lanes) if each.seconds * MARGIN <= left]
         if not fitting:
-            return None
+            return self._recipe_arm(left, waits=False)
         # The best of a thousand heads on the same features is the luckiest one.
         fitting = [each for each in fitting if not self._is_exhausted(each.structure)] or fitting
         # Another worker is about to keep what it needs, and until then it would wait.
@@ -156,10 +153,6 @@ class Rungs:
         if modest and max(each.gain for each in modest) >= _WORTH * most:
             fitting = modest
         return self._arm(max(fitting, key=lambda each: each.gain / (each.seconds + patience)))
-
-    def _passed(self, left: float) -> float:
-        """Seconds since the first decision; where time does not end the search, all that anything may take."""
-        return math.inf if math.isinf(left) else self._begun_with - left
 
     def _modest(self) -> float:
         """Seconds that are few beside those that have passed."""
@@ -227,7 +220,7 @@ class Rungs:
         """Says so where the first trial is the recipe, by whatever way it came to be chosen."""
         return replace(arm, recipe=True) if arm.structure | arm.common | arm.first == self._recipe else arm
 
-    def _recipe_arm(self, left: float) -> Arm | None:
+    def _recipe_arm(self, left: float, *, waits: bool) -> Arm | None:
         if self.recipe_done or self.recipe_problem or self._tried.is_under_way(self._recipe):
             return None
         structure = self._tried.structure_of(self._recipe)
@@ -235,7 +228,7 @@ class Rungs:
         affordable = SHARE * left
         if self.recipe_seconds > affordable:
             return None
-        if self._modest() < self.recipe_seconds < _RECIPE_DUE * affordable:
+        if waits and self._modest() < self.recipe_seconds < _RECIPE_DUE * affordable:
             return None  # later, while cheaper things are found
         rung = self._ladder.rung(structure)
         seconds = self.recipe_seconds

@@ -77,7 +77,8 @@ class Group:
 class Ask:
     """A question to the sampler: a trial, of `structure` and `seed` where these are given, to be kept with the rest.
 
-    Where a strategy decided what is trained, `arm` says so, and `structure` may be a whole config.
+    Where a strategy decided what is trained, `arm` says so, and `structure` may be a whole config. Where a strategy
+    has trials `waiting` in the storage go first, one of these is asked for and no other.
     """
 
     structure: Config | None = None
@@ -85,6 +86,7 @@ class Ask:
     group: int | None = None
     origin: int | None = None
     arm: Arm | None = None
+    waiting: bool = False
 
 
 @dataclass(frozen=True)

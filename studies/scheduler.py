@@ -85,12 +85,18 @@ class Scheduler:
     # --- giving out work
 
     def next(
-        self, worker: int, *, left: float = math.inf, trials: int | None = None, waiting: bool = False
+        self,
+        worker: int,
+        *,
+        left: float = math.inf,
+        trials: int | None = None,
+        waiting: bool = False,
+        passed: float = math.inf,
     ) -> Ask | Order | None:
         """What an idle worker does next; a question is to be answered by `take`. None if there is nothing to do.
 
-        There are `left` seconds and `trials` new trials at most; None is no limit. Where trials are `waiting` in the
-        storage, they go before what a strategy would choose.
+        There are `left` seconds and `trials` new trials at most; None is no limit. `passed` as for a strategy. Where
+        trials are `waiting` in the storage, they go before what a strategy would choose.
         """
         self._trials = trials
         if self._queue:
@@ -107,8 +113,14 @@ class Scheduler:
         # What waits is perhaps of another driver, which was lost with it.
         if self._exhausted and not (waiting and trials != 0):
             return None
-        if self._strategy is not None and not waiting:
-            if trials == 0 or (arm := self._strategy.next(left, trials)) is None:
+        if self._strategy is not None:
+            # What waits is begun as late as anything else, and no later.
+            if trials == 0 or (waiting and left <= 0):
+                return None
+            if waiting:
+                self._asked = Ask(waiting=True)
+                return self._asked
+            if (arm := self._strategy.next(left, trials, passed)) is None:
                 return None
             self._asked = Ask(arm.structure | arm.common | arm.first, arm=arm)
             return self._asked
@@ -120,6 +132,8 @@ class Scheduler:
         `waiting` in the storage since, which go first: then the same may be asked again."""
         asked, self._asked = self._asked, None
         assert asked is not None
+        if asked.waiting and trial is None:
+            return  # it ended at once, or another driver took it
         if asked.arm is not None and self._strategy is not None:
             if trial is None and waiting:
                 return

@@ -24,6 +24,8 @@ from .study import Study
 Notify = Callable[[str], None]
 # How often a worker asks whether the search that it joined still runs.
 _LOOK_SECONDS = 5.0
+# With less of its time left, a search does not go on once its best trials were confirmed.
+_ROUND = 0.02
 # Nobody asks why a search ended that used all but this share of its time.
 _EARLY = 0.05
 
@@ -88,9 +90,24 @@ class Search:
             reserve = reserved_seconds(self.plan.timeout) if confirms else 0.0
             plan = replace(self.plan, reserve=reserve)
             yield from run_study(self.study, plan, engine, watch, enough=self._is_goal_reached, costs=costs)
-            if costs is not None and self.plan.timeout is not None and not self._is_goal_reached():
-                plan = replace(self.plan, timeout=self.plan.timeout - (time.monotonic() - began))
-                yield from self._confirm(plan, costs, engine, watch)
+            if costs is not None and self.plan.timeout is not None:
+                yield from self._confirmed_rounds(began + self.plan.timeout, costs, engine, watch)
+
+    def _confirmed_rounds(
+        self, deadline: float, costs: CostModel, engine: AbstractEngine, watch: Watch
+    ) -> Iterator[Outcome]:
+        """Confirms the best trials; with half of what was kept for that and is left over the search goes on, and so
+        forth."""
+        least = _ROUND * (self.plan.timeout or 0.0)
+        while not self._is_goal_reached():
+            yield from self._confirm(replace(self.plan, timeout=deadline - time.monotonic()), costs, engine, watch)
+            left, ended = deadline - time.monotonic(), self.ended
+            if left < least or self._is_goal_reached():
+                return
+            plan = replace(self.plan, timeout=left, reserve=left / 2)
+            yield from run_study(self.study, plan, engine, watch, enough=self._is_goal_reached, costs=costs)
+            if self.ended == ended:
+                return
 
     def _until_the_search_ends(self, watch: Watch) -> Watch:
         asked = time.monotonic()

@@ -65,8 +65,13 @@ def strategy_of(study: Study, plan: Plan, costs: CostModel | None = None) -> tup
             return structure_part(space.sample(generator))  # type: ignore[arg-type]
 
         strategy = Whole(structure_of, costs, seed=seed, recipe=plan.task.recipe)
+    begun: set[int] = set()
     for record in study.records():
         if record.state in ("complete", "pruned", "infeasible") and record.confirms is None:
+            if record.group not in begun:
+                begun.add(record.group)
+                strategy.began(record.config)
+                strategy.done(record.config)
             strategy.ended(finished_trial(record))
     return Accounts(costs), strategy
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -118,10 +119,11 @@ class Strategy(Protocol):
         """There is no trial for what `next` gave, with `trials` as it was asked: the study has had all that it could
         be. What is the only thing left is not to be given again and again."""
 
-    def next(self, left: float, trials: int | None = None) -> Arm | None:
+    def next(self, left: float, trials: int | None = None, passed: float = math.inf) -> Arm | None:
         """The next group, to be trained in `left` seconds and with `trials` more trials at most; None to end.
 
-        The first group is given whatever it takes: a search has to come to something.
+        The search took `passed` seconds so far; what does not end by time takes no heed of them. The first group is
+        given whatever it takes: a search has to come to something.
         """
 
     def is_hopeless(self, arm: Arm, value: float) -> bool:

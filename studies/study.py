@@ -228,6 +228,7 @@ class Study(RecordedStudy):
         group: int | None = None,
         origin: int | None = None,
         arm: Arm | None = None,
+        waiting_only: bool = False,
     ) -> Proposal | None:
         """A new trial, or None once `trials` of the search's have ended or are under way; see also `confirming`.
 
@@ -240,6 +241,8 @@ class Study(RecordedStudy):
         Where the sampler proposes a config that ended before with the same seed, its record answers, as a trial of its
         own. Without a number of `trials`, such a config is drawn again instead, and so is one that is under way; None
         says then that none was found that has not been tried.
+
+        With `waiting_only` no trial is given but one that waits.
 
         Raises:
             InputError: `structure` names a dimension that is not there, or a value that it can't have.
@@ -259,7 +262,7 @@ class Study(RecordedStudy):
                         if differs or seed not in (None, own):
                             return None
                         proposal = self._proposer.claimed(waiting[0], space, trials, group, origin)
-                    elif self._confirming is not None or seed not in (None, self.settings.seed):
+                    elif waiting_only or self._confirming is not None or seed not in (None, self.settings.seed):
                         return None
                     else:
                         proposal = self._proposer.drawn(space, trials, structure, group, origin, arm)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 
@@ -57,7 +58,7 @@ class Whole:
     def is_hopeless(self, arm: Arm, value: float) -> bool:
         return False
 
-    def next(self, left: float, trials: int | None = None) -> Arm | None:
+    def next(self, left: float, trials: int | None = None, passed: float = math.inf) -> Arm | None:
         if not self.recipe_done:
             self.recipe_seconds = self._costs.predict(self._recipe).seconds
             if self.recipe_seconds <= SHARE * left:

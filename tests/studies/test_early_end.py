@@ -116,8 +116,15 @@ def test_what_waits_for_others_is_asked_again() -> None:
     scheduler = Scheduler(epochs=2, lanes=4, folder=Path("none"), strategy=search.rungs)
     first = scheduler.next(0, left=600.0)
     scheduler.take(None, waiting=True)
-    assert scheduler.next(0, left=600.0, waiting=True) == Ask()
+    assert scheduler.next(0, left=600.0, waiting=True) == Ask(waiting=True)
     scheduler.take(None)
+    # It ended at once, or another driver has it: nothing is drawn in its place that nobody chose.
+    following = scheduler.next(0, left=600.0)
+    assert isinstance(following, Ask)
+    assert following.arm is not None
+    scheduler.take(None, waiting=True)
+    # Nothing begins in the time that is kept for the best, whoever asked for it.
+    assert scheduler.next(0, left=-1.0, waiting=True) is None
     assert isinstance(first, Ask)
     assert first.arm is not None
 

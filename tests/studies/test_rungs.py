@@ -77,13 +77,13 @@ class Search:
         self.rungs = Rungs(
             ladder(), machine, metric="accuracy", direction="maximize", lanes=lanes, seed=seed, recipe=task.recipe
         )
-        self.left = seconds
+        self.begun_with = self.left = seconds
         self.arms: list[tuple[Arm, float, float]] = []
         self.trials: list[Finished] = []
         self.generator = random.Random(seed)
 
     def step(self, trials: int | None = None) -> bool:
-        arm = self.rungs.next(self.left, trials)
+        arm = self.rungs.next(self.left, trials, self.begun_with - self.left)
         if arm is None:
             return False
         configs = [self.config(arm.structure | (arm.first if lane == 0 else {})) for lane in range(arm.lanes)]
@@ -177,6 +177,21 @@ def test_the_recipe_waits_until_it_is_a_tenth_of_the_time_left() -> None:
     assert place < len(long.arms) / 2
 
 
+def test_the_recipe_does_not_wait_where_trials_are_counted_or_nothing_else_fits() -> None:
+    counted = Search(Machine(), 6000)
+    for _ in range(4):
+        counted.step(trials=24)
+    assert [arm.recipe for arm, _, _ in counted.arms] == [False, False, False, True]
+    spent = Search(Machine(), 6000)
+    for _ in range(3):
+        spent.step()
+    spent.rungs._candidates = lambda *_: []  # type: ignore[method-assign]
+    for _ in range(3):  # every so many decisions go to what was never tried
+        spent.step()
+    assert any(arm.recipe for arm, _, _ in spent.arms)
+    assert not spent.step()
+
+
 def test_what_was_found_is_never_much_older_than_the_search() -> None:
     """Nothing takes more than half of what has passed while cheaper things are worth something."""
     for seed in range(3):
@@ -221,7 +236,7 @@ def test_workers_do_not_compute_the_same_features() -> None:
                 arm = under_way.pop(0)
                 search.end(arm)
                 known.add(base_of(arm))
-            arm_or_none = search.rungs.next(search.left)
+            arm_or_none = search.rungs.next(search.left, None, 0.0)
             assert arm_or_none is not None
             assert base_of(arm_or_none) in known or all(base_of(arm_or_none) != base_of(each) for each in under_way)
             search.rungs.began(arm_or_none.structure)
@@ -234,7 +249,7 @@ def test_several_workers_begin_while_nothing_has_ended_and_the_time_is_short() -
         begun = 0
         for _ in range(workers):
             # None where nothing fits any more; the first is given whatever it takes.
-            if (arm := strategy.next(15)) is not None:
+            if (arm := strategy.next(15, None, 0.0)) is not None:
                 strategy.began(arm.structure)
                 begun += 1
         assert begun

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -12,11 +14,12 @@ from search_spaces import Choice, Float
 from studies import Interrupted, Study, leaderboard_rows
 from studies.driver import run_study
 from studies.engines import InlineEngine
-from studies.plan import Plan, Progress, duration_text
+from studies.plan import Outcome, Plan, Progress, duration_text
 from studies.records import TrialRecord
 from studies.rungs import Rungs
 from studies.search_run import Search
 from studies.status import status_of
+from studies.strategies import strategy_of
 from training import Data
 
 from ..toys import TOY, ToyData
@@ -77,6 +80,27 @@ def test_heads_first_then_promoted_trials_that_know_their_parents(url: str) -> N
     recipes = [record for record in records if record.note == "recipe"]
     assert [record.config for record in recipes] == [CLIMBS.recipe]
     assert study.recipe_note == ""
+
+
+def test_a_group_that_goes_on_after_a_stop_is_scored_as_it_would_have_been(url: str) -> None:
+    study = create(url)
+
+    def watch(progress: Progress) -> None:
+        if study.ended >= 5 and progress.running and study.records()[-1].rung == 0:
+            raise Interrupted("asked to")
+
+    with study.running(), pytest.raises(Interrupted):
+        list(run_study(study, a_plan(24), InlineEngine(), watch))
+    left = [record.number for record in study.records() if record.state == "interrupted"]
+    assert left
+    records = run(Study.open("s", url), 24)
+    assert any(records[number].cv_value is not None for number in left)
+
+
+def test_configs_that_a_search_has_had_are_not_enqueued_again(url: str) -> None:
+    study = create(url)
+    records = run(study, 12)
+    assert study.enqueue([(record.config, "again") for record in records]) == 0
 
 
 def test_what_groups_took_is_predicted_and_kept(url: str) -> None:
@@ -164,6 +188,50 @@ def test_a_search_by_time_ends_with_its_best_trials_on_fresh_seeds(url: str, mon
     early = search.why_ended(search.plan.timeout / 2)
     assert early == f"ended {duration_text(round(search.plan.timeout / 2))} early: nothing untried fits into that"
     assert list(search.run(lambda _: None)) == []
+
+
+def test_what_the_confirmed_trials_leave_is_searched_and_confirmed_in_turn(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = create(url)
+    rounds: list[tuple[float, bool]] = []
+
+    def counted(study: Study, plan: Plan, *others: object, **further: object) -> Iterator[Outcome]:
+        rounds.append((plan.reserve, study.is_confirming))
+        # Six groups of the search in all; then nothing is left to try.
+        if study.is_confirming or len(rounds) < 6:
+            plan = replace(plan, trials=None if study.is_confirming else study.ended + 4)
+            yield from run_study(study, plan, *others, **further)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("studies.search_run.run_study", counted)
+    search = Search(study, replace(a_plan(12), trials=None, timeout=3600.0), "inline")
+    list(search.run(lambda _: None))
+    assert [confirming for _, confirming in rounds[:4]] == [False, True, False, True]
+    reserves = [reserve for reserve, confirming in rounds if not confirming]
+    assert reserves[0] == 120.0
+    assert all(0 < reserve < 1800 for reserve in reserves[1:])
+    assert not rounds[-1][1]  # the last search found nothing
+
+
+def test_a_search_that_goes_on_knows_its_groups_and_what_they_took(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = create(url)
+    run(study, 12)
+    groups = {record.group for record in study.records()}
+    _, strategy = strategy_of(study, a_plan(24))
+    assert isinstance(strategy, Rungs)
+    assert sum(tried.groups for tried in strategy._tried.all.values()) == len(groups)
+    assert not any(tried.under_way for tried in strategy._tried.all.values())
+    passed: list[float] = []
+
+    def asked(_self: Rungs, _left: float, _trials: int | None, seconds: float) -> None:
+        passed.append(seconds)
+
+    monkeypatch.setattr(Rungs, "next", asked)
+    with study.running():
+        list(run_study(study, replace(a_plan(24), timeout=3600.0), InlineEngine(), lambda _: None))
+        list(run_study(study, a_plan(24), InlineEngine(), lambda _: None))
+    assert passed[0] >= study.trained_seconds() > 0
+    assert passed[1] == math.inf  # where trials end it, no second is dearer than another
 
 
 def test_a_number_of_trials_is_not_exceeded_by_fresh_seeds(url: str) -> None:

@@ -310,7 +310,7 @@ class Told:
         self.lanes = lanes
         self.words: list[str] = []
 
-    def next(self, left: float, trials: int | None = None) -> Arm | None:
+    def next(self, left: float, trials: int | None = None, passed: float = math.inf) -> Arm | None:
         return Arm({"kind": "a"}, lanes=self.lanes) if not self.words else None
 
     def began(self, config: Config) -> None:

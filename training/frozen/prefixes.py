@@ -158,11 +158,11 @@ class Prefixes:
         return activations
 
     def forward_batch(self, name: str, activations: torch.Tensor, first: int, last: int) -> torch.Tensor:
-        """As `forward`; on a CPU in pieces, a core each."""
-        if self.device.type != "cpu":
+        """As `forward`; on a CPU in pieces, a core each, where there are as many of these as cores."""
+        pieces = torch.split(activations, rows_at_once(activations[0].numel(), self.device))
+        if self.device.type != "cpu" or len(pieces) < torch.get_num_threads():
             self.check_stop()
             return self.forward(name, activations, first, last)
-        pieces = torch.split(activations, rows_at_once(activations[0].numel(), self.device))
         done = side_by_side(lambda piece: self.forward(name, piece, first, last), pieces, self.device, self.check_stop)
         return torch.cat([*done])
 
@@ -241,7 +241,12 @@ class Prefixes:
             )
             below = self._rows(replace(asked, split=chosen), source)
 
-        def computed(chunk: torch.Tensor) -> torch.Tensor:
+        def changed(chunk: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+            # Has threads of its own.
+            return chunk, split.take(index[chunk])[0] if split.change and below is None else None
+
+        def computed(piece: tuple[torch.Tensor, torch.Tensor | None]) -> torch.Tensor:
+            chunk, pixels = piece
             if below is not None:
                 activations = self.as_activations(below[chunk].to(self.device, non_blocking=True))
             else:
@@ -249,14 +254,15 @@ class Prefixes:
                 random_numbers = None
                 if asked.strength:
                     random_numbers = view_random_numbers([split.keys[i] for i in examples.tolist()], asked.view)
-                pixels = split.take(examples)[0] if split.change else self.pool(split)[split.rows[examples]]
+                if pixels is None:
+                    pixels = self.pool(split)[split.rows[examples]]
                 activations = self.inputs(pixels, asked.structure, asked.strength, random_numbers)
             out = self.forward(asked.structure.backbone, activations, source, cut)
             return (out.permute(0, 2, 3, 1) if self._last(out) else out).contiguous().cpu()
 
         numbers = self._numbers_of_input(asked) if below is None else below[0].numel()
         chunks = torch.split(torch.arange(len(index)), rows_at_once(numbers, self.device))
-        yield from side_by_side(computed, chunks, self.device, self.check_stop)
+        yield from side_by_side(computed, map(changed, chunks), self.device, self.check_stop)
 
     def _numbers_of_input(self, asked: _Asked) -> int:
         """Of an example as the first stage takes it."""

@@ -19,6 +19,7 @@ from ..frozen.store import PrefixStore
 from ..frozen.views import view_at
 from ..models.backbones import Backbone, needs_weights
 from ..models.dimensions import dimensions_of, from_config
+from ..models.kernels import REVISION
 from ..models.numerics import Numerics
 from ..models.spec import HeadSpec, InputSpec, Phase, Spec, Structure, most_unfrozen, resolve
 from .cross_validation import SHARE as RACE
@@ -320,7 +321,7 @@ def _kept_in(store: PrefixStore | None, numerics: str, device: torch.device, dat
         return found
     precision = f"{numerics}, {device.type}"
     for key in filter(None, (use.key for use in store.usage())):
-        if (key.precision, key.torch) != (precision, torch.__version__):
+        if (key.precision, key.torch, key.kernels) != (precision, torch.__version__, REVISION):
             continue
         some = {train: _some_keys(data, "train" if train else "valid", key.resolution) for train in found}
         absent = store.absent(key, [*some[True], *some[False]])

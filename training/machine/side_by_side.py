@@ -11,6 +11,8 @@ import torch
 
 from .interrupts import CheckStop, never_stop
 
+# Memory grows with what is computed at once.
+_MOST_THREADS = 32
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -29,23 +31,28 @@ def side_by_side(
 
     `check_stop` is called before each; what it or `function` raises passes through once those under way have ended.
     """
-    threads = torch.get_num_threads() if device.type == "cpu" else 1
+    allowed = torch.get_num_threads()
+    threads = min(allowed, _MOST_THREADS) if device.type == "cpu" else 1
     if threads == 1:
         for item in items:
             check_stop()
             yield function(item)
         return
     waiting: deque[Future[_Result]] = deque()
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        try:
-            for item in items:
-                if len(waiting) == 2 * threads:
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            try:
+                for item in items:
+                    if len(waiting) == 2 * threads:
+                        check_stop()
+                        yield waiting.popleft().result()
+                    waiting.append(pool.submit(function, item))
+                while waiting:
                     check_stop()
                     yield waiting.popleft().result()
-                waiting.append(pool.submit(function, item))
-            while waiting:
-                check_stop()
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+            finally:
+                for future in waiting:
+                    future.cancel()
+    finally:
+        # The latest number is that of threads to come, whoever said it.
+        torch.set_num_threads(allowed)

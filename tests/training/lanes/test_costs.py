@@ -197,7 +197,7 @@ def test_what_augments_is_not_cross_validated(model: CostModel) -> None:
     assert model.predict(PLAIN, 8, cross_validate=True).race > 0.0
 
 
-def test_only_outputs_of_this_data_are_there(model: CostModel, tmp_path: Path) -> None:
+def test_only_outputs_of_this_data_are_there(model: CostModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A block holds rows of whatever data went through; other photos were not among them."""
     data = Counted()
     store = PrefixStore(tmp_path / "prefixes", disk_limit=10**9)
@@ -205,6 +205,12 @@ def test_only_outputs_of_this_data_are_there(model: CostModel, tmp_path: Path) -
     splits = data.at(RESOLUTION)
     fit(TOY, PLAIN, splits, epochs=1, seed=0, prefixes=prefixes)
     assert a_model(tmp_path, data).predict(PLAIN).prefix == 0.0
+
+    # Nor were those that other kernels computed, which nobody reads.
+    monkeypatch.setattr("training.lanes.costs.REVISION", -1)
+    assert a_model(tmp_path, data).predict(PLAIN).prefix == pytest.approx(0.3 * 140)
+    monkeypatch.undo()
+    monkeypatch.setenv("POMONA_CACHE", str(tmp_path))
 
     class Others(Counted):
         def at(self, resolution: int) -> Splits:

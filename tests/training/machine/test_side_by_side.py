@@ -37,6 +37,15 @@ def test_as_many_threads_work_at_once_as_torch_may_use(threads: int) -> None:
     assert set(side_by_side(meet, range(4 * threads), CPU)) == {1}
 
 
+def test_threads_to_come_may_use_as_many_cores_as_before(threads: int) -> None:
+    found: list[int] = []
+    assert len(list(side_by_side(lambda item: item, range(9), CPU))) == 9
+    thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert found == [threads]
+
+
 def test_a_device_gets_one_item_after_the_other() -> None:
     found = list(side_by_side(lambda _: threading.get_ident(), range(5), torch.device("meta")))
     assert set(found) == {threading.get_ident()}
