@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -40,9 +41,10 @@ def portfolio_for(space: SearchSpace) -> list[Config]:
     """The shipped configs as configs of `space`, the most useful first, without repeats.
 
     A value that `space` does not have, that of a backbone without weights for example, becomes the nearest number or
-    else the first value that it has. Empty where `space` is not one of transfer learning.
+    else the first value that it has. Empty where `space` is not one of transfer learning, and where the environment
+    says POMONA_PORTFOLIO=off, as benchmarks do on tasks that the configs were found on.
     """
-    if not is_transfer_space(space):
+    if os.environ.get("POMONA_PORTFOLIO") == "off" or not is_transfer_space(space):
         return []
     found = (adapted(shipped.config, space) for shipped in shipped_portfolio().configs)
     return list({config_key(config): config for config in found}.values())

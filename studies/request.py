@@ -115,7 +115,7 @@ class Options(Generic[NotSaid]):
     timeout: float | None = option(
         "seconds",
         "Time for the trials of this run, without reading the data.",
-        default="10m; no limit with --trials",
+        default="2m to 20m, by what the work costs here; no limit with --trials",
         metavar="10m",
     )
     trial_timeout: float | None = option(
@@ -236,12 +236,12 @@ class SearchRequest(Options[None]):
     )
     enqueue: str | Sequence[Config] | None = option(
         "configs",
-        "Configs to try after the recipe: JSON, JSON lines or TOML. What one leaves out the sampler chooses.",
+        "Configs to try before what is searched: JSON, JSON lines or TOML. What one leaves out the sampler chooses.",
         metavar="FILE",
     )
     warm_start: tuple[str, ...] = option(
         "names",
-        "A study of the storage whose best configs are tried after the recipe. May be repeated.",
+        "A study of the storage whose best configs are tried before what is searched. May be repeated.",
         metavar="STUDY",
     )
     trust_split: bool = option("flag", "Keep a folder's split though it has copies of photos on both sides.")

@@ -152,7 +152,10 @@ def changes(runs: Sequence[Run]) -> list[float]:
 
 
 def median_ratio(ratios: Sequence[float]) -> float:
-    return statistics.median(ratios) if ratios else math.nan
+    """Where some are 0, which stands for never, the lower one of two in the middle: half of never is nothing."""
+    if not ratios:
+        return math.nan
+    return statistics.median(ratios) if all(ratios) else statistics.median_low(ratios)
 
 
 def ended_with(run: Run) -> Point | None:

@@ -76,10 +76,15 @@ def hold_back(data: Path, folder: Path) -> HeldBack:
 
 
 def _parts(photos: Sequence[Photo]) -> dict[str, list[Photo]]:
-    """The photos of train, valid and test, the last out of the first."""
-    train = [photo for photo in photos if photo.split == "train"]
-    groups = united_groups([photo.group for photo in train], [photo.digest for photo in train])
-    chosen = divide([photo.label for photo in train], groups, SEED)
+    """The photos of train, valid and test, the last out of the first. None of its groups is in valid: what searches
+    choose by is not what they are scored on."""
+    both = [photo for photo in photos if photo.split in ("train", "valid")]
+    united = united_groups([photo.group for photo in both], [photo.digest for photo in both])
+    of_valid = {group for photo, group in zip(both, united, strict=True) if photo.split == "valid"}
+    train = [photo for photo in both if photo.split == "train"]
+    groups = [group for photo, group in zip(both, united, strict=True) if photo.split == "train"]
+    divided = divide([photo.label for photo in train], groups, SEED)
+    chosen = [held and group not in of_valid for held, group in zip(divided, groups, strict=True)]
     return {
         "train": [photo for photo, held in zip(train, chosen, strict=True) if not held],
         "valid": [photo for photo in photos if photo.split == "valid"],
@@ -94,6 +99,11 @@ def _link(root: Path, folder: Path, parts: dict[str, list[Photo]]) -> None:
         for photo in photos:
             target = folder / split / photo.label / Path(photo.path).name
             target.parent.mkdir(parents=True, exist_ok=True)
+            number = 1
+            while os.path.lexists(target):
+                # Another folder has a photo of that name.
+                number += 1
+                target = target.with_name(f"{number}-{Path(photo.path).name}")
             os.symlink(root / photo.path, target)
             rows.append([target.relative_to(folder).as_posix(), photo.label, split, photo.group])
     if any(row[-1] for row in rows):

@@ -52,6 +52,10 @@ def cold(job: Job, code: Path) -> dict[str, str]:
         "PYTHONPATH": str(code),
         "POMONA_CACHE": str(job.folder / "cache"),
         "TORCHINDUCTOR_CACHE_DIR": str(job.folder / "inductor"),
+        # Its configs were found on some of these tasks.
+        "POMONA_PORTFOLIO": "off",
+        # The peers train on processors.
+        "CUDA_VISIBLE_DEVICES": "",
     }
     left = {name: value for name, value in os.environ.items() if name not in ("POMONA_STORAGE", "PYTHONPATH")}
     return left | own

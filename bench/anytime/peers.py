@@ -60,11 +60,9 @@ def _searched(job: Job, search_until: Callable[..., list[TrialEnd]]) -> list[Poi
 
     task = task_named(job.task)
     space = expert_space(task)
-    # As ours does, every tool begins with the task's recipe.
-    first, _ = space.adapt(task.recipe)
     folder = job.folder / "search"
     folder.mkdir(parents=True)
-    ends = search_until(space, first, job.searched, job.weights_dir, job.epochs, job.deadline, folder, job.seed)
+    ends = search_until(space, job.searched, job.weights_dir, job.epochs, job.deadline, folder, job.seed)
     by_point = {
         Point(end.at - job.started, end.accuracy, end.n, f"trial {number}"): end
         for number, end in enumerate(sorted(ends, key=lambda end: end.at))

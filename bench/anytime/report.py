@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tabulate import tabulate
 from search_spaces import InputError
 from training import atomic_write_bytes
 from training.machine.files import atomic_path
+from training.scoring.intervals import Estimate, wilson
 
 from .figures import (
     SpeedUp,
@@ -93,8 +95,9 @@ def _method() -> str:
         "counts from the moment in which its trial had ended; trials that were pruned, or still trained when the time "
         "was up, do not count. A fifth of every task's `train`, by group, was held back from all systems; the best "
         "models are scored on it outside the clock: those of the peers as they were, those of ours trained again with "
-        "seed 0. All searches begin with the task's recipe, adapted to what can run; the peers search the task's whole "
-        "space but for its backbones, as the expert's loop knows one. That loop computes in bf16 where the processor "
+        "seed 0. The peers begin at random, in the task's whole space but for its backbones, as the expert's loop "
+        "knows one; ours begins without its shipped portfolio, which was found on some of these tasks. That loop "
+        "computes in bf16 where the processor "
         f"does, else in fp32.\n\n{systems}"
     )
 
@@ -107,7 +110,7 @@ def _where(runs: Sequence[Run], command: str) -> str:
         found = ", ".join(f"{name} {version}" for name, version in run.environment["versions"].items())
         return f"python {run.environment['python']}, {found}"
 
-    commits = sorted(f"{run.environment['commit'] or 'none'} ({run.system})" for run in runs)
+    commits = sorted(f"{run.environment['commit'] or 'none'} ({run.task}, {run.system})" for run in runs)
     photos = [f"{run.task}, fingerprint {run.data['fingerprint']}" for run in runs]
     ours = next((run.command for run in runs if run.system == OURS), "no run")
     lines = [
@@ -155,8 +158,34 @@ def answers(runs: Sequence[Run]) -> list[str]:
         if known:
             best = max(known, key=known.__getitem__)
             rest = ", ".join(f"{_SHORT[system]} {_spread_text(ends[system])}" for system in present)
-            lines.append(f"Who is best on {task} at the end? {_SHORT[best]}; in per cent, medians over seeds: {rest}.")
+            lines.append(
+                f"Who is best on {task} at the end? {_SHORT[best]}, of all that it tried on `valid`; in per cent, "
+                f"medians over seeds: {rest}. {_on_what_was_held_back(runs, task, present)}"
+            )
     return lines or ["Nothing yet: there are no two runs to compare."]
+
+
+def _on_what_was_held_back(runs: Sequence[Run], task: str, systems: Sequence[str]) -> str:
+    """What their models are worth on photos that nobody chose by."""
+    scores = {}
+    for system in systems:
+        found = [ended_with(run) for run in runs if (run.task, run.system) == (task, system)]
+        tests = [point.test for point in found if point is not None and point.test is not None]
+        if tests:
+            # The same photos for every seed.
+            scores[system] = wilson(statistics.fmean(test.value for test in tests), tests[0].n)
+    if len(scores) < 2:
+        return "On what was held back there is nothing to compare."
+    said = ", ".join(f"{_SHORT[s]} {_estimate_text(one)}" for s, one in scores.items())
+    best = max(scores.values(), key=lambda one: one.value)
+    apart = all(one.ci95[1] < best.ci95[0] for one in scores.values() if one is not best)
+    told = "which tells them apart" if apart else "which does not tell the best apart from all others"
+    return f"On the photos that were held back (n, 95 % interval): {said}; {told}."
+
+
+def _estimate_text(one: Estimate) -> str:
+    low, high = one.ci95
+    return f"{100 * one.value:.1f} ({one.n}; {100 * low:.1f} to {100 * high:.1f})"
 
 
 def _end(run: Run) -> float | None:

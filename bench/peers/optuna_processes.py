@@ -152,7 +152,6 @@ def search(
 
 def search_until(
     space: SearchSpace,
-    first: Config,
     data: Path,
     weights: Path,
     epochs: int,
@@ -168,7 +167,7 @@ def search_until(
         The trials that were trained to their end by then.
     """
     job = Job(dict(space.dimensions), data.resolve(), weights.resolve(), epochs, seed, True, kept=True)
-    study = _prepare(folder, job, [first])
+    study = _prepare(folder, job, [])
     _run(folder, sys.maxsize, until=lambda: False, deadline=deadline)
     ends = []
     for trial in study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)):
@@ -184,7 +183,7 @@ def search_until(
                 state if state.is_file() else None,
             )
         )
-    return ends
+    return [end for end in ends if end.at <= deadline]
 
 
 def _state(folder: Path, number: int) -> Path:
@@ -194,7 +193,8 @@ def _state(folder: Path, number: int) -> Path:
 def _prepare(folder: Path, job: Job, configs: Sequence[Config]) -> optuna.Study:
     """A study with `configs` as its first trials, and beside it what their processes need."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    photos_at(folder, job.data, spec_of(configs[0]).input.resolution)
+    if configs:
+        photos_at(folder, job.data, spec_of(configs[0]).input.resolution)
     (folder / "job.pickle").write_bytes(pickle.dumps(vars(job)))
     study = optuna.create_study(study_name=STUDY, storage=_storage(folder), direction="maximize")
     for config in configs:

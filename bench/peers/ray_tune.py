@@ -209,7 +209,6 @@ class _Ends(tune.Stopper):
 
 def search_until(
     space: SearchSpace,
-    first: Config,
     data: Path,
     weights: Path,
     epochs: int,
@@ -226,7 +225,6 @@ def search_until(
     """
     start()
     folder = folder.resolve()
-    photos_at(folder, data, spec_of(first).input.resolution)
     trainable = tune.with_parameters(
         Trial,
         weights=weights.resolve(),
@@ -246,7 +244,7 @@ def search_until(
             num_samples=-1,
             time_budget_s=max(deadline - time.time(), 1.0),
             reuse_actors=True,
-            search_alg=BasicVariantGenerator(points_to_evaluate=[dict(first)], random_state=seed),
+            search_alg=BasicVariantGenerator(random_state=seed),
             scheduler=ASHAScheduler(max_t=epochs, grace_period=1, reduction_factor=3),
         ),
         run_config=tune.RunConfig(storage_path=str(folder / "tune"), verbose=0, stop=ends),

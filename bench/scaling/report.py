@@ -323,9 +323,9 @@ def _at_goal(storage: StorageRun) -> Overhead | None:
 
 def _served_method() -> str:
     return (
-        f"Up to which of the simulated numbers of workers no more operations a second are asked for than one driver "
-        f"does with about {GOAL_TRIALS:,} trials in the study, sampler and pruner on. Trials that take ten times as "
-        "long leave room for ten times as many workers."
+        f"Up to which of the simulated numbers of workers no more trials a second end than one driver gives and "
+        f"records with about {GOAL_TRIALS:,} trials in the study, sampler and pruner on; most of that is asking, which "
+        "a trial that is pruned needs too. Trials that take ten times as long leave room for ten times as many workers."
     )
 
 
@@ -335,13 +335,13 @@ def _served(simulations: Sequence[SimulationRun], storages: Sequence[StorageRun]
         row: list[object] = [run.study, _lanes_text(run.lanes), run.pruner]
         for storage in storages:
             at = _at_goal(storage)
-            row.append(_NOTHING if at is None else _most_workers(run, at.operations_per_second))
+            row.append(_NOTHING if at is None else _most_workers(run, at.trials_per_second))
         rows.append(row)
     return _table(rows, ["study", "trials", "pruner", *(storage.storage for storage in storages)])
 
 
-def _most_workers(run: SimulationRun, operations: float) -> str:
-    last = _last(run, lambda one: one.operations_per_second <= operations)
+def _most_workers(run: SimulationRun, trials: float) -> str:
+    last = _last(run, lambda one: one.trials / one.makespan <= trials)
     return f"fewer than {run.simulated[0].workers}" if last is None else f"{last.workers:,}"
 
 

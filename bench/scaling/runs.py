@@ -135,6 +135,10 @@ class Overhead:
     def operations_per_second(self) -> float:
         return 1000 * self.operations / sum(self.milliseconds)
 
+    @property
+    def trials_per_second(self) -> float:
+        return 1000 * len(self.milliseconds) / sum(self.milliseconds)
+
 
 @dataclass(frozen=True)
 class StorageRun:

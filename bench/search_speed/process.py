@@ -73,7 +73,12 @@ class Child:
 
     def __init__(self, target: Callable[..., None], arguments: tuple[Any, ...], cache: Path) -> None:
         self._connection, theirs = _SPAWN.Pipe()
-        environment = {"POMONA_CACHE": str(cache / "pomona"), "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor")}
+        environment = {
+            "POMONA_CACHE": str(cache / "pomona"),
+            "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
+            # Its configs were found on the tasks that are searched here.
+            "POMONA_PORTFOLIO": "off",
+        }
         self._process = _SPAWN.Process(target=_run, args=(target, theirs, arguments))
         with _environment(environment):
             self._process.start()

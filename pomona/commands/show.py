@@ -90,7 +90,7 @@ def _title(study: Study, rows: list[dict[str, Any]]) -> list[str]:
     robust = "" if best.robust is None else f"; robust {value_text(metric, best.robust)}"
     others = "".join(f"; {name} {value_text(name, value)}" for name, value in best.secondary.items())
     if confirmed:
-        lines.append(_confirmed_line(confirmed[0], metric, best.n))
+        lines.append(_confirmed_line(confirmed[0], metric, study.trial(confirmed[0].number).n))
     how_far = f"; {best.reason}" if best.state == "interrupted" else ""
     lines.append(f"Best: trial {best.number}, {metric} {value}{interval}{grouped}{robust}{others}{how_far}.")
     known = next((one for one in confirmed if one.number == best.number), None)
@@ -108,21 +108,25 @@ def _title(study: Study, rows: list[dict[str, Any]]) -> list[str]:
     what = "confirmed mean" if confirmed else "value"
     value_of_all = confirmed[0].mean if confirmed else best.value
     bounds = confirmed[0].ci95 if confirmed else best.ci95
-    if settings.target is not None and bounds is not None and value_of_all is not None:
-        lines.append(_target_line(settings, what, value_of_all, bounds))
+    if bounds is not None and value_of_all is not None:
+        if settings.target is not None:
+            lines.append(_target_line("Target", settings.target, settings, what, value_of_all, bounds))
+        if settings.stop_at is not None:
+            lines.append(_target_line("--target", settings.stop_at, settings, what, value_of_all, bounds))
     lines += _of_rungs(study)
     if same := same_params(rows):
         lines.append("The same in all trials: " + ", ".join(f"{name} {value}" for name, value in same.items()) + ".")
     return lines
 
 
-def _target_line(settings: Settings, what: str, value: float, bounds: tuple[float, float]) -> str:
-    """Whether the target is reached; `what` has the `value` with its `bounds`."""
-    assert settings.target is not None
+def _target_line(
+    whose: str, target: float, settings: Settings, what: str, value: float, bounds: tuple[float, float]
+) -> str:
+    """Whether a target is reached; `what` has the `value` with its `bounds`."""
     sign, worse, side = (1, bounds[0], "lower") if settings.direction == "maximize" else (-1, bounds[1], "upper")
-    by_value, by_bound = ("reached" if sign * (x - settings.target) >= 0 else "missed" for x in (value, worse))
-    target = f"{settings.target:g}" if is_numeric(settings.metric) else f"{100 * settings.target:g} %"
-    return f"Target {target}: {by_value} by the {what}, {by_bound} by its {side} bound."
+    by_value, by_bound = ("reached" if sign * (x - target) >= 0 else "missed" for x in (value, worse))
+    shown = f"{target:g}" if is_numeric(settings.metric) else f"{100 * target:g} %"
+    return f"{whose} {shown}: {by_value} by the {what}, {by_bound} by its {side} bound."
 
 
 def _of_rungs(study: Study) -> list[str]:

@@ -212,9 +212,8 @@ def _agree_with_the_expert(results: list[PeerResult], configs: list[Config], dat
 @pytest.mark.slow
 def test_optuna_searches_until_a_time_and_keeps_the_best(data: Path, weights: Path, tmp_path: Path) -> None:
     space = FRUIT.space.fix(CONFIG | {"resolution": 96, "batch_size": 16}).replace(learning_rate=Choice(1e-3, 1e-2))
-    first, _ = space.adapt(CONFIG)
     deadline = time.time() + 25
-    ends = optuna_processes.search_until(space, first, data, weights, 1, deadline, tmp_path)
+    ends = optuna_processes.search_until(space, data, weights, 1, deadline, tmp_path)
     assert ends
     _scored_as_they_were(ends, deadline, data, weights)
 
@@ -224,10 +223,9 @@ def test_optuna_searches_until_a_time_and_keeps_the_best(data: Path, weights: Pa
 def test_ray_searches_until_a_time_and_keeps_the_best(data: Path, weights: Path, tmp_path: Path) -> None:
     ray_tune = pytest.importorskip("bench.peers.ray_tune")
     space = FRUIT.space.fix(CONFIG | {"resolution": 96, "batch_size": 16}).replace(learning_rate=Choice(1e-3, 1e-2))
-    first, _ = space.adapt(CONFIG)
     deadline = time.time() + 45
     try:
-        ends = ray_tune.search_until(space, first, data, weights, 1, deadline, tmp_path)
+        ends = ray_tune.search_until(space, data, weights, 1, deadline, tmp_path)
     finally:
         ray_tune.ray.shutdown()
     assert ends
