@@ -89,4 +89,4 @@ def test_a_target_is_reached_from_the_side_that_is_better(
     direction: str, value: float, bounds: tuple[float, float], said: str
 ) -> None:
     settings = replace(settings_for(TOY), metric="rmse", direction=direction, target=5.0)
-    assert _target_line(settings, "value", value, bounds) == f"Target 5: {said}."
+    assert _target_line("Target", 5.0, settings, "value", value, bounds) == f"Target 5: {said}."
