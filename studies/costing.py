@@ -10,7 +10,7 @@ from search_spaces import Config
 from .strategy import SHARE, Cost, Costs, Finished, Ladder
 from .tried import TriedStructures
 
-OPENING_SECONDS = 4.0
+OPENING_SECONDS = 6.0
 """The first group is to end soon: it takes so many seconds at most where the machine can do it."""
 # Half as many lanes are worth it where they take this share of the time.
 _WORTH_FEWER = 0.75

@@ -37,8 +37,8 @@ _MORE = 0.15
 # So many groups a structure gets while there is another one.
 _MOST_GROUPS = 4
 # Of the time left, and of that which has passed, what one group may take while there is something cheaper that gains
-# this share of what it does. So what was found is never much older than the search.
-_MOST, _MOST_PASSED, _WORTH = 0.25, 0.5, 0.2
+# this share of what it does. So what was found is seldom older than half of the search.
+_MOST, _MOST_PASSED, _WORTH = 0.25, 1.0, 0.2
 # A gain is worth as much a second whether it takes one or two of a hundred that are left: this share of the time left
 # counts as part of every cost. At first it is less, by what has passed: then a second is long.
 _PATIENCE, _PATIENCE_PASSED = 0.02, 0.05

@@ -173,7 +173,7 @@ def test_the_recipe_waits_until_it_is_a_tenth_of_the_time_left() -> None:
     (place,) = [place for place, (arm, _, _) in enumerate(long.arms) if arm.recipe]
     _, left, took = long.arms[place]
     # Not before it is a small part of the search either.
-    assert took <= (6000 - left) / 2 + 0.1
+    assert took <= 6000 - left + 0.1
     assert place < len(long.arms) / 2
 
 
@@ -193,17 +193,17 @@ def test_the_recipe_does_not_wait_where_trials_are_counted_or_nothing_else_fits(
 
 
 def test_what_was_found_is_never_much_older_than_the_search() -> None:
-    """Nothing takes more than half of what has passed while cheaper things are worth something."""
+    """Nothing takes longer than what has passed while cheaper things are worth something."""
     for seed in range(3):
         search = Search(Machine(), 600, seed=seed).run()
-        long_ones = [took for _, left, took in search.arms[1:] if took > max(OPENING_SECONDS, (600 - left) / 2) + 1.0]
+        long_ones = [took for _, left, took in search.arms[1:] if took > max(OPENING_SECONDS, 600 - left) + 1.0]
         assert len(long_ones) <= len(search.arms) / 20
 
 
 def test_heads_are_scored_on_changed_photos_where_that_takes_little() -> None:
     class Dear(Machine):
         def predict(self, config: Config, lanes: int = 1, *, robust: bool = False, **further: bool) -> Seconds:
-            shifted = 12.0 * robust
+            shifted = 4.0 * robust
             return Seconds(super().predict(config, lanes, **further).seconds + shifted, shifted)
 
     search = Search(Dear(), 600).run()
@@ -211,7 +211,7 @@ def test_heads_are_scored_on_changed_photos_where_that_takes_little() -> None:
         if arm.rung == 2:
             assert arm.robust
         elif arm.robust:
-            assert 0.1 * min(left, 600 - left) >= 12
+            assert 0.1 * min(left, 600 - left) >= 4
     assert any(arm.robust for arm, _, _ in search.arms if arm.rung == 1)
 
 

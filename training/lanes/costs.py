@@ -22,6 +22,7 @@ from ..models.dimensions import dimensions_of, from_config
 from ..models.kernels import REVISION
 from ..models.numerics import Numerics
 from ..models.spec import HeadSpec, InputSpec, Phase, Spec, Structure, most_unfrozen, resolve
+from ..scoring.racing import FOLDS
 from .cross_validation import SHARE as RACE
 from .speeds import SpeedFile, Speeds, measure_speeds
 
@@ -32,6 +33,8 @@ _DECODING = 1.5e-3
 _EPOCH, _STEP, _WEIGHT, _PRODUCT = 1.4e-2, 3.5e-4, 1.5e-9, 2.4e-11
 # Of a split, whether so many examples are kept says whether all are.
 _ASKED = 16
+# A race repeats its folds so often, on average.
+_REPEATS = 1.5
 # Of a group besides all that is counted: proposals, records, the evaluation of its metrics.
 _GROUP = 0.3
 
@@ -123,7 +126,10 @@ class CostModel:
         heads_only = structure.cut >= len(speeds.forward)
         race = shifted = 0.0
         if cross_validate and heads_only and not structure.augmentation:
-            race = RACE * train * speeds.factors.get("race", 1.0)
+            # Each fold trains on all others; a step of few heads takes hardly less than one of many.
+            folds = _REPEATS * (FOLDS - 1) * (self._train + self._valid) / self._train
+            least = self._train_seconds(spec, structure, speeds, 1, 0.0)
+            race = (RACE * train + folds * least) * speeds.factors.get("race", 1.0)
         if robust:
             # Heads share the features of the changed photos; each lane with stages of its own computes its own.
             shifted = self._shifted_seconds(structure, speeds) * (1 if heads_only else lanes)
