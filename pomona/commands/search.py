@@ -74,6 +74,9 @@ def run_and_show(
         note(why if gone else f"{why}; go on with: {again}")
         if stopped == STOPPED_BY_USER:
             raise typer.Exit(130)
+    if study.ended and study.best() is None:
+        # Whoever goes on with its winner has to know that there is none.
+        raise typer.Exit(1)
 
 
 def _say_how_to_use(study: Study, storage: str | None) -> None:
