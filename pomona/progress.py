@@ -38,16 +38,20 @@ def _run(search: Search | Confirmation) -> None:
         task = shown.add_task("", total=1.0, left="")
         started = time.monotonic()
         drawn = -_REDRAW_SECONDS
-        at_start = float(search.ended)
+        at_start: float | None = None
 
         def watch(progress: TrialProgress) -> None:
-            nonlocal drawn
+            nonlocal drawn, at_start
             if asked_to_stop():
                 raise Interrupted(STOPPED_BY_USER)
             # Called at every batch: neither the storage nor the terminal keeps pace with that.
             if (now := time.monotonic()) - drawn >= _REDRAW_SECONDS:
                 drawn, ended = now, search.ended
-                done = Done(ended + progress.done, at_start, search.wanted, now - started, search.plan.timeout)
+                if at_start is None and progress.running:
+                    # Trials that go on have epochs behind them that took none of this run's time.
+                    at_start = ended + progress.done
+                begun_with = float(ended) if at_start is None else at_start
+                done = Done(ended + progress.done, begun_with, search.wanted, now - started, search.plan.timeout)
                 text = _description(search, progress.running, ended)
                 shown.update(task, completed=done.share, left=_left_text(done.seconds_left), description=text)
 

@@ -43,6 +43,6 @@ def status(
     if (confirmed := payload["confirmed"]) is not None:
         figure = mean_text(payload["metric"], confirmed["mean"], confirmed["ci95"], confirmed["seeds"])
         lines.append(f"  confirmed: trial {confirmed['number']}, {figure}")
-    if state == "stopped":
+    if state in ("stopped", "time used"):
         lines.append(f"  go on: {pomona_command('resume', payload['study'], storage=storage)}")
     print_lines(lines)

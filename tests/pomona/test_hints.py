@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pomona.hints import pomona_command, typed_command
+from pomona.study_state import state_text
 from studies import Study
 from studies.storage import is_in_memory
 
@@ -138,3 +139,13 @@ def test_every_command_takes_the_storage_of_the_environment(
     assert run("status", "my study")[1].endswith("  go on: pomona resume 'my study'\n")
     assert run("leaderboard", "my study", "--json")[0] == 0
     assert run("status", "my study", "--storage", "none.log")[0] == 1
+
+
+def test_a_search_by_time_that_ended_is_not_called_stopped() -> None:
+    ended = {"running": False, "done": None, "trials": None, "ended": 5, "states": {"complete": 5}}
+    assert state_text(ended) == "time used"
+    assert state_text(ended | {"states": {"complete": 5, "interrupted": 1}}) == "stopped"
+    assert state_text(ended | {"ended": 0, "states": {}}) == "stopped"
+    assert state_text(ended | {"trials": 9}) == "stopped"
+    assert state_text(ended | {"done": "target passed"}) == "done"
+    assert state_text(ended | {"running": True}) == "running"
