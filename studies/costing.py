@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from search_spaces import Config
 
-from .strategy import SHARE, Cost, Costs, Finished, Ladder
+from .strategy import ONLY_SPLIT, SHARE, Cost, Costs, Finished, Further, Ladder
 from .tried import TriedStructures
 
 OPENING_SECONDS = 6.0
@@ -20,14 +20,6 @@ _LITTLE = 0.1
 
 
 @dataclass(frozen=True)
-class Further:
-    """How else trials are scored than on the fixed split; as in `Job`."""
-
-    robust: bool = False
-    cross_validate: bool = False
-
-
-@dataclass(frozen=True)
 class Candidate:
     """A group that may come next: of a structure, or of a whole `config`; promoted from `parent` where there is one."""
 
@@ -37,7 +29,7 @@ class Candidate:
     seconds: float
     parent: Finished | None = None
     config: Config | None = None
-    further: Further = Further()
+    further: Further = ONLY_SPLIT
 
 
 class Costing:

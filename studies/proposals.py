@@ -42,7 +42,7 @@ from .records import (
 )
 from .sampling import Draft, make_sampler, sampler_seed
 from .settings import Settings
-from .strategy import Arm
+from .strategy import Arm, Further
 
 # So often a config that is known is drawn again before there is none left.
 _REDRAWS = 50
@@ -59,8 +59,8 @@ class Proposal:
     `group` is the number of the first trial that it trains with, `origin` that of the trial at which its structure was
     chosen, which several groups may have in common. `part` is the number of the first of those with which it goes on
     where the group was divided; `lost` is how often a process died while it trained. A trial that retries a lost one
-    goes on after epoch `saved`. `further` is whether one that was interrupted is scored on changed photos, and whether
-    it is cross-validated; None where no strategy chose it.
+    goes on after epoch `saved`. `further` is how else one that was interrupted is scored, None where no
+    strategy chose it.
     """
 
     number: int
@@ -71,7 +71,7 @@ class Proposal:
     part: int | None = None
     lost: int = field(default=0, compare=False)
     saved: int = 0
-    further: tuple[bool, bool] | None = None
+    further: Further | None = None
 
 
 class Proposer:
@@ -137,7 +137,7 @@ class Proposer:
             attributes |= _lanes(number, group, origin)
         marks = self._attempts.under_way()
         if arm is not None:
-            marks = {FURTHER: [arm.robust, arm.cross_validate], **marks}
+            marks = {FURTHER: [arm.further.robust, arm.further.cross_validate], **marks}
         template = draft.template(attributes, {FIXED: structure, **marks} if structure else marks)
         trial = optuna.Trial(
             self._study, self._study._storage.create_new_trial(self._study._study_id, template_trial=template)
@@ -252,7 +252,7 @@ class Proposer:
             return None
         proposal = self._proposal(trial, config)
         kept = stored.system_attrs.get(FURTHER)
-        further = None if kept is None else (bool(kept[0]), bool(kept[1]))
+        further = None if kept is None else Further(*map(bool, kept))
         return replace(proposal, lost=self._attempts.lost_with_driver(stored), further=further)
 
     def _suggested(self, trial: optuna.Trial, space: SearchSpace) -> Config | None:

@@ -98,10 +98,9 @@ class Restoring:
         """What a strategy wanted of a trial that goes on; it takes in no others."""
         if proposal.further is None:
             return None
-        robust, cross_validate = proposal.further
         record = self._study.trial(proposal.number)
         structure = self._trial(proposal.number, proposal.config, proposal.seed).structure
-        return Arm(structure, parent=record.promoted_from, robust=robust, cross_validate=cross_validate)
+        return Arm(structure, parent=record.promoted_from, further=proposal.further)
 
     def _restore_origins(self, restored: Iterable[Group]) -> None:
         """Says how many trials the structures have that were under way, or that perhaps the next trial would have."""

@@ -238,8 +238,7 @@ class Rungs:
             rung=rung,
             recipe=True,
             seconds=seconds,
-            robust=further.robust,
-            cross_validate=further.cross_validate,
+            further=further,
         )
 
     def _candidates(self, lanes: int) -> list[Candidate]:
@@ -312,8 +311,7 @@ class Rungs:
                 rung=rung,
                 seconds=chosen.seconds,
                 shipped=True,
-                robust=chosen.further.robust,
-                cross_validate=chosen.further.cross_validate,
+                further=chosen.further,
             )
         again = self._tried.key(chosen.structure) in self._tried.all
         first: Config = {}
@@ -333,7 +331,6 @@ class Rungs:
                 chosen.lanes,
                 parent,
                 seconds=chosen.seconds,
-                robust=chosen.further.robust,
-                cross_validate=chosen.further.cross_validate,
+                further=chosen.further,
             )
         )

@@ -358,6 +358,6 @@ class Scheduler:
             folders,
             latest=group.judged + 1,
             open=group.is_open,
-            robust=group.arm is not None and group.arm.robust,
-            cross_validate=group.arm is not None and group.arm.cross_validate,
+            robust=group.arm is not None and group.arm.further.robust,
+            cross_validate=group.arm is not None and group.arm.further.cross_validate,
         )

@@ -61,13 +61,25 @@ class Ladder(Protocol):
 
 
 @dataclass(frozen=True)
+class Further:
+    """How else trials are scored than on the fixed split; as in `training.Job`."""
+
+    robust: bool = False
+    cross_validate: bool = False
+
+
+ONLY_SPLIT = Further()
+"""Nothing else."""
+
+
+@dataclass(frozen=True)
 class Arm:
     """What the next group trains.
 
     `structure` is common to its trials, and `common` values of their heads. `first` are further values of its first
     trial, all of its config where it was promoted from the trial `parent`, is the recipe or was `shipped` in the
-    portfolio; the other `lanes` - 1 are the sampler's. `seconds` are those that are predicted of the group. `robust`
-    and `cross_validate` as in `training.Job`. `features` name what the structure's features are of.
+    portfolio; the other `lanes` - 1 are the sampler's. `seconds` are those that are predicted of the group. `features`
+    name what the structure's features are of.
     """
 
     structure: Config
@@ -79,8 +91,7 @@ class Arm:
     recipe: bool = False
     shipped: bool = False
     seconds: float = 0.0
-    robust: bool = False
-    cross_validate: bool = False
+    further: Further = ONLY_SPLIT
     features: str = ""
 
 

@@ -209,10 +209,10 @@ def test_heads_are_scored_on_changed_photos_where_that_takes_little() -> None:
     search = Search(Dear(), 600).run()
     for arm, left, _ in search.arms:
         if arm.rung == 2:
-            assert arm.robust
-        elif arm.robust:
+            assert arm.further.robust
+        elif arm.further.robust:
             assert 0.1 * min(left, 600 - left) >= 4
-    assert any(arm.robust for arm, _, _ in search.arms if arm.rung == 1)
+    assert any(arm.further.robust for arm, _, _ in search.arms if arm.rung == 1)
 
 
 def test_what_is_kept_is_used_before_what_has_to_be_computed() -> None:

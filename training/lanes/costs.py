@@ -170,11 +170,6 @@ class CostModel:
         self._file.put(spec.backbone.name, speeds)
         self._file.save()
 
-    @property
-    def kept(self) -> dict[bool, set[Output]]:
-        """Which outputs are there of the training (True) and of the validation examples."""
-        return self._outputs
-
     def is_kept(self, config: Config) -> bool:
         """Whether all that frozen stages give for `config` is there."""
         spec = resolve(self._task, self._completed(config))

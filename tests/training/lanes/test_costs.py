@@ -114,7 +114,7 @@ def test_a_run_keeps_what_is_predicted(model: CostModel, tmp_path: Path, views: 
 
     def on_disk(model: CostModel) -> dict[bool, set[Output]]:
         """Features follow from the first stage's output, and stay in memory."""
-        return {train: {output for output in kept if output[-1] == 1} for train, kept in model.kept.items()}
+        return {train: {output for output in kept if output[-1] == 1} for train, kept in model._outputs.items()}
 
     assert on_disk(model) == on_disk(a_model(tmp_path, data))
     assert len(on_disk(model)[True]) == views
