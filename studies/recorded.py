@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -127,8 +128,10 @@ class RecordedStudy:
         return self._history.ended
 
     def trained_seconds(self) -> float:
-        """Of all trials of the search so far."""
-        return sum(record.seconds for record in self.records() if record.confirms is None)
+        """Of all trials of the search so far, which may be thousands: no record is made of them."""
+        self._refresh()
+        found = (trial.user_attrs.get("seconds") for trial in self._history.searched())
+        return math.fsum(one for one in found if isinstance(one, int | float) and math.isfinite(one))
 
     def runs_ended(self, runs: Iterable[ToConfirm]) -> int:
         """How many of the runs have ended with a result."""

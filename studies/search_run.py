@@ -26,8 +26,8 @@ Notify = Callable[[str], None]
 _LOOK_SECONDS = 5.0
 # With less of its time left, a search does not go on once its best trials were confirmed.
 _ROUND = 0.02
-# Nobody asks why a search ended that used all but this share of its time.
-_EARLY = 0.05
+# Nobody asks why a search ended that used all but this share of its time, or all but so many seconds.
+_EARLY, _EARLY_SECONDS = 0.05, 5.0
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Search:
             return ""
         if self.study.settings.strategy == RUNGS and (timeout := self.plan.timeout) is not None:
             left = timeout - seconds
-            early = left >= _EARLY * timeout
+            early = left >= max(_EARLY * timeout, _EARLY_SECONDS)
             return f"ended {duration_text(round(left))} early: nothing untried fits into that" if early else ""
         return "no config was found that has not been tried" if self.plan.trials is None else ""
 
