@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +62,13 @@ def cold(job: Job, code: Path) -> dict[str, str]:
     }
     left = {name: value for name, value in os.environ.items() if name not in ("POMONA_STORAGE", "PYTHONPATH")}
     return left | own
+
+
+def kill_all(process: subprocess.Popen[bytes]) -> None:
+    """Ends a process that leads a session of its own, and every process that it has started in there."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 PYTHON = sys.executable

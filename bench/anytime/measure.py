@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -16,12 +17,13 @@ import torch
 from search_spaces import InputError, task_named
 from training import environment
 from training.machine.decode import decoded
+from training.machine.device import describe_device
 from training.machine.environment import commit
 from training.machine.files import atomic_write_json
 
 from . import pomona_runs
 from .held_back import HeldBack, hold_back
-from .job import PYTHON, Answer, Job, cold
+from .job import PYTHON, Answer, Job, cold, kill_all
 from .peers import FINDERS
 from .pomona_runs import ROOT
 from .runs import Point, Run, load_run, run_path, save_run
@@ -78,6 +80,8 @@ def measure(
         job = _job(plan, key, held[key[0]])
         shutil.rmtree(job.folder, ignore_errors=True)
         job.folder.mkdir(parents=True)
+        commit.cache_clear()  # the tree may have gone on since the run before, and may go on during this one
+        commit()
         run = _run(job, make(job, plan), held[key[0]])
         save_run(plan.out, run)
         made.append(key)
@@ -99,6 +103,7 @@ def _is_there(plan: Plan, key: tuple[str, str, int], held: HeldBack) -> bool:
         ("number of seconds", run.seconds, plan.seconds),
         ("number of epochs", run.epochs, plan.epochs),
         ("fingerprint of photos", run.data["fingerprint"], held.fingerprint),
+        ("machine", run.environment["device"], describe_device(torch.device("cpu"))),
     ):
         if before != now:
             raise InputError(f"{path} is of another {name} ({before}, not {now}): choose another --out")
@@ -131,15 +136,25 @@ def run_system(job: Job, plan: Plan) -> Answer:
     with (job.folder / "output.txt").open("wb") as output:
         # What tools print about themselves is not for the one who waits for the answer.
         process = subprocess.Popen(
-            command, cwd=job.folder, env=cold(job, ROOT), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            command,
+            cwd=job.folder,
+            env=cold(job, ROOT),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
-        try:
-            code = process.wait(job.seconds + _PATIENCE)
-        finally:
-            process.kill()
+        code = None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            try:
+                code = process.wait(job.seconds + _PATIENCE)
+            finally:
+                kill_all(process)
     ended = time.time() - job.started
     said = (job.folder / "output.txt").read_text(errors="replace").strip().splitlines()
     failure = "" if code == 0 else f"exit code {code}: {said[-1] if said else ''}"
+    if code is None:
+        failure = f"it was not done {_PATIENCE:g} s after its time"
     points = decoded(json.loads(answer_file.read_bytes()), tuple[Point, ...]) if code == 0 else ()
     return Answer(points, ended, f"python -m bench.anytime.peers ({job.system})", commit(), False, failure)
 

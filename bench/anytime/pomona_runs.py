@@ -15,7 +15,7 @@ from studies import open_study
 from studies.trial_times import end_times
 from training.machine.environment import commit
 
-from .job import PYTHON, Answer, Job, cold
+from .job import PYTHON, Answer, Job, cold, kill_all
 from .runs import BEFORE, Point, Run, Score, at_marks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,13 +62,17 @@ def search(job: Job, tree: Path) -> Answer:
         try:
             code = _wait(process, job.seconds + _GRACE)
         finally:
-            process.kill()
+            kill_all(process)
         ended = time.time() - job.started
     said = (job.folder / "search.txt").read_text(errors="replace").strip().splitlines()
     failure = f"exit code {code}: {said[-1] if said else ''}" if code else ""
     notes = (f"stopped {_GRACE:g} s after its time",) if code is None else ()
     command = f"pomona search {job.task} --data DIR --weights-dir DIR --timeout {job.seconds:g}s --seed {job.seed}"
-    points = _points(job)
+    try:
+        points = _points(job)
+    except InputError as problem:
+        # Where it ended before its study was made, it has said why.
+        points, failure = (), failure or str(problem)
     revision = commit() if tree == ROOT else _git("-C", str(tree), "rev-parse", "--short=10", "HEAD")
     return Answer(points, ended, command, revision, pending=bool(points), failure=failure, notes=notes)
 
@@ -82,6 +86,7 @@ def _start(job: Job, tree: Path, arguments: Sequence[str], output: int) -> subpr
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
+        start_new_session=True,
     )
 
 
@@ -105,10 +110,7 @@ def _storage(job: Job) -> Path:
 
 def _points(job: Job) -> tuple[Point, ...]:
     """The trials that ran to their end in the time. Those that were under way then count as little as the peers'."""
-    try:
-        study = open_study(STUDY, str(_storage(job)))
-    except InputError:
-        return ()  # it ended before its study was made
+    study = open_study(STUDY, str(_storage(job)))
     times, records = end_times(study), study.records()
     points = []
     for record in records:

@@ -35,12 +35,24 @@ def resolve_device(name: str) -> torch.device:
 def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
-    return f"{_processor()}, {torch.get_num_threads()} threads"
+    units = bf16_instructions()
+    return f"{_processor()}{f' with {units}' if units else ''}, {torch.get_num_threads()} threads"
 
 
 def is_processor(described: str) -> bool:
     """Whether what `describe_device` said was of a CPU."""
     return described.endswith(" threads")
+
+
+def bf16_instructions() -> str | None:
+    """What the processor multiplies bf16 with; empty where it only emulates that, None where torch can't tell.
+
+    Virtual machines of one model name have them or not.
+    """
+    known = {"AMX": "_is_amx_tile_supported", "AVX-512 bf16": "_is_avx512_bf16_supported"}
+    if platform.machine().lower() not in ("x86_64", "amd64") or not all(hasattr(torch.cpu, f) for f in known.values()):
+        return None
+    return next((name for name, function in known.items() if getattr(torch.cpu, function)()), "")
 
 
 @lru_cache(maxsize=1)

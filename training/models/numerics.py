@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +13,7 @@ import torch
 
 from ..machine.cache import cache_folder, without_cache
 from ..machine.decode import DecodeError, decoded
-from ..machine.device import describe_device
+from ..machine.device import bf16_instructions, describe_device
 from ..machine.digest import DIGEST, is_whole, note, sealed
 from ..machine.files import WriteError, atomic_write_json
 from ..machine.precision import PRECISIONS
@@ -97,10 +96,7 @@ def _quickest(taken: Sequence[float]) -> float:
 
 def emulates_bf16(device: torch.device) -> bool:
     """Whether a processor has no instructions for bf16: then it is slower than fp32, and slow to measure."""
-    if device.type != "cpu" or platform.machine().lower() not in ("x86_64", "amd64"):
-        return False
-    known = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return all(hasattr(torch.cpu, name) and not getattr(torch.cpu, name)() for name in known)
+    return device.type == "cpu" and bf16_instructions() == ""
 
 
 def _seconds(step: Callable[[], None], clock: Callable[[], float]) -> float:

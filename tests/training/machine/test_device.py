@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import platform
+
 import pytest
 import torch
 
 from search_spaces import InputError
 from training import resolve_device
+from training.machine import device
+from training.machine.device import describe_device, is_processor
+from training.models.numerics import emulates_bf16
 
 
 @pytest.fixture
@@ -36,3 +41,26 @@ def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("cuda", "cuda:0"):
         with pytest.raises(InputError, match="no CUDA device"):
             resolve_device(name)
+
+
+@pytest.mark.parametrize(
+    ("amx", "avx512", "named"),
+    [
+        (True, True, "a processor with AMX"),
+        (False, True, "a processor with AVX-512 bf16"),
+        (False, False, "a processor"),
+    ],
+)
+def test_a_processor_is_told_from_another_of_its_name(
+    monkeypatch: pytest.MonkeyPatch, *, amx: bool, avx512: bool, named: str
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(device, "_processor", lambda: "a processor")
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+    cpu = torch.device("cpu")
+    assert describe_device(cpu) == f"{named}, {torch.get_num_threads()} threads"
+    assert is_processor(describe_device(cpu))
+    assert emulates_bf16(cpu) == (not amx and not avx512)
+    monkeypatch.setattr(platform, "machine", lambda: "arm64")
+    assert not emulates_bf16(cpu)
