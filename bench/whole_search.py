@@ -4,8 +4,9 @@
 
 Every search has the same number of trials of the same epochs, one backbone, one resolution, no pruner, and the whole
 space otherwise; ours is run with each strategy. The expert's loop trains the configs that `plain` proposed: all of the
-space at once, as a sampler that does not know of costs sees it. Each run is a process of its own with empty caches, its
-clock starts when its data is read, and it is kept in a file: what is there is not run again.
+space at once, as a sampler that does not know of costs sees it. Each run is a process of its own with empty caches. Its
+clock starts before it decodes photos and measures the machine, and it is kept in a file: what is there is not run
+again.
 """
 
 from __future__ import annotations
@@ -28,11 +29,14 @@ if __name__ == "__main__":
     # Before torch is imported.
     configure()
 
+import torch
 from tabulate import tabulate
 
 from search_spaces import Config, InputError, task_named
 from search_spaces.benchmarks import fixed_values
+from training.data.photos import scan
 from training.machine.decode import decoded
+from training.machine.device import describe_device
 from training.machine.files import atomic_write_bytes, write_versioned_json
 
 from .search_speed.process import Child, Sender
@@ -83,7 +87,12 @@ class Result:
 
     @property
     def per_hour(self) -> float:
-        return 3600 * len(self.trials) / self.seconds
+        return 3600 * self.whole / self.seconds
+
+    @property
+    def whole(self) -> int:
+        """Trials that were trained to their end."""
+        return sum(trial.value is not None for trial in self.trials)
 
     @property
     def best(self) -> float | None:
@@ -108,8 +117,8 @@ def search(job: Job) -> tuple[float, list[Trial]]:
             pruner="none",
             fixed=fixed_values(task_named(TASK), job.side),
         )
-        prepared = prepare_search(request, lambda line: None)
         started = time.perf_counter()
+        prepared = prepare_search(request, lambda line: None)
         for _ in prepared.run(lambda progress: None):
             pass
         seconds = time.perf_counter() - started
@@ -127,8 +136,8 @@ def train_as_an_expert(job: Job) -> tuple[float, list[Trial]]:
     from bench.peers import expert
     from training import spec_of
 
-    expert.load_photos(job.data, job.side)
     started = time.perf_counter()
+    expert.load_photos(job.data, job.side)
     trials = []
     for config in job.configs:
         spec = spec_of(config)
@@ -138,8 +147,6 @@ def train_as_an_expert(job: Job) -> tuple[float, list[Trial]]:
 
 
 def _serve(parent: Sender, job: Job) -> None:
-    import torch
-
     from training import environment
 
     seconds, trials = train_as_an_expert(job) if job.method == EXPERT else search(job)
@@ -170,7 +177,13 @@ def measure(
     Raises:
         InputError: the photos or weights are wrong, or there are runs of other settings.
     """
-    settings = {"trials": options.trials, "epochs": options.epochs, "side": options.side}
+    settings = {
+        "trials": options.trials,
+        "epochs": options.epochs,
+        "side": options.side,
+        "photos": scan(options.data, trust_split=True).fingerprint,
+        "machine": describe_device(torch.device("cpu")),
+    }
     results: dict[tuple[str, int], Result] = {}
     for turn, seed in enumerate(options.seeds):
         ours = [method for method in options.methods if method != EXPERT]
@@ -213,7 +226,9 @@ def page(results: Sequence[Result], command: str) -> str:
         mine = [one for one in results if one.method == method]
         if not mine:
             continue
-        ratios = [one.per_hour / experts[one.seed].per_hour for one in mine if one.seed in experts]
+        ratios = [
+            one.per_hour / experts[one.seed].per_hour for one in mine if one.seed in experts and experts[one.seed].whole
+        ]
         bests = [one.best for one in mine if one.best is not None]
         gains = [
             100 * (one.best - theirs)
@@ -224,7 +239,7 @@ def page(results: Sequence[Result], command: str) -> str:
             [
                 title,
                 len(mine),
-                _range([float(len(one.trials)) for one in mine], "g"),
+                _range([float(one.whole) for one in mine], "g"),
                 _range([float(sum(trial.tuned for trial in one.trials)) for one in mine], "g"),
                 _range([one.per_hour for one in mine], ".0f"),
                 _range(ratios, ".1f"),
@@ -248,10 +263,11 @@ def page(results: Sequence[Result], command: str) -> str:
         "# Whole searches against an expert's loop\n\n"
         f"{one.settings['trials']} trials of {one.settings['epochs']} epochs on the photos of {TASK} at "
         f"{one.settings['side']} pixels, one backbone, no pruner, the whole space otherwise; sampler and storage "
-        "are part of ours. The clock starts when the data is read, caches are empty. The expert's loop computes in "
-        "bf16 where the processor does, else in fp32. Medians over seeds (least to largest).\n\n"
+        "are part of ours. The clock starts before photos are decoded and the machine is measured, caches are empty; "
+        "trials that were not trained to their end do not count. The expert's loop computes in bf16 where the "
+        "processor does, else in fp32. Medians over seeds (least to largest).\n\n"
         f"- command: `{command}`\n- machine: {machine['device']}; python {machine['python']}, {versions}; "
-        f"commit {commits}\n\n"
+        f"commit {commits}\n- photos: fingerprint {one.settings['photos']}\n\n"
         + tabulate(rows, headings, tablefmt="github", disable_numparse=True)
         + "\n\n"
         + "".join(f"- {line}\n" for line in lines)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from search_spaces import InputError
 from studies import open_study
+from studies.names import ENSEMBLE
 from studies.trial_times import end_times
 from training.machine.environment import commit
 
@@ -123,29 +124,62 @@ def _points(job: Job) -> tuple[Point, ...]:
 
 
 def score(job: Job, tree: Path, run: Run) -> Run:
-    """`run` with its marks' models trained again, with seed 0, and scored on the part that was held back."""
+    """`run` with its marks' models and what its leaderboard names, trained again and scored on the part that was held
+    back: trials with seed 0, an ensemble with the search's."""
     if not _storage(job).is_file():
         return run  # made elsewhere: the study is there
-    wanted = {point.what for point in at_marks(run.points, run.seconds)}
-    scores: dict[str, Score] = {}
     notes = list(run.notes)
+    winner, ensemble = None, None
+    try:
+        winner, ensemble = _named(job, tree, run)
+    except (InputError, KeyError, ValueError) as problem:
+        notes.append(f"its leaderboard names nothing: {problem}")
+    wanted = {point.what for point in (*at_marks(run.points, run.seconds), winner, ensemble) if point is not None}
+    scores: dict[str, Score] = {}
     for what in sorted(wanted):
-        number = what.removeprefix("trial ")
-        checkpoint = job.folder / f"model-{number}"
         try:
-            trained = checkpoint.with_suffix(".trained")
-            if not trained.exists():
-                arguments = ["train", job.task, "--from-study", STUDY, "--trial", number, "--seed", "0"]
-                arguments += ["--storage", str(_storage(job)), "--data", str(job.searched)]
-                _answer(job, tree, [*arguments, "--weights-dir", str(job.weights_dir), "--out", str(checkpoint)])
-                trained.touch()
-            arguments = ["evaluate", str(checkpoint), "--data", str(job.whole), "--split", "test"]
-            found = json.loads(_answer(job, tree, [*arguments, "--json"]))
-            scores[what] = Score(found["accuracy"], found["n"])
+            scores[what] = _trained_and_scored(job, tree, what.removeprefix("trial "))
         except (InputError, KeyError, ValueError) as problem:
             notes.append(f"{what} was not scored: {problem}")
-    points = tuple(replace(p, test=scores[p.what]) if p.what in scores else p for p in run.points)
-    return replace(run, points=points, pending=False, notes=tuple(notes))
+
+    def scored(point: Point) -> Point:
+        return replace(point, test=scores[point.what]) if point.what in scores else point
+
+    return replace(
+        run,
+        points=tuple(map(scored, run.points)),
+        pending=False,
+        notes=tuple(notes),
+        winner=winner and scored(winner),
+        ensemble=ensemble and scored(ensemble),
+    )
+
+
+def _named(job: Job, tree: Path, run: Run) -> tuple[Point | None, Point | None]:
+    """The first trial of the leaderboard, which is what `train --from-study` takes, and its ensemble, if it has one."""
+    said = _answer(job, tree, ["leaderboard", STUDY, "--storage", str(_storage(job)), "--ensemble", "--json"])
+    rows = json.loads(said)
+    named: dict[str, Point] = {}
+    for row in rows:
+        ensemble = row["state"] == ENSEMBLE
+        if ensemble or row["rank"] == 1:
+            what = ENSEMBLE if ensemble else f"trial {row['number']}"
+            named[ENSEMBLE if ensemble else "winner"] = Point(run.ended, row["value"], row["n"], what)
+    return named.get("winner"), named.get(ENSEMBLE)
+
+
+def _trained_and_scored(job: Job, tree: Path, trial: str) -> Score:
+    checkpoint = job.folder / f"model-{trial}"
+    trained = checkpoint.with_suffix(".trained")
+    if not trained.exists():
+        arguments = ["train", job.task, "--from-study", STUDY, "--trial", trial]
+        arguments += [] if trial == ENSEMBLE else ["--seed", "0"]
+        arguments += ["--storage", str(_storage(job)), "--data", str(job.searched)]
+        _answer(job, tree, [*arguments, "--weights-dir", str(job.weights_dir), "--out", str(checkpoint)])
+        trained.touch()
+    arguments = ["evaluate", str(checkpoint), "--data", str(job.whole), "--split", "test"]
+    found = json.loads(_answer(job, tree, [*arguments, "--json"]))
+    return Score(found["accuracy"], found["n"])
 
 
 def _answer(job: Job, tree: Path, arguments: Sequence[str]) -> str:

@@ -95,9 +95,10 @@ def _method() -> str:
         "counts from the moment in which its trial had ended; trials that were pruned, or still trained when the time "
         "was up, do not count. A fifth of every task's `train`, by group, was held back from all systems; the best "
         "models are scored on it outside the clock: those of the peers as they were, those of ours trained again with "
-        "seed 0. The peers begin at random, in the task's whole space but for its backbones, as the expert's loop "
-        "knows one; ours begins without its shipped portfolio, which was found on some of these tasks. That loop "
-        "computes in bf16 where the processor "
+        "seed 0. Beside the trial with the best value, which among hundreds may be the luckiest, stand the winner that "
+        "ours names after it has trained the best ones again on fresh seeds, and its ensemble. The peers begin at "
+        "random, in the task's whole space but for its backbones, as the expert's loop knows one; ours begins without "
+        "its shipped portfolio, which was found on some of these tasks. That loop computes in bf16 where the processor "
         f"does, else in fp32.\n\n{systems}"
     )
 
@@ -167,18 +168,23 @@ def answers(runs: Sequence[Run]) -> list[str]:
 
 def _on_what_was_held_back(runs: Sequence[Run], task: str, systems: Sequence[str]) -> str:
     """What their models are worth on photos that nobody chose by."""
-    scores = {}
+    scores: dict[tuple[str, str], Estimate] = {}
     for system in systems:
-        found = [ended_with(run) for run in runs if (run.task, run.system) == (task, system)]
-        tests = [point.test for point in found if point is not None and point.test is not None]
-        if tests:
-            # The same photos for every seed.
-            scores[system] = wilson(statistics.fmean(test.value for test in tests), tests[0].n)
-    if len(scores) < 2:
+        mine = [run for run in runs if (run.task, run.system) == (task, system)]
+        for which, found in (
+            ("", [ended_with(run) for run in mine]),
+            (" the winner that it names", [run.winner for run in mine]),
+            (" its ensemble", [run.ensemble for run in mine]),
+        ):
+            tests = [point.test for point in found if point is not None and point.test is not None]
+            if tests:
+                # The same photos for every seed.
+                scores[system, which] = wilson(statistics.fmean(test.value for test in tests), tests[0].n)
+    if len({system for system, _ in scores}) < 2:
         return "On what was held back there is nothing to compare."
-    said = ", ".join(f"{_SHORT[s]} {_estimate_text(one)}" for s, one in scores.items())
-    best = max(scores.values(), key=lambda one: one.value)
-    apart = all(one.ci95[1] < best.ci95[0] for one in scores.values() if one is not best)
+    said = ", ".join(f"{_SHORT[system]}{which} {_estimate_text(one)}" for (system, which), one in scores.items())
+    first = max(scores, key=lambda key: scores[key].value)
+    apart = all(one.ci95[1] < scores[first].ci95[0] for key, one in scores.items() if key[0] != first[0])
     told = "which tells them apart" if apart else "which does not tell the best apart from all others"
     return f"On the photos that were held back (n, 95 % interval): {said}; {told}."
 

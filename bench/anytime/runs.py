@@ -54,7 +54,8 @@ class Run:
     """What a system had, and when. `seconds` is the time it was given and `ended` when it was done.
 
     `epochs` is how long the peers train a full trial. `pending` are marks' models of ours that are still to be scored
-    on the part that was held back. `failure` is what a system said that ended with an error.
+    on the part that was held back. `failure` is what a system said that ended with an error. `winner` and `ensemble`
+    are the models that the leaderboard of ours names at the end: peers have none but their best value.
     """
 
     task: str
@@ -70,6 +71,8 @@ class Run:
     pending: bool = False
     failure: str = ""
     notes: tuple[str, ...] = field(default=())
+    winner: Point | None = None
+    ensemble: Point | None = None
 
     @property
     def key(self) -> tuple[str, str, int]:

@@ -193,6 +193,26 @@ def test_runs_of_other_settings_are_refused(tmp_path: Path, change: dict[str, fl
         measure.measure(plan_of(tmp_path, **change), lambda line: None, made_up)
 
 
+def test_runs_of_another_machine_are_not_gone_on_with(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path)
+    measure.measure(plan, lambda line: None, made_up)
+    (first, *_) = load_runs(plan.out)
+    save_run(plan.out, dataclasses.replace(first, environment=first.environment | {"device": "another one"}))
+    with pytest.raises(InputError, match=r"another machine \(another one"):
+        measure.measure(plan, lambda line: None, made_up)
+
+
+def test_the_winner_that_ours_names_and_its_ensemble_stand_beside_its_best_trial() -> None:
+    ours = dataclasses.replace(
+        run(OURS, point(5.0, 0.99, test=0.8)), winner=point(600.0, 0.98, test=0.9), ensemble=point(600.0, 1.0, test=0.7)
+    )
+    text = report.page([ours, run(PROBE, point(5.0, 0.9, test=0.85))], "report")
+    line = next(line for line in text.splitlines() if "Who is best on fruit" in line)
+    for said in ("(e) 80.0 (100;", "(e) the winner that it names 90.0 (100;", "(e) its ensemble 70.0 (100;"):
+        assert said in line
+    assert line.endswith("which does not tell the best apart from all others.")
+
+
 def test_a_speed_up_is_against_the_peer_and_against_its_time() -> None:
     runs = [run(OPTUNA, point(100.0, 0.9), point(300.0, 0.95)), run(OURS, point(20.0, 0.94), point(30.0, 0.96))]
     (found,) = figures.speed_ups(runs)

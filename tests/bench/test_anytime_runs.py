@@ -48,6 +48,11 @@ def test_a_search_and_a_probe_from_a_cold_start(tmp_path: Path, capsys: pytest.C
         assert best.n == 18
         assert best.test is not None
         assert best.test.n == 12
+    assert ours.winner is not None
+    assert ours.winner.what.startswith("trial ")
+    assert ours.winner.test is not None
+    if ours.ensemble is not None:
+        assert ours.ensemble.test is not None
     assert probe.points[0].what == "squeezenet1_1 at 128"
     assert main(["report", "--out", str(out)]) == 0
     assert "| fruit  | (e) ours  |" in capsys.readouterr().out

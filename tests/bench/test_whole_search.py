@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,17 @@ from search_spaces.transfer import frozen_recipe
 from ..pomona.photos import tiny_photos
 
 CONFIG = frozen_recipe("mobilenet_v2", 128)
-SETTINGS = {"trials": 2, "epochs": 1, "side": 64}
+NUMBERS = {"trials": 2, "epochs": 1, "side": 64}
+SETTINGS = NUMBERS | {"photos": "f00d", "machine": "a machine"}
 MACHINE = {"device": "a machine", "python": "3", "versions": {}, "commit": "abc"}
 
 
 def options(tmp_path: Path, **changes: Any) -> argparse.Namespace:
-    given = {"methods": [EXPERT, PLAIN, RUNGS], "seeds": [0, 1], "data": tmp_path, "weights_dir": tmp_path}
-    return argparse.Namespace(**(given | {"out": tmp_path / "out"} | SETTINGS | changes))
+    data = tmp_path / "photos"
+    if not data.is_dir():
+        tiny_photos(data)
+    given = {"methods": [EXPERT, PLAIN, RUNGS], "seeds": [0, 1], "data": data, "weights_dir": tmp_path}
+    return argparse.Namespace(**(given | {"out": tmp_path / "out"} | NUMBERS | changes))
 
 
 def result(method: str, seed: int = 0, seconds: float = 10.0, value: float | None = 0.9) -> Result:
@@ -33,7 +38,7 @@ def test_methods_take_turns_the_expert_gets_what_plain_proposed_and_nothing_is_r
 
     def run(job: Job, settings: dict[str, Any]) -> Result:
         jobs.append(job)
-        return result(job.method, job.seed)
+        return dataclasses.replace(result(job.method, job.seed), settings=settings)
 
     made = measure(options(tmp_path), lambda line: None, run)
     assert [(job.method, job.seed) for job in jobs] == [
@@ -45,6 +50,9 @@ def test_methods_take_turns_the_expert_gets_what_plain_proposed_and_nothing_is_r
     assert len(jobs) == 6
     with pytest.raises(InputError, match="other settings"):
         measure(options(tmp_path, trials=3), lambda line: None, run)
+    tiny_photos(tmp_path / "other", train=6)
+    with pytest.raises(InputError, match="other settings"):
+        measure(options(tmp_path, data=tmp_path / "other"), lambda line: None, run)
 
 
 def test_an_expert_alone_has_nothing_to_train(tmp_path: Path) -> None:
@@ -58,8 +66,11 @@ def test_the_page_compares_seed_by_seed() -> None:
     assert "- ours, --strategy rungs: 30.0 x the expert's trials an hour; its best value is +2.00 points" in text
 
 
-def test_a_search_without_a_value_has_no_best() -> None:
+def test_trials_that_did_not_end_do_not_count() -> None:
+    half = dataclasses.replace(result(RUNGS), trials=(Trial(CONFIG, 0.9, False), Trial(CONFIG, None, False)))
+    assert half.per_hour == result(RUNGS).per_hour / 2
     assert result(RUNGS, value=None).best is None
+    assert "plain" in page([result(EXPERT, value=None), result(PLAIN)], "python -m bench.whole_search")
     assert "plain" in page([result(PLAIN, value=None)], "python -m bench.whole_search")
 
 
