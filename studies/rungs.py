@@ -256,7 +256,7 @@ class Rungs:
         if new:
             gains = expected_gain(*surface.predict([self._tried.point(structure) for structure in new]), best)
             found += [self._costing.costed(each, lanes, float(gain)) for each, gain in zip(new, gains, strict=True)]
-        found += self._shipped(surface, best)
+        found += self._shipped(surface, best, lanes)
         groups = self._tried.groups_of_base()
         for each, level in zip(tried, at, strict=True):
             if not each.under_way and self._tried.key(each.structure) not in self._spent:
@@ -266,8 +266,9 @@ class Rungs:
                 found.append(self._costing.costed(each.structure, lanes, float(gain[0])))
         return found
 
-    def _shipped(self, surface: Surface, best: float) -> list[Candidate]:
-        """The configs of the portfolio, each alone; they were good before, so a little better than their structure."""
+    def _shipped(self, surface: Surface, best: float, lanes: int) -> list[Candidate]:
+        """The configs of the portfolio, each the first of a group; they were good before, so a little better than their
+        structure. Heads share its features, so others are tried beside them; where stages train they are alone."""
         if not self._portfolio:
             return []
         structures = [self._tried.structure_of(config) for config in self._portfolio]
@@ -275,9 +276,14 @@ class Rungs:
         gains = expected_gain(mean + _KNOWN_TO_BE_GOOD, deviation, best)
         found = []
         for config, structure, gain in zip(self._portfolio, structures, gains, strict=True):
-            if not self._tried.is_under_way(structure):
+            if self._tried.is_under_way(structure):
+                continue
+            if self._tried.trains_stages(structure):
                 further, seconds = self._costing.of_config(structure, config)
                 found.append(Candidate(structure, 1, float(gain), seconds, config=config, further=further))
+            else:
+                group = self._costing.costed(structure, lanes, float(gain))
+                found.append(replace(group, config=config, parent=None))
         return found
 
     def _never_tried(self) -> list[Config]:
@@ -308,7 +314,9 @@ class Rungs:
             return Arm(
                 chosen.structure,
                 chosen.config,
-                rung=rung,
+                self._costing.common(chosen.structure),
+                rung,
+                chosen.lanes,
                 seconds=chosen.seconds,
                 shipped=True,
                 further=chosen.further,

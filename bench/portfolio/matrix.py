@@ -6,7 +6,7 @@ import functools
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ from studies.records import config_key
 from training import (
     Data,
     FitResult,
+    Numerics,
     Prefixes,
     PrefixStore,
     Spec,
@@ -31,13 +32,19 @@ from training import (
 )
 from training.data.splits import short_digest
 from training.machine.decode import decoded
+from training.machine.device import describe_device
+from training.machine.environment import commit
 
 SEED = 0
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A config, adapted to `task`, trained once there: `value` is 0 where it could not be trained."""
+    """A config, adapted to `task`, trained once there: `value` is 0 where it could not be trained.
+
+    `machine` names the processor and how it multiplies, `commit` the code.
+    """
 
     task: str
     fingerprint: str
@@ -46,6 +53,8 @@ class Cell:
     value: float
     n: int
     seconds: float
+    machine: str
+    commit: str
 
 
 @dataclass(frozen=True)
@@ -59,12 +68,20 @@ class Work:
 
 @dataclass(frozen=True)
 class Matrix:
-    """The cells of some configs and tasks, kept in `folder`. `data` and `tasks` are by the tasks' names."""
+    """The cells of some configs and tasks, kept in `folder`. `data` and `tasks` are by the tasks' names.
+
+    Cells of another machine, or of one that multiplies otherwise, are other cells: they are not compared.
+    """
 
     folder: Path
     tasks: dict[str, Task]
     data: dict[str, Data]
     epochs: int
+    numerics: Numerics = field(default=Numerics())
+
+    @property
+    def machine(self) -> str:
+        return f"{describe_device(_CPU)}, {self.numerics}"
 
     def cell(self, task: str, config: Config) -> Cell | None:
         """That of a config of the task's own space, if it was trained."""
@@ -78,11 +95,28 @@ class Matrix:
 
     def keep(self, task: str, config: Config, result: FitResult) -> None:
         value = 0.0 if result.value is None else result.value
-        cell = Cell(task, self.data[task].fingerprint, config, self.epochs, value, result.n, round(result.seconds, 3))
+        cell = Cell(
+            task,
+            self.data[task].fingerprint,
+            config,
+            self.epochs,
+            value,
+            result.n,
+            round(result.seconds, 3),
+            self.machine,
+            commit(),
+        )
         write_versioned_json(self._path(task, config), asdict(cell))
 
     def _path(self, task: str, config: Config) -> Path:
-        identity: list[object] = [task, self.data[task].fingerprint, self.epochs, SEED, config_key(config)]
+        identity: list[object] = [
+            task,
+            self.data[task].fingerprint,
+            self.epochs,
+            SEED,
+            config_key(config),
+            self.machine,
+        ]
         return self.folder / f"{task}-{short_digest(identity)}.json"
 
     def own(self, task: str, config: Config) -> Config:
@@ -124,7 +158,8 @@ def open_matrix(folder: Path, tasks: dict[str, Task], data: Path, weights_dir: P
     here = {
         name: runnable(task, {}, weights_dir=weights_dir, download=False).task for name, task in sorted(tasks.items())
     }
-    return Matrix(folder, here, {name: open_data(str(data / name), task) for name, task in here.items()}, epochs)
+    photos = {name: open_data(str(data / name), task) for name, task in here.items()}
+    return Matrix(folder, here, photos, epochs, measure_numerics(_CPU).numerics)
 
 
 def fill(
@@ -136,11 +171,10 @@ def fill(
 ) -> None:
     """Trains what is missing, and keeps each cell as soon as it is there; begins nothing more after `seconds`."""
     work = matrix.missing(configs)
-    device = torch.device("cpu")
     prefixes = Prefixes(
         backbones=functools.partial(load_backbone, weights_dir=weights_dir),
-        numerics=measure_numerics(device).numerics,
-        device=device,
+        numerics=matrix.numerics,
+        device=_CPU,
         store=PrefixStore(),
         unfrozen=max(most_unfrozen(task.space) for task in matrix.tasks.values()),
     )

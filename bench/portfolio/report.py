@@ -34,7 +34,7 @@ def about(matrix: Matrix, command: str) -> dict[str, Any]:
     """How the figures came about."""
     return {
         "command": command,
-        "environment": environment(torch.device("cpu")),
+        "environment": environment(torch.device("cpu")) | {"numerics": str(matrix.numerics)},
         "epochs": matrix.epochs,
         "seed": SEED,
         "fingerprints": {task: data.fingerprint for task, data in matrix.data.items()},
@@ -86,7 +86,8 @@ def page(
         "their best. For the check it is chosen without the task's results and without the candidates that were found "
         "on the task. Trials of the recorded studies count with the values that they have there; those that were "
         "pruned count as trials without one.",
-        f"- command: `{facts['command']}`\n- machine: {machine['device']}; python {machine['python']}, {versions}; "
+        f"- command: `{facts['command']}`\n- machine: {machine['device']}, {machine['numerics']}; "
+        f"python {machine['python']}, {versions}; "
         f"commit {machine['commit'] or 'none'}\n- photos, by fingerprint: {photos}",
         "## Each task left out in turn",
         _left_out(found, studies),

@@ -121,6 +121,14 @@ def test_candidates_are_the_best_of_each_task_in_different_structures() -> None:
     assert [(one.task, one.number) for one in candidates_of(studies, 3)] == [("fruit", 0), ("fruit", 1), ("fruit", 3)]
 
 
+def test_candidates_that_were_confirmed_come_before_those_that_may_have_been_lucky() -> None:
+    config = frozen_recipe("squeezenet1_1", 128)
+    configs = [config | {"resolution": side, "learning_rate": 1e-3} for side in (96, 128, 160)]
+    trials = tuple(record(number, 0.9 + number / 100, config) for number, config in enumerate(configs))
+    study = Recorded("s", "fruit", 8, trials, {0: 0.89, 1: 0.88})
+    assert [one.number for one in candidates_of([study], 3)] == [0, 1, 2]
+
+
 def test_the_page_says_how_many_trials_a_portfolio_saves() -> None:
     config = frozen_recipe("squeezenet1_1", 128)
     rows = [Row(0, "fruit", {"fruit": 0.9, "flowers": 0.8}), Row(1, "flowers", {"fruit": 0.85, "flowers": 0.85})]
@@ -129,7 +137,7 @@ def test_the_page_says_how_many_trials_a_portfolio_saves() -> None:
     studies = [Recorded("s", "fruit", 8, trials)]
     facts = {
         "command": "python -m bench.portfolio check",
-        "environment": {"device": "a machine", "python": "3", "versions": {}, "commit": "abc"},
+        "environment": {"device": "a machine", "numerics": "fp32", "python": "3", "versions": {}, "commit": "abc"},
         "epochs": 8,
         "seed": 0,
         "fingerprints": {"fruit": "f", "flowers": "g"},
@@ -184,6 +192,8 @@ def test_from_a_study_to_a_portfolio_and_its_check(tmp_path: Path, capsys: pytes
     assert not shipped.exists()
     assert main(["make", *arguments, "--shipped", str(shipped)]) == 0
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "cells").iterdir()}
+    cells = [json.loads(path.read_text()) for path in made]
+    assert all(" threads, " in cell["machine"] for cell in cells)
     figures = json.loads(shipped.read_text())
     assert 1 <= len(figures["configs"]) <= 4
     assert set(figures["fingerprints"]) == {"fruit", "images"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hypothesis import given, settings
@@ -72,10 +73,26 @@ def ladder() -> Ladder:
 class Search:
     """A search against the made-up machine."""
 
-    def __init__(self, machine: Machine, seconds: float, *, lanes: int = 8, seed: int = 0, task: Task = TASK) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        seconds: float,
+        *,
+        lanes: int = 8,
+        seed: int = 0,
+        task: Task = TASK,
+        portfolio: Sequence[Config] = (),
+    ) -> None:
         self.machine = machine
         self.rungs = Rungs(
-            ladder(), machine, metric="accuracy", direction="maximize", lanes=lanes, seed=seed, recipe=task.recipe
+            ladder(),
+            machine,
+            metric="accuracy",
+            direction="maximize",
+            lanes=lanes,
+            seed=seed,
+            recipe=task.recipe,
+            portfolio=portfolio,
         )
         self.begun_with = self.left = seconds
         self.arms: list[tuple[Arm, float, float]] = []
@@ -359,3 +376,14 @@ def test_the_same_stages_once_more_are_trained_in_another_way() -> None:
         assert not set(arm.first) & set(ladder().descent)
         assert "learning_rate" in arm.first
     assert {"fine_tune_share", "fine_tune_rate", "batch_norm"} == set(ladder().descent)
+
+
+def test_a_config_of_the_portfolio_brings_others_on_its_features_but_trains_stages_alone() -> None:
+    heads = SPACE.validate(ladder().completed(TASK.recipe | {"backbone": "mobilenet_v2", "unfrozen_stages": 0}))
+    stages = SPACE.validate(ladder().completed(heads | {"unfrozen_stages": 3}))
+    search = Search(Machine(20), 600, portfolio=[heads, stages]).run()
+    shipped = {arm.first["unfrozen_stages"]: arm for arm, _, _ in search.arms if arm.shipped}
+    assert set(shipped) == {0, 3}
+    assert (shipped[0].first, shipped[0].lanes) == (heads, 8)
+    assert (shipped[3].first, shipped[3].lanes) == (stages, 1)
+    assert [trial.config for trial in search.trials].count(heads) == 1
