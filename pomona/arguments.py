@@ -67,6 +67,9 @@ def path(name: str, value: object) -> str:
         raise InputError(f"{name} must be a path, as a string or a pathlib.Path, not {_shown(value)}")
     if "\0" in plain:
         raise InputError(f"{name} must be a path, and no path holds a zero byte: {plain!r}")
+    if isinstance(value, os.PathLike) and plain == os.path.basename(plain):
+        # As text, it could be the name of something else, such as `rendered`.
+        return os.path.join(os.curdir, plain)
     return str(plain)
 
 

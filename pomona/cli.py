@@ -53,6 +53,11 @@ def _run(arguments: list[str]) -> int:
     except InputError as problem:
         logging.getLogger("pomona").debug("where it came from:", exc_info=problem)
         return _error(str(problem))
+    except OSError as problem:
+        # Of a place that nobody thought of: a folder without permission, a name that is too long.
+        logging.getLogger("pomona").debug("where it came from:", exc_info=problem)
+        where = f"{problem.filename}: " if problem.filename is not None else ""
+        return _error(f"{where}{problem.strerror or problem}")
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
         return 130

@@ -171,7 +171,7 @@ def _task_source_name(target: str, data: str | None) -> tuple[Task, str | None, 
     if os.path.isdir(folder) and all(target != task.name for task in TASKS):
         if data is not None:
             raise InputError(f"{target!r} is a folder already: leave out --data, or name a task")
-        return IMAGES, target, display_name(folder.resolve().name)
+        return IMAGES, os.path.join(os.curdir, target), display_name(folder.resolve().name)
     try:
         task = task_named(target)
     except InputError as problem:

@@ -165,6 +165,8 @@ class _Run:
         folder, device = self.held.path, resolve_device(self.request.device)
         members = [Member(self.folder_of(number), weight, number) for number, weight in self.selection.weights.items()]
         ensemble = assembled(folder, members)
+        if not ensemble.is_of_one_training_set:
+            raise InputError(f"{folder} holds models that were trained on different data: choose another --out")
         source = LabelledSource(skip_unreadable=self.request.skip_unreadable or self.study.settings.skip_unreadable)
         valid = examples_to_score(ensemble, source, None).examples
         scored = evaluate(ensemble, valid, device)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import itertools
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +20,8 @@ from training.data import modality_named
 from training.data.previews import Pictures
 from training.lanes.checkpoint import CheckpointRecord
 from training.lanes.results import curve_from_json
+from training.machine.display import number_text
+from training.machine.files import write_error
 
 from .figures import DPI, Grid, Listing, Row, Shown, figure_of, picture_of, save, shortened
 from .mistakes import Mistake, Residual, mistakes, residuals
@@ -36,9 +41,17 @@ def evaluation_files(evaluation: Evaluation) -> tuple[str, ...]:
 
 
 def check_folder(folder: Path) -> None:
-    """Raises InputError where `folder` can't be one because something else has its name."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file: name a folder for the figures")
+    """Raises InputError where no figures can be written into `folder`, so that nothing is scored for nothing."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
+    if not os.path.isdir(there):
+        raise InputError(f"{there} is a file: name a folder for the figures")
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.lstat(folder)
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as problem:
+        raise write_error(folder, problem) from None
 
 
 def write_evaluation(
@@ -234,7 +247,12 @@ def _mistakes_title(found: Sequence[Mistake], n: int, title: str) -> str:
 def residuals_listing(found: Sequence[Residual], named: Sequence[str], title: str) -> Listing:
     """The first of `found`, which are the worst, with what `named` says of each."""
     rows = tuple(
-        (f"{residual.true:.6g}", f"{residual.predicted:.6g}", f"{residual.predicted - residual.true:+.3g}", name)
+        (
+            number_text(residual.true),
+            number_text(residual.predicted),
+            f"{residual.predicted - residual.true:+.3g}",
+            name,
+        )
         for residual, name in zip(found[:_WORST], named, strict=True)
     )
     return Listing(f"{title}: the worst {len(rows)} of {len(found)}", ("true", "predicted", "off by", "example"), rows)

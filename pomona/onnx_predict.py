@@ -19,6 +19,7 @@ import csv
 import importlib
 import json
 import math
+import os
 import re
 import sys
 import time
@@ -120,7 +121,7 @@ def load(model: str | Path) -> Model:
     Raises:
         PredictionError: there is none, or `pomona export` did not write it, or onnxruntime is not installed.
     """
-    if not Path(model).is_file():
+    if not os.path.isfile(model):  # Path.is_file raises where a folder may not be read, or a name is too long
         raise PredictionError(f"no file {model}: expected a model that `pomona export` wrote")
     try:
         onnxruntime: Any = importlib.import_module("onnxruntime")
@@ -265,7 +266,7 @@ def _read_table(file: Path, columns: Sequence[str]) -> list[list[float]]:
 
     What `pomona` does when it reads a table, once more.
     """
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise PredictionError(f"{file} is not there: name a CSV file")
     rows: list[tuple[int, list[str]]] = []
     line = 1

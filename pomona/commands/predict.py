@@ -35,13 +35,15 @@ def predict(
 
     pomona predict checkpoints/sms_spam-1 messages.txt --json
     """
+    from training.machine.display import number_text
+
     from ..use import answers_for
 
     predictions = answers_for(model, files, device)
     if as_json:
         print_json(predictions)
     elif "value" in predictions[0]:
-        print_table(["example", "value"], [[answer["path"], f"{answer['value']:.6g}"] for answer in predictions])
+        print_table(["example", "value"], [[answer["path"], number_text(answer["value"])] for answer in predictions])
     else:
         rows = [[answer["path"], answer["label"], f"{100 * answer['probability']:.1f}"] for answer in predictions]
         print_table(["example", "class", "probability %"], rows)

@@ -220,3 +220,16 @@ def test_a_full_disk_leaves_the_previous_checkpoint_whole(run: Run, small: list[
     record = load_checkpoint(tmp_path / "c").record
     assert record.epoch == 2
     assert not [name for name in files_below(tmp_path / "c") if name.startswith(".")]
+
+
+def test_paths_that_cannot_be_looked_at_are_told_in_a_line(run: Run, tmp_path: Path) -> None:
+    long = "x" * 300
+    for arguments in (
+        ("train", "bonus", "--data", f"{long}.csv", "--out", "best"),
+        ("train", "sms_spam", "--data", long, "--out", "best"),
+        ("evaluate", long),
+        ("predict", long, "a.csv"),
+        ("evaluate", "best", "--figures", long),
+        ("data", "show", "fruit", "--out", f"{long}.png"),
+    ):
+        refused(run, *arguments, saying="x" * 60, folder=tmp_path)

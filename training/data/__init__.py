@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from .splits import Data as Data
 from .splits import Labelled as Labelled
 from .splits import Split as Split
 from .splits import Splits as Splits
+from .tables import GENERATED
 
 
 def open_data(
@@ -54,9 +56,12 @@ def open_data(
         if not task.sources:
             raise InputError(_data_wanted(task))
         source = task.sources[0]
+    else:
+        _check_what_is_meant(source)
     modality = modality_for(kind.modality, source)
     data = modality.open(source, kind, Reading(seed, skip_unreadable, trust_split, progress))
-    if task.classes and data.classes != task.classes:
+    # Their order is the data's: outputs go by it, scores by names.
+    if task.classes and sorted(data.classes) != sorted(task.classes):
         raise InputError(
             f"task {task.name} has the classes {', '.join(task.classes)}, but {data.source} has "
             f"{', '.join(data.classes)}: rename them, or choose another task"
@@ -102,6 +107,7 @@ def open_labelled(
     Raises:
         InputError: the data can't be read, has a class that is none of `classes`, or has not that split.
     """
+    _check_what_is_meant(source)
     reading = Reading(skip_unreadable=skip_unreadable, trust_split=trust_split, progress=progress)
     return modality_for(kind.modality, source).open_labelled(source, classes, kind, split, resolution, reading)
 
@@ -133,6 +139,12 @@ def unlabelled(kind: Kind, paths: Sequence[Path], resolution: int) -> tuple[Tens
         InputError: a file is missing, or no such file.
     """
     return modality_named(kind.modality).unlabelled(paths, kind, resolution)
+
+
+def _check_what_is_meant(source: str | Path) -> None:
+    """Raises InputError where a name that stands for made-up data is that of a folder or file too."""
+    if isinstance(source, str) and source in (RENDERED, GENERATED) and os.path.lexists(source):
+        raise InputError(f"{source!r} lies here, and stands for made-up data too: write ./{source}, or {source}:0")
 
 
 def _data_wanted(task: Task) -> str:

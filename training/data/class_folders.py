@@ -64,7 +64,7 @@ def photos_in_class_folders(folder: Path, manifest: Manifest) -> Contents:
         photos = _with_manifest(folder, photos, manifest)
     notes = [f"not used: {examples_of(unused)}"] if unused else []
     notes += filter(None, [unused_columns_note(manifest), _ignored_labels_note(photos, manifest)])
-    return Contents(photos, tuple(notes), grouped=bool(manifest.name))
+    return Contents(photos, tuple(notes), grouped=any(photo.group for photo in photos))
 
 
 def _what_to_give(folder: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -42,11 +43,15 @@ def csv_file(path: Path) -> Path:
     Raises:
         InputError: there is none, or there are several.
     """
-    if path.is_file():
+    # Not Path.is_file(), which raises where a name is too long or a folder may not be looked into.
+    if os.path.isfile(path):
         return path
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise InputError(f"{path} is not there: name a CSV file, or a folder that holds one")
-    found = sorted(file for file in path.iterdir() if file.suffix.lower() == ".csv" and file.is_file())
+    try:
+        found = sorted(file for file in path.iterdir() if file.suffix.lower() == ".csv" and os.path.isfile(file))
+    except OSError as problem:
+        raise InputError(f"{path} can't be read: {problem.strerror}") from None
     if len(found) != 1:
         raise InputError(f"{path} holds {len(found)} CSV files: name one of them, or a folder with one")
     return found[0]

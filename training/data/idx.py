@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import math
 import os
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,10 @@ from .splits import Split, Splits, counts_of, identities_of, short_digest
 
 TORCHVISION = "torchvision:"
 _VALID = 5_000
+# Of a split, the share of images that may be copies of others without a word.
+_FEW = 0.01
+# Fewer than this leave a split empty.
+_LEAST = 5
 # Of one file; the images of either set have 47 MB.
 _MOST_BYTES = 2**30
 _KINDS = {
@@ -107,7 +112,18 @@ class IdxSet:
     def summary(self) -> str:
         """One line for people."""
         sizes = ", ".join(f"{split} {len(rows)}" for split, rows in self.rows.items())
-        return f"{self.source}: {sizes} images of {len(self.classes)} classes (fingerprint {self.fingerprint})"
+        told = f"{self.source}: {sizes} images of {len(self.classes)} classes (fingerprint {self.fingerprint})"
+        for split in ("valid", "test"):
+            copies, count = self.copies_in(split), len(self.rows[split])
+            # The published sets have a few.
+            if copies > _FEW * count:
+                told += f"; {copies} of {count} {split} images are equal to images of train: their scores are too good"
+        return told
+
+    def copies_in(self, split: str) -> int:
+        """How many images of a split are in `train` too."""
+        identities = self.identities.numpy()
+        return int(np.isin(identities[self.rows[split]], identities[self.rows["train"]]).sum())
 
     def at(self, resolution: int, *, progress: Progress | None = None) -> Splits:
         """The images as they are; a model that wants larger ones enlarges them on its device."""
@@ -154,6 +170,9 @@ def read_idx(folder: Path, *, seed: int = 0) -> IdxSet:
     for some, named in ((images, labels), (test_images, test_labels)):
         if some.ndim != 3 or named.ndim != 1 or len(some) != len(named):
             raise InputError(f"{str(raw)!r}: {len(some)} images do not go with {len(named)} labels: fetch them again")
+    if len(images) < _LEAST or not len(test_images) or images.shape[1:] != test_images.shape[1:]:
+        shapes = " and ".join("x".join(map(str, some.shape)) for some in (images, test_images))
+        raise InputError(f"{str(raw)!r} has images {shapes}: there must be some, all of one size; fetch them again")
     if max(labels.max(), test_labels.max()) >= len(_KINDS[kinds[0]]):
         raise InputError(f"{str(raw)!r} has labels that {kinds[0]} does not: fetch it again")
     return IdxSet(
@@ -218,7 +237,7 @@ def _array(folder: Path, name: str) -> NDArray[np.uint8]:
             try:
                 with opens(path, "rb") as file:
                     return _decoded(cast(IO[bytes], file))
-            except (OSError, EOFError, ValueError) as problem:
+            except (OSError, EOFError, ValueError, zlib.error) as problem:
                 raise InputError(f"{str(path)!r} can't be read ({problem}): fetch it again") from None
     raise InputError(f"{str(folder)!r} lacks {name}, packed or not: fetch it again")
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from search_spaces import InputError
 
+from ..machine.display import display_name
 from ..machine.threads import Progress
 from .csv_rows import Cells, csv_file, lost_digits, numbers_of, read_cells
 from .dividing import divide
@@ -139,10 +140,10 @@ def read_table(path: Path, columns: Sequence[str], *, numeric: bool, seed: int =
         targets=targets,
         columns=tuple(columns),
         classes=classes,
-        names=tuple(f"{file.name} line {line}" for line, _ in cells.rows),
+        names=tuple(f"{display_name(file.name)} line {line}" for line, _ in cells.rows),
         identities=_identities(cells, numeric=numeric),
         rows=rows,
-        source=file.name,
+        source=display_name(file.name),
         location=str(path.resolve()),
         note=_note(cells, columns, features, numeric),
     )
@@ -170,10 +171,10 @@ def read_labelled_rows(path: Path, columns: Sequence[str], classes: Sequence[str
         targets=targets,
         columns=tuple(columns),
         classes=tuple(classes),
-        names=tuple(f"{file.name} line {line}" for line, _ in cells.rows),
+        names=tuple(f"{display_name(file.name)} line {line}" for line, _ in cells.rows),
         identities=_identities(cells, numeric=numeric),
         rows={},
-        source=file.name,
+        source=display_name(file.name),
         location=str(path.resolve()),
     ).whole()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from search_spaces import InputError
 
+from ..machine.display import display_name
 from ..machine.threads import Progress
 from .dividing import divide
 from .splits import Split, Splits, counts_of, identities_of, short_digest
@@ -133,7 +135,7 @@ def read_texts(path: Path, *, seed: int = 0) -> TextSet:
         labels=np.array([numbers[label] for label in labels], dtype=np.int64),
         held_out=held_out,
         classes=classes,
-        source=path.name,
+        source=display_name(path.name),
         location=str(path.resolve()),
     )
 
@@ -155,7 +157,7 @@ def read_labelled_texts(path: Path, classes: Sequence[str]) -> Split:
         labels=np.array([classes.index(label) for label in labels], dtype=np.int64),
         held_out=np.zeros(len(texts), np.bool_),
         classes=tuple(classes),
-        source=path.name,
+        source=display_name(path.name),
         location=str(path.resolve()),
     ).whole()
 
@@ -171,12 +173,16 @@ def _has_name(file: Path) -> bool:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if entry.is_file() and _has_name(entry))
+    try:
+        return sorted(entry for entry in folder.iterdir() if os.path.isfile(entry) and _has_name(entry))
+    except OSError as problem:
+        raise InputError(f"{folder} can't be read: {problem.strerror}") from None
 
 
 def _file(path: Path) -> Path:
-    if not path.is_dir():
-        if not path.is_file():
+    # Not Path.is_dir(), which raises where a name is too long or a folder may not be looked into.
+    if not os.path.isdir(path):
+        if not os.path.isfile(path):
             raise InputError(f"there is no {str(path)!r}: name a .tsv file of texts, or the folder of one")
         return path
     files = _files(path)

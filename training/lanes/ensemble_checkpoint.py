@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -69,6 +70,14 @@ class EnsembleCheckpoint(Checkpoint):
         return self.members[0].trained_on
 
     @property
+    def is_of_one_training_set(self) -> bool:
+        """Whether all members were trained on the same examples: else what is `valid` to one another has seen."""
+        first, *others = (member.trained_on for member in self.members)
+        return all(
+            one is first or (one is not None and first is not None and torch.equal(one, first)) for one in others
+        )
+
+    @property
     def resolutions(self) -> tuple[int, ...]:
         return tuple(sorted({member.record.taken for member in self.members}))
 
@@ -104,7 +113,7 @@ def load_model(path: Path) -> Checkpoint:
         InputError: as from `load_checkpoint`; also where a member of an ensemble is not what it was.
     """
     folder = path.parent if path.name in (ENSEMBLE, STATE, RECORD) else path
-    return load_ensemble(folder) if (folder / ENSEMBLE).is_file() else load_checkpoint(path)
+    return load_ensemble(folder) if os.path.isfile(folder / ENSEMBLE) else load_checkpoint(path)
 
 
 def load_ensemble(folder: Path) -> EnsembleCheckpoint:

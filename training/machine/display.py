@@ -1,4 +1,4 @@
-"""Names of files, folders and classes as people may read them."""
+"""Names of files, folders and classes, and numbers, as people may read them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ _UNSHOWN = ("Cc", "Cs", "Zl", "Zp")
 # How Python holds the bytes 0x80 to 0xff of a file name that is not UTF-8.
 _UNDECODED = range(0xDC80, 0xDD00)
 _FIRST_BYTE = 0xDC00
+# Below it, floats hold every whole number and a digit behind the point.
+_PLAIN = 1e15
 
 
 def display_name(name: str) -> str:
@@ -36,6 +38,12 @@ def display_names(names: Iterable[str]) -> dict[str, str]:
         taken.add(candidate)
         shown[name] = candidate
     return shown
+
+
+def number_text(value: float) -> str:
+    """A number for people: six digits, or two more than its whole part has. No digit before the point gets lost."""
+    whole = len(f"{abs(value):.0f}") if abs(value) < _PLAIN else 0
+    return f"{value:.{max(6, whole + 2)}g}"
 
 
 def _escaped(char: str) -> str:

@@ -221,3 +221,11 @@ def test_real_fruit_is_what_studies_on_disk_know() -> None:
     photos = scan(SHARED_DATA / "fruit")
     assert photos.fingerprint == scan(SHARED_DATA / "fruit", trust_split=True).fingerprint == FINGERPRINT
     assert photos.note == ""
+
+
+def test_a_manifest_without_groups_says_nothing_of_copies(tmp_path: Path) -> None:
+    note = scan(_kaggle(tmp_path)).note
+    assert "divided anew" in note
+    path = next((tmp_path / "train/apple").iterdir()).relative_to(tmp_path).as_posix()
+    (tmp_path / "manifest.csv").write_text(f"path,label\n{path},apple\n")
+    assert scan(tmp_path).note == note

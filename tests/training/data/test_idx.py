@@ -169,3 +169,43 @@ def test_the_published_sets() -> None:
             "valid": 5_000,
             "test": 10_000,
         }
+
+
+def test_images_of_train_in_other_splits_are_told(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path)
+    assert "equal to images" not in read_idx(folder).summary()
+    generator = np.random.default_rng(0)
+    images = np.repeat(generator.integers(0, 256, (25, 28, 28), dtype=np.uint8), 2, axis=0)
+    (folder / "MNIST" / "raw" / f"{FILES[0]}.gz").write_bytes(gzip.compress(idx_bytes(images)))
+    data = read_idx(folder)
+    kept = {image.tobytes() for image in data.images[data.rows["train"]]}
+    copies = sum(image.tobytes() in kept for image in data.images[data.rows["valid"]])
+    assert copies == data.copies_in("valid") > 0
+    assert f"; {copies} of 10 valid images are equal to images of train: " in data.summary()
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [(FILES[2], (20, 14, 14)), (FILES[2], (0, 28, 28)), (FILES[0], (4, 28, 28))],
+    ids=["other size", "no test images", "too few to divide"],
+)
+def test_images_that_do_not_go_together_are_refused(tmp_path: Path, name: str, shape: tuple[int, ...]) -> None:
+    folder = folder_of(tmp_path)
+    raw = folder / "MNIST" / "raw"
+    (raw / f"{name}.gz").write_bytes(gzip.compress(idx_bytes(np.zeros(shape, np.uint8))))
+    labels = name.replace("images-idx3", "labels-idx1")
+    (raw / f"{labels}.gz").write_bytes(gzip.compress(idx_bytes(np.zeros(shape[0], np.uint8))))
+    with pytest.raises(InputError, match=r"has images .*x.*: there must be some, all of one size"):
+        read_idx(folder)
+
+
+def test_a_packed_file_with_a_flipped_bit_is_refused(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path)
+    file = folder / "MNIST" / "raw" / f"{FILES[0]}.gz"
+    whole = bytearray(gzip.compress(idx_bytes(np.zeros((50, 28, 28), np.uint8))))
+    for place in range(12, len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0xFF
+        file.write_bytes(damaged)
+        with pytest.raises(InputError, match="fetch it again"):
+            read_idx(folder)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from search_spaces import CATS_DOGS, FLOWERS, IMAGES, InputError, Task
-from training.data import open_again, open_data
+from training.data import Kind, open_again, open_data, open_labelled
 
 from .folders import BARE, TWO_SPLITS, write_folder
 
@@ -44,3 +44,22 @@ def test_data_is_opened_again_as_it_was(tmp_path: Path) -> None:
     shutil.move(tmp_path / "orchard" / "pear", tmp_path / "orchard" / "plum")
     with pytest.raises(InputError, match="had the classes apple, pear and now has apple, plum"):
         open_again(data.location, data.classes)
+
+
+def test_a_name_that_stands_for_made_up_data_and_for_a_folder_is_asked_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_folder(tmp_path / "rendered", TWO_SPLITS)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"write ./rendered, or rendered:0"):
+        open_data("rendered", IMAGES)
+    with pytest.raises(InputError, match=r"write ./rendered, or rendered:0"):
+        open_labelled("rendered", ("apple", "pear"), Kind(), None, 8)
+    assert open_data("./rendered", IMAGES) == open_data(Path("rendered"), IMAGES) == open_data(folder, IMAGES)
+
+
+def test_the_classes_of_a_task_have_no_order(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "orchard", TWO_SPLITS)
+    assert open_data(folder, replace(IMAGES, classes=("pear", "apple"))).classes == ("apple", "pear")
+    with pytest.raises(InputError, match="has the classes pear, plum, but orchard has apple, pear"):
+        open_data(folder, replace(IMAGES, classes=("pear", "plum")))

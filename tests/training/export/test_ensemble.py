@@ -19,7 +19,7 @@ from training.export.evaluate import evaluate, predict, predict_outputs
 from training.export.export_int8 import check_quantisable
 from training.export.held_out import LabelledSource, examples_to_score
 from training.export.onnx import export_onnx, open_session, predictions, sample_of
-from training.lanes.checkpoint import check_checkpoint_folder
+from training.lanes.checkpoint import TRAINED_ON, check_checkpoint_folder
 from training.lanes.ensemble_checkpoint import EnsembleCheckpoint, Member, load_ensemble, save_ensemble
 from training.models.ensemble import Ensemble
 from training.models.weights import load_backbone
@@ -236,3 +236,15 @@ def test_what_is_stored_in_one_form_is_not_packed() -> None:
 def test_a_checkpoint_alone_has_one_model(folder: Path) -> None:
     alone = load_checkpoint(folder / "members" / "00000")
     assert (alone.resolutions, alone.configs, alone.curve_of) == ((32,), [alone.record.config], "")
+
+
+def test_members_of_different_training_sets_are_told(ensemble: EnsembleCheckpoint) -> None:
+    one = ensemble.members[0]
+    assert one.trained_on is not None
+    assert replace(ensemble, members=(one, replace(one))).is_of_one_training_set
+    for changed in (one.trained_on[1:], one.trained_on + 1):
+        other = replace(one, tensors=one.tensors | {TRAINED_ON: changed})
+        assert not replace(ensemble, members=(one, one, other)).is_of_one_training_set
+    before = replace(one, tensors={name: tensor for name, tensor in one.tensors.items() if name != TRAINED_ON})
+    assert not replace(ensemble, members=(one, before)).is_of_one_training_set
+    assert replace(ensemble, members=(before, before)).is_of_one_training_set

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.machine.display import display_name, display_names
+from training.machine.display import display_name, display_names, number_text
 
 byte_names = st.binary(max_size=12).map(os.fsdecode)
 
@@ -48,3 +48,13 @@ def test_what_cannot_be_shown_is_escaped(name: bytes, shown: str) -> None:
 
 def test_an_escape_that_is_another_name_gets_a_number() -> None:
     assert display_names([os.fsdecode(b"\xe9"), r"\xe9"]) == {r"\xe9": r"\xe9", "\udce9": r"\xe9 (2)"}
+
+
+@given(st.floats(-1e15, 1e15))
+def test_a_number_loses_no_digit_before_its_point(value: float) -> None:
+    assert float(number_text(value)) == pytest.approx(value, rel=1e-5, abs=0.06 if abs(value) > 1e5 else None)
+
+
+def test_numbers_for_people() -> None:
+    values = (1234567, 1_700_000_123.25, 0.1, 52341.2837, 3e20, float("nan"))
+    assert [number_text(value) for value in values] == ["1234567", "1700000123.25", "0.1", "52341.28", "3e+20", "nan"]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from search_spaces import InputError, Task, is_numeric, positive_class
 
-from ...machine.display import display_name
+from ...machine.display import display_name, number_text
 from ...machine.threads import Progress
 from ..previews import Lines, Preview
 from ..splits import Data, Labelled, Split
@@ -172,7 +172,7 @@ class Modality(ABC):
     def preview(self, split: Split, index: Tensor, classes: Sequence[str], columns: Sequence[str] = ()) -> Preview:
         """The examples `index` (n,) of a split; labels are places in `classes`, or numbers where those are empty."""
         labels = split.labels[index].tolist()
-        payload = [classes[label] if classes else f"{label:.6g}" for label in labels]
+        payload = [classes[label] if classes else number_text(label) for label in labels]
         return Lines(
             ("class" if classes else "value", "example"),
             tuple((label, split.names[place]) for label, place in zip(payload, index.tolist(), strict=True)),

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from search_spaces import InputError, Task
 
+from ...machine.display import number_text
 from ..previews import Numbers
 from ..splits import Labelled, Split
 from ..tables import GENERATED, TableSet, generate_bonus, read_features, read_labelled_rows, read_table
@@ -71,7 +72,7 @@ class Tables(Modality):
 
     def described(self, split: Split, index: int, columns: Sequence[str] = ()) -> str:
         (row,), _ = split.take(torch.tensor([index]))
-        cells = (f"{column} {value:g}" for column, value in zip(columns, row.tolist(), strict=False))
+        cells = (f"{column} {number_text(value)}" for column, value in zip(columns, row.tolist(), strict=False))
         return f"{split.names[index]}: {', '.join(cells)}"
 
     def signature(self, kind: Kind, model: ModelInput) -> InputSignature:
