@@ -129,6 +129,7 @@ def scan(
     _check(arranged.photos)
     index = ContentIndex(root)
     photos, skipped = _readable(root, index, arranged.photos, skip_unreadable, workers, progress)
+    _check_none_vanished(arranged.photos, photos)
     if all(photo.split != "valid" for photo in photos):
         photos = _divided(photos, seed)
     if skipped:
@@ -143,6 +144,15 @@ def scan(
         skipped=skipped,
         note="; ".join(filter(None, (copies_note(photos), arranged.note))),
     )
+
+
+def _check_none_vanished(found: Sequence[Found], readable: Sequence[Photo]) -> None:
+    """Raises InputError where nothing of a split that is the user's own can be read: another would take its place."""
+    left = {photo.split for photo in readable}
+    for split in ("valid", "test"):
+        count = sum(photo.split == split for photo in found)
+        if count and split not in left:
+            raise InputError(f"none of the {count} photos in {split} can be read: convert them, or move {split} away")
 
 
 def labelled_photos(

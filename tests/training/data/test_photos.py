@@ -249,3 +249,13 @@ def test_real_fruit_has_the_counts_and_groups_that_are_known_of_it() -> None:
     groups = {split: len({p.group for p in photos.photos if p.split == split}) for split in photos.counts}
     assert groups == {"train": 559, "valid": 147}
     assert photos.skipped == ()
+
+
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_no_other_photos_take_the_place_of_a_split_that_cannot_be_read(tmp_path: Path, split: str) -> None:
+    write_folder(tmp_path, TWO_SPLITS | {"test/apple": 2, "test/pear": 2})
+    lost = list((tmp_path / split).rglob("*.png"))
+    for path in lost:
+        path.write_bytes(b"of a telephone")
+    with pytest.raises(InputError, match=f"none of the {len(lost)} photos in {split} can be read"):
+        scan(tmp_path, skip_unreadable=True)
