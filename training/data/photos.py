@@ -79,7 +79,7 @@ class PhotoSet:
         if groups:
             parts.append(f"{len(groups)} groups")
         if self.skipped:
-            parts.append(f"{len(self.skipped)} unreadable files left out, the first of them {self.skipped[0]!r}")
+            parts.append(_left_out(self.skipped))
         return ", ".join(parts) + f" (fingerprint {self.fingerprint})" + (f"; {self.note}" if self.note else "")
 
     def at(self, resolution: int, *, workers: int | None = None, progress: Progress | None = None) -> Splits:
@@ -146,6 +146,10 @@ def scan(
     )
 
 
+def _left_out(skipped: Sequence[str]) -> str:
+    return f"{len(skipped)} unreadable files left out, the first of them {skipped[0]!r}"
+
+
 def _check_none_vanished(found: Sequence[Found], readable: Sequence[Photo]) -> None:
     """Raises InputError where nothing of a split that is the user's own can be read: another would take its place."""
     left = {photo.split for photo in readable}
@@ -191,12 +195,13 @@ def labelled_photos(
     if unknown := sorted({photo.label for photo in found} - set(classes)):
         raise InputError(f"{str(folder)!r} has class {unknown[0]!r}, which is none of {', '.join(classes)}")
     index = ContentIndex(root)
-    photos, _ = _readable(root, index, found, skip_unreadable, workers, progress)
+    photos, skipped = _readable(root, index, found, skip_unreadable, workers, progress)
     if not photos:
         raise InputError(f"{str(folder)!r} holds no photo that can be read")
     index.save()
     pool, rows = _decoded(root, photos, resolution, workers, progress)
-    return Labelled(_split(photos, classes, pool, rows), "" if undivided else wanted, arranged.note)
+    note = "; ".join(filter(None, (_left_out(skipped) if skipped else "", arranged.note)))
+    return Labelled(_split(photos, classes, pool, rows), "" if undivided else wanted, note)
 
 
 def read_photos(paths: Sequence[Path], resolution: int) -> Tensor:

@@ -224,7 +224,9 @@ def test_labelled_photos_skips_only_on_demand(tmp_path: Path) -> None:
     (tmp_path / "apple/notes.txt").write_text("x")
     with pytest.raises(InputError, match="1 of 3 files"):
         labelled_photos(tmp_path, ("apple", "pear"), None, 8)
-    assert len(labelled_photos(tmp_path, ("apple", "pear"), None, 8, skip_unreadable=True).examples) == 2
+    labelled = labelled_photos(tmp_path, ("apple", "pear"), None, 8, skip_unreadable=True)
+    assert len(labelled.examples) == 2
+    assert labelled.note == "1 unreadable files left out, the first of them 'apple/notes.txt'"
     for number in range(2):
         (tmp_path / f"apple/{number}.png").unlink()
     with pytest.raises(InputError, match="no photo that can be read"):
