@@ -26,7 +26,7 @@ from training.export.held_out import LabelledSource, examples_to_score
 from training.lanes.ensemble_checkpoint import EnsembleCheckpoint, Member, assembled, load_ensemble, save_ensemble
 
 from .checkpoint_folder import HeldFolder
-from .training_run import OnBatch, OnEpoch, TrainRequest, TrainRun, describe, prepare_training
+from .training_run import OnBatch, OnEpoch, TrainRequest, TrainRun, changed_config, describe, prepare_training
 
 # The bar of the batches counts parts of all members' training.
 _PARTS = 1000
@@ -124,7 +124,7 @@ class _Run:
         if not has_checkpoint(folder):
             return False
         record, request, trial = load_checkpoint(folder).record, self.request, self.study.trial(number)
-        config = self.task.space.validate(trial.config | request.fixed)
+        config = changed_config(self.task.space, trial.config, request.fixed)
         wanted = (config, self.seed, request.epochs or self.study.settings.epochs)
         if (record.config, record.seed, record.epochs) != wanted:
             raise InputError(f"{folder} is of another run than trial {number} is now: choose another --out")
@@ -168,7 +168,10 @@ class _Run:
         if not ensemble.is_of_one_training_set:
             raise InputError(f"{folder} holds models that were trained on different data: choose another --out")
         source = LabelledSource(skip_unreadable=self.request.skip_unreadable or self.study.settings.skip_unreadable)
-        valid = examples_to_score(ensemble, source, None).examples
+        found = examples_to_score(ensemble, source, None)
+        for note in found.notes:
+            self.notify(note)
+        valid = found.examples
         scored = evaluate(ensemble, valid, device)
         whole = seconds_per_example(ensemble, valid, device)
         save_ensemble(folder, members, scored.score, scored.grouped, whole)

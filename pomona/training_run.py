@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from search_spaces import Config, InputError, Task, task_named
+from search_spaces import Config, InputError, SearchSpace, Task, task_named
 from studies import Study, TrialRecord, open_study
 from studies.settings import Settings
 from training import (
@@ -177,7 +177,19 @@ def _chosen(request: TrainRequest, task: Task, notify: Callable[[str], None]) ->
         ready = runnable(task, request.fixed, weights_dir=request.weights_dir, download=request.download)
         notify(f"config: {ready.recipe_note}")
         return replace(chosen, config=ready.task.recipe, download=ready.download)
-    return replace(chosen, config=task.space.validate(chosen.config | request.fixed))
+    return replace(chosen, config=changed_config(task.space, chosen.config, request.fixed))
+
+
+def changed_config(space: SearchSpace, config: Config, fixed: Config) -> Config:
+    """`config` with the values of `fixed`; what has no meaning beside these goes, unless `fixed` names it itself.
+
+    Raises:
+        InputError: a value does not fit, or a dimension that takes part now has none.
+    """
+    if not fixed:
+        return space.validate(config)
+    space.check_part(fixed)
+    return space.validate(space.activate(config | fixed) | fixed)
 
 
 def _from_study(request: TrainRequest, chosen: _Chosen, task: Task, notify: Callable[[str], None]) -> _Chosen:

@@ -34,8 +34,9 @@ class TriedStructures:
         self.all: dict[tuple[object, ...], Tried] = {}
         self.leaders: dict[tuple[object, ...], list[Finished]] = {}
         """The best trial of each structure, best first, by `root`; as of the last `lead`."""
-        # By how much the logarithm of the error differs between the fixed split and cross-validation.
-        self._apart: list[float] = []
+        # By how much the logarithm of the error differs between the fixed split and cross-validation: of all that have
+        # both, the sum, as their mean is asked for at every decision for every trial.
+        self._apart, self._crossed = 0.0, 0
         self._points: dict[tuple[object, ...], Point] = {}
 
     def ended(self, trial: Finished) -> None:
@@ -47,7 +48,8 @@ class TriedStructures:
             if trial.crossed is not None:
                 fixed, _ = log_error(trial.value, self._metric, self._direction, trial.n)
                 crossed, _ = log_error(trial.crossed, self._metric, self._direction, trial.crossed_n)
-                self._apart.append(fixed - crossed)
+                self._apart += fixed - crossed
+                self._crossed += 1
 
     def entry(self, config: Config) -> Tried:
         return self.all.setdefault(self.key(config), Tried(self.structure_of(config)))
@@ -72,7 +74,7 @@ class TriedStructures:
         if trial.crossed is None:
             return log_error(trial.value, self._metric, self._direction, trial.n)
         value, noise = log_error(trial.crossed, self._metric, self._direction, trial.crossed_n)
-        return value + sum(self._apart) / len(self._apart), noise
+        return value + self._apart / self._crossed, noise
 
     def _order(self, trial: Finished) -> tuple[float, int]:
         return self.measured(trial)[0], trial.number

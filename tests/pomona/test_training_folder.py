@@ -10,8 +10,8 @@ from filelock import FileLock
 
 import pomona
 from pomona.checkpoint_folder import HeldFolder
-from pomona.training_run import TrainRequest, describe, prepare_training
-from search_spaces import InputError
+from pomona.training_run import TrainRequest, changed_config, describe, prepare_training
+from search_spaces import FRUIT, InputError
 from training import load_checkpoint, never_stop
 
 from .conftest import Run
@@ -100,3 +100,15 @@ def test_the_function_for_notebooks_holds_its_folder_too() -> None:
     Path("best").mkdir()
     with FileLock("best/.training.lock"), pytest.raises(InputError, match="another training"):
         pomona.train("bonus", epochs=1, out="best")
+
+
+def test_what_has_no_meaning_beside_a_changed_value_goes() -> None:
+    space = FRUIT.space
+    winner = space.validate(FRUIT.recipe | {"augmentation": 2, "views": 8})
+    plain = changed_config(space, winner, {"augmentation": 0})
+    assert plain == {name: value for name, value in winner.items() if name != "views"} | {"augmentation": 0}
+    assert changed_config(space, winner, {}) == winner
+    with pytest.raises(InputError, match="views has no meaning"):
+        changed_config(space, winner, {"augmentation": 0, "views": 4})
+    with pytest.raises(InputError, match="views is missing"):
+        changed_config(space, plain, {"augmentation": 2})

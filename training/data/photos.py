@@ -146,6 +146,12 @@ def scan(
     )
 
 
+def _as_trained(photo: Found, classes: Sequence[str]) -> Found:
+    """With the class that reads the same: a Mac writes an accent as a character of its own."""
+    known = {unicodedata.normalize("NFC", name): name for name in classes}
+    return replace(photo, label=known.get(unicodedata.normalize("NFC", photo.label), photo.label))
+
+
 def _left_out(skipped: Sequence[str]) -> str:
     return f"{len(skipped)} unreadable files left out, the first of them {skipped[0]!r}"
 
@@ -192,6 +198,7 @@ def labelled_photos(
         if arranged.anew:
             has = "its own one is not used, as it tears copies of photos apart (--trust-split keeps it)"
         raise InputError(f"{str(folder)!r} has no split {wanted!r}, {has}: leave the split out, or name another one")
+    found = [photo if photo.label in classes else _as_trained(photo, classes) for photo in found]
     if unknown := sorted({photo.label for photo in found} - set(classes)):
         raise InputError(f"{str(folder)!r} has class {unknown[0]!r}, which is none of {', '.join(classes)}")
     index = ContentIndex(root)

@@ -22,6 +22,7 @@ from ..models.classifier import Classifier
 from ..models.ensemble import Ensemble
 from ..models.numerics import Numerics
 from ..scoring.intervals import Estimate, accuracy
+from ..scoring.objectives import Metric
 
 _TIMED_EXAMPLES, _TIMED_ROUNDS = 32, 5
 
@@ -82,9 +83,7 @@ def evaluate(checkpoint: Checkpoint, split: Split, device: torch.device) -> Eval
     classes = _of_classes(predictions, split, record.classes) if record.classes else {}
     return Evaluation(
         metric=record.metric,
-        score=Estimate(math.nan, len(split), -math.inf, math.inf)
-        if undefined
-        else metric.estimate(predictions, split.labels),
+        score=score_of(metric, predictions, split.labels),
         grouped=metric.grouped(predictions, split.labels, split.groups),
         secondary=metric.secondary(predictions, split.labels),
         accuracy=classes.get("accuracy"),
@@ -94,6 +93,13 @@ def evaluate(checkpoint: Checkpoint, split: Split, device: torch.device) -> Eval
         outputs=outputs,
         note=f"{record.metric} is not defined on these {len(split)} examples: {undefined}" if undefined else "",
     )
+
+
+def score_of(metric: Metric, predictions: torch.Tensor, labels: torch.Tensor) -> Estimate:
+    """The metric's estimate; where it is not defined on these labels, no number with an interval of all numbers."""
+    if metric.undefined(labels):
+        return Estimate(math.nan, len(labels), -math.inf, math.inf)
+    return metric.estimate(predictions, labels)
 
 
 def _of_classes(predictions: torch.Tensor, split: Split, classes: tuple[str, ...]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ from ..models.ensemble import Ensemble
 from ..models.numerics import Numerics
 from ..models.spec import spec_of
 from ..scoring.intervals import Estimate, accuracy
-from .evaluate import predict_outputs
+from .evaluate import predict_outputs, score_of
 
 SUFFIX = ".onnx"
 OPSET = 17
@@ -183,7 +183,7 @@ def export_onnx(checkpoint: Checkpoint, file: Path, split: Split) -> Export:
         max_difference=difference,
         tolerance=tolerance,
         seen=seen,
-        score=metric.estimate(metric.predictions(torch.from_numpy(found)), seen.labels),
+        score=score_of(metric, metric.predictions(torch.from_numpy(found)), seen.labels),
         correct=right(found, seen) if record.classes else (),
     )
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -261,3 +262,9 @@ def test_no_other_photos_take_the_place_of_a_split_that_cannot_be_read(tmp_path:
         path.write_bytes(b"of a telephone")
     with pytest.raises(InputError, match=f"none of the {len(lost)} photos in {split} can be read"):
         scan(tmp_path, skip_unreadable=True)
+
+
+def test_a_class_whose_accents_a_mac_wrote_is_the_class_that_was_trained_on(tmp_path: Path) -> None:
+    write_folder(tmp_path, {unicodedata.normalize("NFD", "café"): 2, "pear": 1})
+    labelled = labelled_photos(tmp_path, (unicodedata.normalize("NFC", "café"), "pear"), None, 8)
+    assert sorted(labelled.examples.labels.tolist()) == [0, 0, 1]
