@@ -13,16 +13,14 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from tabulate import tabulate
 
 from search_spaces import InputError
 from studies import open_study
-from studies.accounts import accuracy_of
-from studies.records import TrialRecord
+from studies.accounts import GroupCost, accuracy_of, costs_of_groups
 from studies.rung_report import rank_correlations
 from training import atomic_write_bytes
 from training.machine.files import atomic_path
@@ -30,33 +28,6 @@ from training.machine.process import configure
 
 PAGE, FIGURE = "README.md", "costs.png"
 KINDS = {0: "heads on frozen features", 1: "heads on augmented views", 2: "stages that train", None: "trained whole"}
-
-
-@dataclass(frozen=True)
-class Group:
-    """Trials that trained side by side: predicted and true seconds of all of them."""
-
-    study: str
-    rung: int | None
-    predicted: float
-    seconds: float
-
-
-def groups_of(records: Iterable[TrialRecord]) -> list[Group]:
-    """The groups of a study of which everything was predicted and ran to its end."""
-    found: dict[int, list[TrialRecord]] = {}
-    for record in records:
-        found.setdefault(record.group, []).append(record)
-    return [
-        Group(
-            trials[0].study,
-            trials[0].rung,
-            sum(trial.predicted_seconds or 0.0 for trial in trials),
-            sum(trial.seconds for trial in trials),
-        )
-        for trials in found.values()
-        if all(trial.predicted_seconds and trial.state == "complete" for trial in trials)
-    ]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def written(options: argparse.Namespace, arguments: str) -> str:
     """Writes the page and the figure, and returns the page."""
     studies = [open_study(name, options.storage) for name in options.studies]
-    groups = [group for study in studies for group in groups_of(study.records())]
+    groups = [group for study in studies for group in costs_of_groups(study.records())]
     if not groups:
         raise InputError("no group of these studies has predicted seconds: only --strategy rungs predicts")
     first = studies[0].settings
@@ -128,7 +99,7 @@ def _rho(correlation: float | None) -> str:
     return "undefined" if correlation is None else f"{correlation:.2f}"
 
 
-def _rows(groups: Sequence[Group]) -> list[list[object]]:
+def _rows(groups: Sequence[GroupCost]) -> list[list[object]]:
     keys = list(dict.fromkeys((group.study, group.rung) for group in groups))
     parts = [
         (study, KINDS.get(rung, str(rung)), [g for g in groups if (g.study, g.rung) == (study, rung)])
@@ -136,13 +107,13 @@ def _rows(groups: Sequence[Group]) -> list[list[object]]:
     ]
     rows: list[list[object]] = []
     for study, work, chosen in [*parts, ("all", "", list(groups))]:
-        accuracy = accuracy_of((group.predicted, group.seconds) for group in chosen)
+        accuracy = accuracy_of(chosen)
         if accuracy is not None:
-            rows.append([study, work, accuracy.trials, f"{100 * accuracy.error:.0f} %", f"{accuracy.drift:.2f}"])
+            rows.append([study, work, accuracy.groups, f"{100 * accuracy.error:.0f} %", f"{accuracy.drift:.2f}"])
     return rows
 
 
-def _draw(groups: Sequence[Group], file: Path) -> None:
+def _draw(groups: Sequence[GroupCost], file: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 6), layout="constrained")

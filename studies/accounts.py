@@ -5,10 +5,13 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from search_spaces import Config
 from training.lanes.jobs import Epoch, Job, Member
+
+if TYPE_CHECKING:
+    from .records import TrialRecord
 
 PREDICTED = "predicted_seconds"
 """What is kept with a trial: its share of what its group was predicted to take."""
@@ -36,25 +39,61 @@ class CostModel(Protocol):
     def learn(
         self, config: Config, predicted: Any, preparing: float, train: float, *, robust: bool = False
     ) -> None: ...
+    def look(self, config: Config) -> None: ...
+
+
+@dataclass(frozen=True)
+class GroupCost:
+    """Trials that trained side by side: predicted and true seconds of all of them."""
+
+    study: str
+    rung: int | None
+    trials: int
+    predicted: float
+    seconds: float
+
+
+def costs_of_groups(records: Iterable[TrialRecord]) -> list[GroupCost]:
+    """The groups of a study of which everything was predicted and ran to its end.
+
+    A trial's prediction is an equal share of its group's, while what only some of them go through, such as all of
+    cross-validation, is theirs alone: so trials by themselves say nothing.
+    """
+    found: dict[int, list[TrialRecord]] = {}
+    for record in records:
+        found.setdefault(record.group, []).append(record)
+    return [
+        GroupCost(
+            trials[0].study,
+            trials[0].rung,
+            len(trials),
+            sum(trial.predicted_seconds or 0.0 for trial in trials),
+            sum(trial.seconds for trial in trials),
+        )
+        for trials in found.values()
+        if all(trial.predicted_seconds and trial.state == "complete" for trial in trials)
+    ]
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How predictions came out: `trials` of them, the median of |predicted / true - 1|, and the median of
+    """How predictions of `groups` of `trials` came out: the median of |predicted / true - 1|, and the median of
     predicted / true."""
 
+    groups: int
     trials: int
     error: float
     drift: float
 
 
-def accuracy_of(pairs: Iterable[tuple[float, float]]) -> Accuracy | None:
-    """Of (predicted, true) seconds; None where there are none."""
-    ratios = [predicted / true for predicted, true in pairs if predicted > 0 and true > 0]
-    if not ratios:
+def accuracy_of(groups: Iterable[GroupCost]) -> Accuracy | None:
+    """None where nothing was predicted."""
+    groups = [group for group in groups if group.predicted > 0 and group.seconds > 0]
+    if not groups:
         return None
+    ratios = [group.predicted / group.seconds for group in groups]
     error = statistics.median(abs(ratio - 1) for ratio in ratios)
-    return Accuracy(len(ratios), error, statistics.median(ratios))
+    return Accuracy(len(groups), sum(group.trials for group in groups), error, statistics.median(ratios))
 
 
 @dataclass(eq=False)
@@ -104,7 +143,8 @@ class Accounts:
             account.lane_epochs += len(event.results)
 
     def end(self, worker: int, now: float, *, whole: bool) -> None:
-        """The group has left its worker. Only what was trained to its end teaches anything."""
+        """The group has left its worker. What took how long is learnt only from what was trained to its end; what
+        frozen stages gave is there all the same."""
         account = self._open.pop(worker, None)
         if account is None or account.predicted is None or self.costs is None or not whole:
             return
@@ -113,6 +153,8 @@ class Accounts:
             preparing = now - account.began - account.trained
             config = job.members[0].config
             self.costs.learn(config, account.predicted, preparing, account.trained, robust=job.robust)
+        elif account.lane_epochs:
+            self.costs.look(job.members[0].config)
 
     def of(self, number: int) -> dict[str, float]:
         """What is kept with a trial about its cost."""

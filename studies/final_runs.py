@@ -81,9 +81,10 @@ def longest_first(
     runs: Iterable[ToConfirm], seconds: Callable[[Config], float], structure_of: StructureOf
 ) -> list[ToConfirm]:
     """The runs in the order in which several workers are through with them soonest, or nearly so: nobody is left with
-    a long one when all others are idle (Graham 1969, doi 10.1137/0117039). Equal ones stay in their order, and what
-    trains side by side stays together."""
-    groups = sorted(_in_groups(runs, structure_of), key=lambda group: -seconds(group[0].config))
+    a long one when all others are idle (Graham 1969, doi 10.1137/0117039). Still one seed after the other: where the
+    time is up before all are done, no dear config has more seeds than the others. Equal ones stay in their order, and
+    what trains side by side stays together."""
+    groups = sorted(_in_groups(runs, structure_of), key=lambda group: (group[0].nth, -seconds(group[0].config)))
     return list(itertools.chain(*groups))
 
 

@@ -167,8 +167,10 @@ class Scheduler:
         share = sys.maxsize if trials is None or workers == 1 else -(-(trials + group.size) // workers)
         if self._strategy is not None:
             most = group.arm.lanes if group.arm is not None and group.first.shares and together else 1
-            while group.size < min(most, share):
-                common = {} if group.arm is None else group.arm.common
+            common = {} if group.arm is None else group.arm.common
+            # No more questions than places: where a structure has few configs left, the answers are trials that are
+            # under way already, and it would take all that there are to be.
+            for _ in range(min(most, share) - group.size):
                 yield Ask(group.first.structure | common, group.first.seed, group.number, group.origin, group.arm)
             return
         if not group.first.shares:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .accounts import accuracy_of
+from .accounts import accuracy_of, costs_of_groups
 from .done import why_done
 from .records import ENDED
 from .rung_report import rank_correlations
@@ -36,8 +36,8 @@ def status_of(study: Study) -> dict[str, Any]:
         "seconds": round(sum(record.seconds for record in records), 1),
         "recipe": study.recipe_note or None,
         "cost_predictions": None
-        if (costs := accuracy_of((r.predicted_seconds or 0.0, r.seconds) for r in records)) is None
-        else {"trials": costs.trials, "median_error": costs.error, "drift": costs.drift},
+        if (costs := accuracy_of(costs_of_groups(records))) is None
+        else {"groups": costs.groups, "trials": costs.trials, "median_error": costs.error, "drift": costs.drift},
         "rank_correlations": [
             {"lower": one.lower, "higher": one.higher, "pairs": one.pairs, "correlation": one.correlation}
             for one in rank_correlations(records, settings.direction)

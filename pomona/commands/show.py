@@ -131,7 +131,7 @@ def _target_line(
 
 def _of_rungs(study: Study) -> list[str]:
     """What is to be known of a search that climbed rungs: its baseline, its ranks and its predictions."""
-    from studies.accounts import accuracy_of
+    from studies.accounts import accuracy_of, costs_of_groups
     from studies.rung_report import rank_correlations
 
     records = study.records()
@@ -139,10 +139,10 @@ def _of_rungs(study: Study) -> list[str]:
     lines += [
         f"Rung {one.lower} to {one.higher}: {one}." for one in rank_correlations(records, study.settings.direction)
     ]
-    costs = accuracy_of((record.predicted_seconds or 0.0, record.seconds) for record in records)
+    costs = accuracy_of(costs_of_groups(records))
     if costs is not None:
         lines.append(
-            f"Predicted seconds of {costs.trials} trials: half are within {100 * costs.error:.0f} %; "
+            f"Predicted seconds of {costs.groups} groups of trials: half are within {100 * costs.error:.0f} %; "
             f"the median is {costs.drift:.2f} of what they took."
         )
     return lines

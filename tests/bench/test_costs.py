@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.costs import FIGURE, PAGE, from_here, groups_of, main
+from bench.costs import FIGURE, PAGE, from_here, main
 from studies import Study
 
 from ..studies.settings import settings_for
@@ -23,14 +23,6 @@ def a_study(url: str) -> Study:
             number, replace(result(), seconds=2.0), {} if number == 2 else {"predicted_seconds": 2.5}
         )
     return study
-
-
-def test_only_groups_that_were_predicted_and_came_to_their_end_count(tmp_path: Path) -> None:
-    records = a_study(str(tmp_path / "j.log")).records()
-    together = [replace(record, group=0) for record in records[:2]]
-    (group,) = groups_of([*together, records[2]])
-    assert (group.predicted, group.seconds) == (5.0, 4.0)
-    assert groups_of([together[0], replace(together[1], state="pruned")]) == []
 
 
 def test_commands_are_shown_as_they_would_be_typed_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

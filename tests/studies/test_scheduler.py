@@ -347,3 +347,14 @@ def test_a_strategy_hears_of_trials_that_are_given_up_and_of_the_end_of_their_gr
             assert [one.number for one in scheduler.lost(0, {number: 2}).given_up] == [number]
             assert ("done" in told.words) == (number == 1)
     assert told.words == ["began", *(f"ended {number}" for number in range(lanes)), "done"]
+
+
+def test_a_group_of_a_strategy_asks_for_no_more_trials_than_it_has_places() -> None:
+    """Answers may be trials that are under way: those of a structure that has few configs."""
+    scheduler = Scheduler(epochs=EPOCHS, lanes=3, folder=FOLDER, strategy=Told(3))
+    assert isinstance(scheduler.next(0), Ask)
+    scheduler.take(trial(0))
+    assert isinstance(scheduler.next(0), Order)
+    for number, _question in enumerate(scheduler.places(0, together=True, trials=20), 1):
+        assert number < 3
+        assert scheduler.join(0, Trial(number, trial(0).config, 0, trial(0).structure)) is None

@@ -88,7 +88,7 @@ class CostModel:
         self._numerics, self._device = numerics, device
         self._backbones = backbones
         self._room = 0 if store is None else store.disk_limit // SHARE
-        self._possible = store is not None
+        self._store = store
         self._unfrozen = most_unfrozen(task.space)
         self._file = SpeedFile(device, numerics)
         # Of the training and of the validation examples.
@@ -170,6 +170,11 @@ class CostModel:
         self._file.put(spec.backbone.name, speeds)
         self._file.save()
 
+    def look(self, config: Config) -> None:
+        """A group of runs like `config` ended early: what of it is there is read from the store."""
+        self._outputs = _kept_in(self._store, str(self._numerics), self._device, self._data)
+        self._decoded = self._decoded | {resolve(self._task, self._completed(config)).input.resolution}
+
     def is_kept(self, config: Config) -> bool:
         """Whether all that frozen stages give for `config` is there."""
         spec = resolve(self._task, self._completed(config))
@@ -227,7 +232,7 @@ class CostModel:
             views=structure.views if train and structure.augmentation else 1,
             first=max(min(structure.cut, stages - self._unfrozen), 1),
             room=self._room,
-            possible=self._possible,
+            possible=self._store is not None,
             pretrained=needs_weights(structure.backbone),
         )
 

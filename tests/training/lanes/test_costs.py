@@ -221,3 +221,19 @@ def test_only_outputs_of_this_data_are_there(model: CostModel, tmp_path: Path, m
     cost = a_model(tmp_path, Others()).predict(PLAIN)
     assert cost.prefix == pytest.approx(0.3 * 140)
     assert cost.inputs > 0.0
+
+
+def test_what_a_run_that_was_given_up_left_behind_is_not_predicted_again(model: CostModel, tmp_path: Path) -> None:
+    config = PLAIN | {"augmentation": 2, "views": 2} | STAGES
+    before = model.predict(config)
+    prefixes = Prefixes(
+        backbones=toy_backbone,
+        store=PrefixStore(tmp_path / "prefixes", disk_limit=10**9),
+        unfrozen=most_unfrozen(TOY.space),
+    )
+    fit(TOY, config, Counted().at(RESOLUTION), epochs=4, seed=0, prefixes=prefixes)
+    model.look(config)
+    after = model.predict(config)
+    assert after.prefix < before.prefix
+    assert after.inputs == 0.0
+    assert after.train == before.train
