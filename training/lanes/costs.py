@@ -45,19 +45,21 @@ Output = tuple[str, int, str, int, int, int]
 @dataclass(frozen=True)
 class Cost:
     """Seconds of a group of runs by kind of work: `inputs` are decoded, the `prefix` is what frozen stages compute for
-    what is not kept yet, `train` the heads and the stages that train, `shifted` the scores on changed photos, and
-    `race` cross-validation, where these are asked of those that are complete."""
+    what is not kept yet, `train` the steps of heads and of the stages that train, `scored` what these stages compute
+    for the validation examples after every epoch, `shifted` the scores on changed photos, and `race` cross-validation,
+    where these are asked of those that are complete."""
 
     inputs: float
     prefix: float
     train: float
     shifted: float = 0.0
     race: float = 0.0
+    scored: float = 0.0
     fixed: float = _GROUP
 
     @property
     def seconds(self) -> float:
-        return self.inputs + self.prefix + self.train + self.shifted + self.race + self.fixed
+        return self.inputs + self.prefix + self.train + self.scored + self.shifted + self.race + self.fixed
 
 
 class CostModel:
@@ -134,7 +136,8 @@ class CostModel:
             # Heads share the features of the changed photos; each lane with stages of its own computes its own.
             shifted = self._shifted_seconds(structure, speeds) * (1 if heads_only else lanes)
             shifted *= speeds.factors.get("prefix", 1.0)
-        return Cost(inputs, prefix, train, shifted, race)
+        scored = self._scored_seconds(spec, speeds, lanes) * speeds.factors.get("prefix", 1.0)
+        return Cost(inputs, prefix, train, shifted, race, scored)
 
     def seconds_in_turn(self, groups: Iterable[tuple[Config, int]]) -> list[float]:
         """Of each of some groups that train one after another, of a config's structure and so many lanes: what one
@@ -159,7 +162,7 @@ class CostModel:
             shifted = self._shifted.setdefault((structure.backbone, structure.resolution), set())
             shifted |= {structure.cut, self._plan(structure, speeds, train=False).base or structure.cut}
         # Each is corrected only where it was the most of what is not training: else the rest says nothing about it.
-        computed, others = predicted.prefix + predicted.shifted, predicted.inputs + predicted.fixed
+        computed, others = predicted.prefix + predicted.shifted, predicted.inputs + predicted.scored + predicted.fixed
         for kind, part, rest in (
             ("prefix", computed, others + predicted.race),
             ("race", predicted.race, others + computed),
@@ -308,10 +311,12 @@ class CostModel:
             head = _EPOCH + batches * (_STEP + together * _WEIGHT) + self._train * together * _PRODUCT
             seconds += phase.epochs * head
             if phase.cut < stages:
-                trained = self._train * sum(speeds.train[phase.cut :])
-                scored = self._valid * sum(speeds.forward[phase.cut :])
-                seconds += phase.epochs * lanes * (trained + scored)
+                seconds += phase.epochs * lanes * self._train * sum(speeds.train[phase.cut :])
         return seconds
+
+    def _scored_seconds(self, spec: Spec, speeds: Speeds, lanes: int) -> float:
+        phases = spec.phases(len(speeds.forward), self._epochs)
+        return lanes * self._valid * sum(phase.epochs * sum(speeds.forward[phase.cut :]) for phase in phases)
 
 
 def _kind(structure: Structure, speeds: Speeds) -> str:

@@ -80,6 +80,15 @@ def test_features_cost_a_forward_of_all_examples_once(model: CostModel) -> None:
     assert again.seconds < cost.seconds
 
 
+def test_scores_after_epochs_are_no_part_of_the_steps_that_correct_a_prediction(model: CostModel) -> None:
+    """What an epoch says that it took are its steps alone."""
+    cost = model.predict(PLAIN | STAGES)
+    model.learn(PLAIN | STAGES, cost, cost.seconds - cost.train, cost.train)
+    again = model.predict(PLAIN | STAGES)
+    assert again.train == pytest.approx(cost.train)
+    assert again.scored == pytest.approx(cost.scored)
+
+
 def test_views_cost_a_forward_each_and_share_the_plain_validation_photos(model: CostModel) -> None:
     cost = model.predict(PLAIN)
     model.learn(PLAIN, cost, cost.seconds - cost.train, cost.train)
@@ -137,7 +146,9 @@ def test_stages_begin_at_what_was_kept_on_the_way_to_features(model: CostModel) 
 def test_stages_that_train_cost_every_epoch_and_every_lane(model: CostModel) -> None:
     one, two = (model.predict(PLAIN | STAGES, lanes) for lanes in (1, 2))
     # Two of four epochs, two stages, and the scores of the validation photos.
-    assert one.train == pytest.approx(2 * (100 * 0.6 + 40 * 0.2), rel=0.05)
+    assert one.train == pytest.approx(2 * 100 * 0.6, rel=0.05)
+    assert one.scored == pytest.approx(2 * 40 * 0.2)
+    assert two.scored == 2 * one.scored
     assert two.train == pytest.approx(2 * one.train, rel=0.05)
     heads = [model.predict(PLAIN, lanes).train for lanes in (1, 16)]
     assert heads[1] < 4 * heads[0]
