@@ -46,7 +46,7 @@ _PATIENCE, _PATIENCE_PASSED = 0.02, 0.05
 _RECIPE_DUE = 0.8
 # How much better a config of the portfolio is expected to be than others of its structure, in the same logarithm.
 _KNOWN_TO_BE_GOOD = -0.1
-# A trial whose error is so many standard deviations above its parent's is not going to be the best.
+# A trial whose error is so many standard deviations above that of heads is not going to be the best.
 _HOPELESS = 2.5
 
 
@@ -189,17 +189,18 @@ class Rungs:
         return None
 
     def is_hopeless(self, arm: Arm, value: float) -> bool:
-        """Once stages train, a trial that is clearly worse than the one it was promoted from goes."""
+        """Once stages train, a trial that is clearly worse than the heads that it was promoted from goes.
+
+        It is on its way, so it is not measured against what a trial of stages came to in the end, nor against the
+        luckiest of many heads.
+        """
         if arm.parent is None or not self._tried.trains_stages(arm.structure):
             return False
-        parent = next(
-            (trial for tried in self._tried.all.values() for trial in tried.trials if trial.number == arm.parent), None
-        )
-        if parent is None or parent.value is None:
+        heads = self._tried.heads_of(arm.structure)
+        if not heads:
             return False
-        # Both on the fixed split.
-        before, noise = log_error(parent.value, self._metric, self._direction, parent.n)
-        now, _ = log_error(value, self._metric, self._direction, parent.n)
+        before, noise = min(map(self._tried.observed, heads))
+        now, _ = log_error(value, self._metric, self._direction, heads[0].trials[0].n)
         return now > before + _HOPELESS * math.sqrt(noise)
 
     def _opening(self, lanes: int) -> Arm:

@@ -102,8 +102,8 @@ class Search:
         while not self._is_goal_reached():
             yield from self._confirm(replace(self.plan, timeout=deadline - time.monotonic()), costs, engine, watch)
             left, ended = deadline - time.monotonic(), self.ended
-            if left < least or self._is_goal_reached():
-                return
+            if left < least or self._is_goal_reached() or self.study.best() is None:
+                return  # without any value, the next round would only fail as this one did
             plan = replace(self.plan, timeout=left, reserve=left / 2)
             yield from run_study(self.study, plan, engine, watch, enough=self._is_goal_reached, costs=costs)
             if self.ended == ended:

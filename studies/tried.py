@@ -97,6 +97,15 @@ class TriedStructures:
     def trains_stages(self, structure: Config) -> bool:
         return self._ladder.rung(structure) == len(self._ladder.climbs)
 
+    def heads_of(self, structure: Config) -> list[Tried]:
+        """What was tried of heads that can be promoted to `structure`."""
+        root = self.root(structure)
+        return [
+            each
+            for each in self.all.values()
+            if each.trials and self.root(each.structure) == root and not self.trains_stages(each.structure)
+        ]
+
     def groups_of_base(self) -> Counter[tuple[object, ...]]:
         groups: Counter[tuple[object, ...]] = Counter()
         for each in self.all.values():

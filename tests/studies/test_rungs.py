@@ -323,6 +323,12 @@ def test_stages_that_make_a_trial_clearly_worse_are_given_up() -> None:
     assert search.rungs.is_hopeless(promoted, 0.3)
     heads = next(arm for arm, _, _ in search.arms if arm.rung == 0)
     assert not search.rungs.is_hopeless(heads, 0.0)
+    # What another trial of stages came to in the end is no measure of one on its way.
+    values = [place / 200 for place in range(200)]
+    verdicts = [search.rungs.is_hopeless(promoted, value) for value in values]
+    assert 0 < sum(verdicts) < 200
+    search.rungs.ended(Finished(10**6, search.config(promoted.structure), 1.0, N))
+    assert [search.rungs.is_hopeless(promoted, value) for value in values] == verdicts
 
 
 SMALL = SearchSpace({"width": Choice(1, 2, 4, 8, 16, 32), "rate": Choice(0.1, 0.2)})

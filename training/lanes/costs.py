@@ -175,7 +175,9 @@ class CostModel:
 
     def look(self, config: Config) -> None:
         """A group of runs like `config` ended early: what of it is there is read from the store."""
-        self._outputs = _kept_in(self._store, str(self._numerics), self._device, self._data)
+        # Beside what lies in memory alone.
+        found = _kept_in(self._store, str(self._numerics), self._device, self._data)
+        self._outputs = {train: self._outputs[train] | outputs for train, outputs in found.items()}
         self._decoded = self._decoded | {resolve(self._task, self._completed(config)).input.resolution}
 
     def is_kept(self, config: Config) -> bool:
