@@ -20,7 +20,7 @@ from tabulate import tabulate
 
 from search_spaces import InputError
 from studies import open_study
-from studies.accounts import GroupCost, accuracy_of, costs_of_groups
+from studies.cost_report import GroupCost, accuracy_of, costs_of_groups
 from studies.rung_report import rank_correlations
 from training import atomic_write_bytes
 from training.machine.files import atomic_path

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from search_spaces import Config
 from training.lanes.jobs import Epoch, Job, Member
-
-if TYPE_CHECKING:
-    from .records import TrialRecord
 
 PREDICTED = "predicted_seconds"
 """What is kept with a trial: its share of what its group was predicted to take."""
@@ -40,60 +36,6 @@ class CostModel(Protocol):
         self, config: Config, predicted: Any, preparing: float, train: float, *, robust: bool = False
     ) -> None: ...
     def look(self, config: Config) -> None: ...
-
-
-@dataclass(frozen=True)
-class GroupCost:
-    """Trials that trained side by side: predicted and true seconds of all of them."""
-
-    study: str
-    rung: int | None
-    trials: int
-    predicted: float
-    seconds: float
-
-
-def costs_of_groups(records: Iterable[TrialRecord]) -> list[GroupCost]:
-    """The groups of a study of which everything was predicted and ran to its end.
-
-    A trial's prediction is an equal share of its group's, while what only some of them go through, such as all of
-    cross-validation, is theirs alone: so trials by themselves say nothing.
-    """
-    found: dict[int, list[TrialRecord]] = {}
-    for record in records:
-        found.setdefault(record.group, []).append(record)
-    return [
-        GroupCost(
-            trials[0].study,
-            trials[0].rung,
-            len(trials),
-            sum(trial.predicted_seconds or 0.0 for trial in trials),
-            sum(trial.seconds for trial in trials),
-        )
-        for trials in found.values()
-        if all(trial.predicted_seconds and trial.state == "complete" for trial in trials)
-    ]
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """How predictions of `groups` of `trials` came out: the median of |predicted / true - 1|, and the median of
-    predicted / true."""
-
-    groups: int
-    trials: int
-    error: float
-    drift: float
-
-
-def accuracy_of(groups: Iterable[GroupCost]) -> Accuracy | None:
-    """None where nothing was predicted."""
-    groups = [group for group in groups if group.predicted > 0 and group.seconds > 0]
-    if not groups:
-        return None
-    ratios = [group.predicted / group.seconds for group in groups]
-    error = statistics.median(abs(ratio - 1) for ratio in ratios)
-    return Accuracy(len(groups), sum(group.trials for group in groups), error, statistics.median(ratios))
 
 
 @dataclass(eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .accounts import accuracy_of, costs_of_groups
+from .cost_report import accuracy_of, costs_of_groups
 from .done import why_done
 from .records import ENDED
 from .rung_report import rank_correlations

@@ -131,7 +131,7 @@ def _target_line(
 
 def _of_rungs(study: Study) -> list[str]:
     """What is to be known of a search that climbed rungs: its baseline, its ranks and its predictions."""
-    from studies.accounts import accuracy_of, costs_of_groups
+    from studies.cost_report import accuracy_of, costs_of_groups
     from studies.rung_report import rank_correlations
 
     records = study.records()

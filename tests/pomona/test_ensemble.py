@@ -84,9 +84,11 @@ def test_it_is_trained_evaluated_exported_and_predicted_with_like_a_model(
     assert (code, err.strip().count("\n")) == (1, 0)
     files = sorted(photos.rglob("valid/*/*.png"))[:5]
     by_torch, by_onnx = (json.loads(run("predict", model, *files, "--json")[1]) for model in ("best", "best.onnx"))
+    # The file computes in fp32, the checkpoint as it was trained.
+    tolerance = 1e-5 if load_model(Path("best")).record.numerics.precision == "fp32" else 0.02
     for one, other in zip(by_torch, by_onnx, strict=True):
         assert one["path"] == other["path"]
-        assert other["probabilities"] == pytest.approx(one["probabilities"], abs=1e-5)
+        assert other["probabilities"] == pytest.approx(one["probabilities"], abs=tolerance)
     code, out, err = run(*listed)
     assert next(row for row in json.loads(out) if row["state"] == "ensemble")["seconds_per_image"] > 0
 

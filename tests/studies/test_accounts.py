@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from search_spaces import Config
-from studies.accounts import PREDICTED, Accounts, GroupCost, accuracy_of, costs_of_groups
-from studies.records import TrialRecord
+from studies.accounts import PREDICTED, Accounts
 from training import EpochResult, Job, Member
 from training.lanes.jobs import Epoch
 
@@ -86,25 +85,3 @@ def test_without_a_model_nothing_is_predicted() -> None:
     accounts.joined(0, [])
     accounts.end(0, 1.0, whole=True)
     assert accounts.of(0) == {}
-
-
-def test_how_predictions_came_out() -> None:
-    found = accuracy_of([GroupCost("s", 0, 16, predicted, 1.0) for predicted in (1.0, 2.0, 0.9)])
-    assert found is not None
-    assert (found.groups, found.trials, found.drift) == (3, 48, 1.0)
-    assert found.error == pytest.approx(0.1)
-    assert accuracy_of([GroupCost("s", 0, 1, 0.0, 1.0)]) is None
-
-
-def test_groups_that_were_predicted_and_came_to_their_end_count_as_wholes() -> None:
-    def trial(number: int, group: int, predicted: float | None, seconds: float, state: str = "complete") -> TrialRecord:
-        return TrialRecord(
-            *("s", "data", number, state, "", {}, 0.9, 100, None, None, 0, None, 8, seconds, None, 0, 0, "", "", ""),
-            group=group,
-            predicted_seconds=predicted,
-        )
-
-    # Of two that were predicted alike, one went through all of cross-validation.
-    together = [trial(0, 0, 2.5, 1.0), trial(1, 0, 2.5, 4.0)]
-    (found,) = costs_of_groups([*together, trial(2, 2, None, 2.0), trial(3, 3, 2.0, 1.0, "pruned")])
-    assert (found.trials, found.predicted, found.seconds) == (2, 5.0, 5.0)
