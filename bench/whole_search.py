@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import statistics
 import sys
@@ -100,7 +101,8 @@ class Result:
 
 
 def search(job: Job) -> tuple[float, list[Trial]]:
-    """A search of ours by the strategy that is the method's name."""
+    """A search of ours by the strategy that is the method's name, without configs that were found on these photos."""
+    os.environ["POMONA_PORTFOLIO"] = "off"
     from studies import SearchRequest, prepare_search
     from training import spec_of
 
@@ -264,8 +266,8 @@ def page(results: Sequence[Result], command: str) -> str:
         f"{one.settings['trials']} trials of {one.settings['epochs']} epochs on the photos of {TASK} at "
         f"{one.settings['side']} pixels, one backbone, no pruner, the whole space otherwise; sampler and storage "
         "are part of ours. The clock starts before photos are decoded and the machine is measured, caches are empty; "
-        "trials that were not trained to their end do not count. The expert's loop computes in bf16 where the "
-        "processor does, else in fp32. Medians over seeds (least to largest).\n\n"
+        "trials that were not trained to their end do not count. Ours leaves its shipped portfolio out. The expert's "
+        "loop computes in bf16 where the processor does, else in fp32. Medians over seeds (least to largest).\n\n"
         f"- command: `{command}`\n- machine: {machine['device']}; python {machine['python']}, {versions}; "
         f"commit {commits}\n- photos: fingerprint {one.settings['photos']}\n\n"
         + tabulate(rows, headings, tablefmt="github", disable_numparse=True)

@@ -87,6 +87,7 @@ def test_a_search_for_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     from training.models.backbones import source_model
 
     monkeypatch.setenv("POMONA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("POMONA_PORTFOLIO", "off")
     safetensors.torch.save_file(source_model("mobilenet_v2").state_dict(), tmp_path / "mobilenet_v2.safetensors")
     seconds, trials = search(Job(PLAIN, 0, 2, 1, 96, tiny_photos(tmp_path / "photos"), tmp_path))
     assert seconds > 0
