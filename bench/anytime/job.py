@@ -7,8 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from .runs import Point
 
@@ -62,6 +64,20 @@ def cold(job: Job, code: Path) -> dict[str, str]:
     }
     left = {name: value for name, value in os.environ.items() if name not in ("POMONA_STORAGE", "PYTHONPATH")}
     return left | own
+
+
+def started(command: Sequence[str], job: Job, code: Path, output: BinaryIO) -> subprocess.Popen[bytes]:
+    """Starts a run's command with the modules in `code`, cold, as the leader of a session; what it says is `output`."""
+    return subprocess.Popen(
+        command,
+        # Not the folder that we are in: modules of ours may lie there.
+        cwd=job.folder,
+        env=cold(job, code),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+    )
 
 
 def kill_all(process: subprocess.Popen[bytes]) -> None:

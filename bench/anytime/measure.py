@@ -23,7 +23,7 @@ from training.machine.files import atomic_write_json
 
 from . import pomona_runs
 from .held_back import HeldBack, hold_back
-from .job import PYTHON, Answer, Job, cold, kill_all
+from .job import PYTHON, Answer, Job, kill_all, started
 from .peers import FINDERS
 from .pomona_runs import ROOT
 from .runs import Point, Run, load_run, run_path, save_run
@@ -135,15 +135,7 @@ def run_system(job: Job, plan: Plan) -> Answer:
     command = [PYTHON, "-m", "bench.anytime.peers", str(job_file), str(answer_file)]
     with (job.folder / "output.txt").open("wb") as output:
         # What tools print about themselves is not for the one who waits for the answer.
-        process = subprocess.Popen(
-            command,
-            cwd=job.folder,
-            env=cold(job, ROOT),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+        process = started(command, job, ROOT, output)
         code = None
         with contextlib.suppress(subprocess.TimeoutExpired):
             try:

@@ -16,7 +16,7 @@ from studies.names import ENSEMBLE
 from studies.trial_times import end_times
 from training.machine.environment import commit
 
-from .job import PYTHON, Answer, Job, cold, kill_all
+from .job import PYTHON, Answer, Job, cold, kill_all, started
 from .runs import BEFORE, Point, Run, Score, at_marks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +59,7 @@ def search(job: Job, tree: Path) -> Answer:
     arguments += ["--timeout", f"{job.seconds:g}s"]
     with (job.folder / "search.txt").open("wb") as output:
         job = replace(job, started=time.time())
-        process = _start(job, tree, arguments, output.fileno())
+        process = started([PYTHON, "-m", "pomona", *arguments], job, tree, output)
         try:
             code = _wait(process, job.seconds + _GRACE)
         finally:
@@ -76,19 +76,6 @@ def search(job: Job, tree: Path) -> Answer:
         points, failure = (), failure or str(problem)
     revision = commit() if tree == ROOT else _git("-C", str(tree), "rev-parse", "--short=10", "HEAD")
     return Answer(points, ended, command, revision, pending=bool(points), failure=failure, notes=notes)
-
-
-def _start(job: Job, tree: Path, arguments: Sequence[str], output: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [PYTHON, "-m", "pomona", *arguments],
-        # Not the folder that we are in: modules of ours may lie there.
-        cwd=job.folder,
-        env=cold(job, tree),
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        start_new_session=True,
-    )
 
 
 def _wait(process: subprocess.Popen[bytes], seconds: float) -> int | None:
