@@ -138,12 +138,15 @@ def resume(
     trials: Whole | None = None,
     timeout: Duration | None = None,
     workers: Whole | None = None,
+    weights_dir: PathLike | None = None,
+    download_weights: bool = False,
     task: Task | None = None,
     trust_task_file: bool = False,
 ) -> Study:
     """Goes on with a study that was stopped or killed, and returns it.
 
-    `trials` are in all; `timeout` and `workers` are as in `search`.
+    `trials` are in all; `timeout` and `workers` are as in `search`. `weights_dir` is where the weights lie now, if not
+    where they did; with `download_weights` those that are not there are fetched.
 
     `task` is that of a study that was made with a `Task` object, which no storage keeps. A task file that a storage
     other than the default one names is only run with `trust_task_file`.
@@ -163,10 +166,12 @@ def resume(
         "trials": to.optional(to.count, "trials", trials),
         "timeout": to.optional(to.seconds, "timeout", timeout),
         "workers": to.optional(to.count, "workers", workers),
+        "weights_dir": to.optional(to.folder, "weights_dir", weights_dir),
+        "download_weights": to.flag("download_weights", download_weights),
         "task": to.optional(to.task_object, "task", task),
         "trust_task_file": to.flag("trust_task_file", trust_task_file),
     }
-    shown = given | {"trust_task_file": given["trust_task_file"] or None}
+    shown = given | {flag: given[flag] or None for flag in ("trust_task_file", "download_weights")}
     request = ResumeRequest(name, url, **given, command=call_text("resume", name, storage=url, **shown))
     with counting("reading the data") as progress:
         prepared = prepare_resume(request, note, progress)
@@ -182,13 +187,15 @@ def confirm(
     top: Whole = 3,
     seeds: Whole = 5,
     timeout: Duration | None = None,
+    weights_dir: PathLike | None = None,
+    download_weights: bool = False,
     task: Task | None = None,
     trust_task_file: bool = False,
 ) -> Study:
     """Trains the `top` best trials of a study again on `seeds` fresh seeds each, and returns the study.
 
-    What is there already is not trained again. `timeout`, `task` and `trust_task_file` are as in `resume`. Ctrl-C ends
-    the call cleanly and returns what there is; the same call goes on.
+    What is there already is not trained again. What else there is to say is as in `resume`. Ctrl-C ends the call
+    cleanly and returns what there is; the same call goes on.
 
     Raises:
         InputError: there is no such study, it has no trial that ran to its end, or its data or weights are not what
@@ -206,10 +213,13 @@ def confirm(
         top=to.count("top", top),
         seeds=to.count("seeds", seeds),
         timeout=to.optional(to.seconds, "timeout", timeout),
+        weights_dir=to.optional(to.folder, "weights_dir", weights_dir),
+        download_weights=to.flag("download_weights", download_weights),
         task=to.optional(to.task_object, "task", task),
         trust_task_file=to.flag("trust_task_file", trust_task_file),
     )
-    command = call_text("confirm", name, storage=url, **given | {"trust_task_file": trust_task_file or None})
+    shown = given | {flag: given[flag] or None for flag in ("trust_task_file", "download_weights")}
+    command = call_text("confirm", name, storage=url, **shown)
     with counting("reading the data") as progress:
         prepared = prepare_confirmation(name, url, note, progress, command=command, **given)
     run_until_stopped(prepared)

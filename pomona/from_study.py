@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from search_spaces import Config, InputError, Task
 from studies import Study, TrialRecord
@@ -93,7 +94,7 @@ def state_to_start_from(
     return state
 
 
-def most_unfrozen_in(study: Study, task: Task) -> int:
+def most_unfrozen_in(study: Study, task: Task, *, weights_dir: Path | None, download: bool) -> int:
     """The most stages that the study's search unfreezes: it decides where outputs of frozen stages are kept.
 
     With another number results are the same to rounding, with this one to the last digit.
@@ -101,8 +102,7 @@ def most_unfrozen_in(study: Study, task: Task) -> int:
     Raises:
         InputError: what the study needs is not there any more.
     """
-    settings = study.settings
-    ready = runnable(task, settings.fixed, weights_dir=settings.weights_dir, download=settings.download_weights)
+    ready = runnable(task, study.settings.fixed, weights_dir=weights_dir, download=download)
     return most_unfrozen(ready.task.space)
 
 

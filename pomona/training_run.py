@@ -238,7 +238,9 @@ def _start(
     if not resumes:
         wanted = Wanted(chosen.config, chosen.epochs, seed, fingerprint, request.as_saved)
         start = state_to_start_from(study, trial, wanted, notify)
-    return start, most_unfrozen_in(study, task) if trial.state == "interrupted" else 0
+    if trial.state != "interrupted":
+        return start, 0
+    return start, most_unfrozen_in(study, task, weights_dir=chosen.weights_dir, download=chosen.download)
 
 
 def _seed(request: TrainRequest, trial: TrialRecord | None, resumed: Path | None) -> int:

@@ -81,13 +81,15 @@ def export_checkpoint(
     data: str | None = None,
     int8: bool = False,
     skip_unreadable: bool = False,
+    trust_split: bool = False,
     progress: Callable[[int, int], None] | None = None,
     notify: Callable[[str], None] | None = None,
 ) -> tuple[Export, Quantised | None]:
     """Writes a checkpoint to an ONNX file, compared with torch on the valid split of `data`, or on what has no splits.
 
     With `int8` a second file in 8 bits, calibrated on the train split of `data`; that is for images alone. Of data
-    without splits `valid` is what was not trained on. `notify` is told what has to be known of the data.
+    without splits `valid` is what was not trained on. `trust_split` is as in `evaluate_checkpoint`. `notify` is told
+    what has to be known of the data.
 
     Raises:
         InputError: there is no checkpoint, the data do not fit it, or the export fails; then `file` is as it was.
@@ -99,7 +101,7 @@ def export_checkpoint(
     checkpoint = training.load_model(path)
     if int8:
         check_quantisable(checkpoint.record.modality, models=len(checkpoint.configs))
-    source = LabelledSource(data, skip_unreadable, progress=progress)
+    source = LabelledSource(data, skip_unreadable, trust_split, progress)
     compared, calibration = examples_to_compare(checkpoint, source, calibrate=int8)
     if notify is not None:
         for note in (*compared.notes, *_how_far(checkpoint)):

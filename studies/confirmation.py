@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from search_spaces import InputError, Task
 
@@ -12,7 +13,7 @@ from .driver import run_study
 from .engines import engine_named
 from .plan import Outcome, Plan, Watch
 from .records import INTERRUPTED
-from .search import CountProgress, plan_to_go_on
+from .search import CountProgress, plan_to_go_on, with_weights
 from .search_run import Notify
 from .study import Study
 
@@ -60,6 +61,8 @@ def prepare_confirmation(
     seeds: int = 5,
     timeout: float | None = None,
     command: str = "",
+    weights_dir: Path | None = None,
+    download_weights: bool = False,
     task: Task | None = None,
     trust_task_file: bool = False,
 ) -> Confirmation:
@@ -67,7 +70,7 @@ def prepare_confirmation(
 
     Args:
         timeout: in seconds, for the runs of this call.
-        task, trust_task_file: see `prepare_resume`.
+        weights_dir, download_weights, task, trust_task_file: see `ResumeRequest`.
 
     Raises:
         InputError: there is no such study, none of its trials ran to its end, or its data, its weights or its space
@@ -90,7 +93,15 @@ def prepare_confirmation(
     if interrupted:
         notify("only trials that ran to their end are confirmed: pomona resume trains interrupted ones to theirs")
     trials = len(runs) // seeds
-    plan = plan_to_go_on(study, storage_url, notify, progress, task=task, trust_task_file=trust_task_file)
+    plan = plan_to_go_on(
+        study,
+        storage_url,
+        notify,
+        progress,
+        task=task,
+        trust_task_file=trust_task_file,
+        settings=with_weights(settings, weights_dir, download=download_weights),
+    )
     confirmation = Confirmation(study, replace(plan, timeout=timeout), settings.engine, tuple(runs), command)
     which, each = ("the best trial", "") if trials == 1 else (f"the {trials} best trials", " each")
     fresh = f"{seeds} fresh {'seed' if seeds == 1 else 'seeds'}{each}"

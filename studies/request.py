@@ -288,8 +288,9 @@ class SearchRequest(Options[None]):
 class ResumeRequest:
     """What `pomona resume` takes; `trials`, `timeout` and `workers` as in `SearchRequest`, None where they stay.
 
-    `task` is that of a study that was made with a `Task` object, which no storage keeps. With `trust_task_file` the
-    task file that the storage names is run though the storage is not the user's own.
+    `weights_dir` is where the weights lie now, None where they did before; with `download_weights` those that are not
+    there are fetched. `task` is that of a study that was made with a `Task` object, which no storage keeps. With
+    `trust_task_file` the task file that the storage names is run though the storage is not the user's own.
     """
 
     study: str
@@ -297,6 +298,8 @@ class ResumeRequest:
     trials: int | None = None
     timeout: float | None = None
     workers: int | None = None
+    weights_dir: Path | None = None
+    download_weights: bool = False
     task: Task | None = None
     trust_task_file: bool = False
     command: str = ""

@@ -230,7 +230,13 @@ def prepare_resume(request: ResumeRequest, notify: Notify, progress: CountProgre
     within = placement.time_within(budget, resolve_device(settings.device).type)
     enough_or_error(study, budget, request.storage)
     plan = plan_to_go_on(
-        study, request.storage, notify, progress, task=request.task, trust_task_file=request.trust_task_file
+        study,
+        request.storage,
+        notify,
+        progress,
+        task=request.task,
+        trust_task_file=request.trust_task_file,
+        settings=with_weights(settings, request.weights_dir, download=request.download_weights),
     )
     notify(going_on(study, budget, request.storage, settings.stop_at))
     limited = replace(budget, timeout=within)
@@ -272,6 +278,15 @@ def plan_to_go_on(
     )
     same_or_error(settings, now, study.name)
     return _plan_of(study, ready, data, device, study.budget, settings.weights_dir)
+
+
+def with_weights(settings: Settings, weights_dir: Path | None, *, download: bool) -> Settings:
+    """A study's settings with the folder where weights lie now, and whether those that are nowhere are fetched."""
+    return replace(
+        settings,
+        weights_dir=settings.weights_dir if weights_dir is None else weights_dir.resolve(),
+        download_weights=settings.download_weights or download,
+    )
 
 
 def _task_to_resume(study: Study, storage_url: str | None, notify: Notify, *, trusted: bool) -> Task:

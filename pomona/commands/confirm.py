@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,7 +10,7 @@ import typer
 from ..arguments import seconds_of
 from ..console import counting, note
 from ..hints import pomona_command, typed_command
-from .options import AsJson, Storage, Study, TrustTaskFile
+from .options import AsJson, Download, Storage, Study, TrustTaskFile, option_of
 
 
 def confirm(
@@ -20,6 +21,8 @@ def confirm(
     timeout: Annotated[
         str | None, typer.Option(metavar="10m", help="For the runs of this call. [default: no limit]")
     ] = None,
+    weights_dir: Annotated[Path | None, option_of("weights_dir", default="as before")] = None,
+    download_weights: Download = False,
     trust_task_file: TrustTaskFile = False,
     as_json: AsJson = False,
 ) -> None:
@@ -47,6 +50,8 @@ def confirm(
             seeds=seeds,
             timeout=limit,
             command=typed_command(),
+            weights_dir=weights_dir,
+            download_weights=download_weights,
             trust_task_file=trust_task_file,
         )
     again = pomona_command("confirm", study, storage=storage, top=str(top), seeds=str(seeds))

@@ -10,7 +10,7 @@ import typer
 from search_spaces import interval_text, value_text
 
 from ..console import counting, note, print_json, print_lines, print_table
-from .options import AsJson, Checkpoint, SkipUnreadable
+from .options import AsJson, Checkpoint, SkipUnreadable, TrustSplit
 
 if TYPE_CHECKING:
     from training.export.export_int8 import Latency, Quantised
@@ -27,6 +27,7 @@ def export(
         bool, typer.Option("--int8", help="Of a model of photos, write NAME.int8.onnx too, and compare the two.")
     ] = False,
     skip_unreadable: SkipUnreadable = False,
+    trust_split: TrustSplit = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a checkpoint as an ONNX file that `pomona predict` answers from without torch.
@@ -46,6 +47,7 @@ def export(
             data,
             int8,
             skip_unreadable,
+            trust_split,
             progress,
             notify=note,
         )

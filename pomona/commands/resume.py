@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from studies.request import ResumeRequest
@@ -9,7 +10,7 @@ from studies.request import ResumeRequest
 from ..arguments import seconds_of
 from ..console import counting, note
 from ..hints import typed_command
-from .options import AsJson, Storage, Study, TrustTaskFile, option_of
+from .options import AsJson, Download, Storage, Study, TrustTaskFile, option_of
 
 
 def resume(
@@ -18,6 +19,8 @@ def resume(
     trials: Annotated[int | None, option_of("trials", default="as before", min=1)] = None,
     timeout: Annotated[str | None, option_of("timeout", default="as before")] = None,
     workers: Annotated[int | None, option_of("workers", default="as before", min=1)] = None,
+    weights_dir: Annotated[Path | None, option_of("weights_dir", default="as before")] = None,
+    download_weights: Download = False,
     trust_task_file: TrustTaskFile = False,
     as_json: AsJson = False,
 ) -> None:
@@ -33,6 +36,8 @@ def resume(
         trials=trials,
         timeout=seconds_of(timeout),
         workers=workers,
+        weights_dir=weights_dir,
+        download_weights=download_weights,
         trust_task_file=trust_task_file,
         command=typed_command(),
     )
