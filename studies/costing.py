@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from search_spaces import Config
 
+from .gain import Array
 from .strategy import ONLY_SPLIT, SHARE, Cost, Costs, Finished, Further, Ladder
 from .tried import TriedStructures
 
@@ -21,7 +22,10 @@ _LITTLE = 0.1
 
 @dataclass(frozen=True)
 class Candidate:
-    """A group that may come next: of a structure, or of a whole `config`; promoted from `parent` where there is one."""
+    """A group that may come next: of a structure, or of a whole `config`; promoted from `parent` where there is one.
+
+    `drawn` (count,) are logarithms of the error that it may come to.
+    """
 
     structure: Config
     lanes: int
@@ -30,6 +34,7 @@ class Candidate:
     parent: Finished | None = None
     config: Config | None = None
     further: Further = ONLY_SPLIT
+    drawn: Array | None = field(default=None, compare=False, repr=False)
 
 
 class Costing:

@@ -329,7 +329,7 @@ class Driver:
 
     def _told(self, number: int, result: FitResult) -> Finished | None:
         """What a strategy learns from a trial that ended."""
-        if number in self._recording.taken or result.state != State.COMPLETE:
+        if number in self._recording.taken or result.state not in (State.COMPLETE, State.PRUNED):
             return None
         return finished_trial(self._study.trial(number))
 

@@ -69,6 +69,26 @@ class Surface:
         own = _variances(points)
         return mean, np.sqrt(np.maximum(own - (half**2).sum(0), 1e-9))
 
+    def draws(self, points: Sequence[Point], count: int, seed: int) -> Array:
+        """What the logarithms of the errors may be (count, n): draws of all of them together, without noise."""
+        mean, _ = self.predict(points)
+        half = np.linalg.solve(self._factor, _kernel(points, self._points).T)
+        covariance = _kernel(points, points) - half.T @ half
+        factor = np.linalg.cholesky(covariance + 1e-6 * np.eye(len(points)))
+        return np.asarray(mean + standard_draws(count, len(points), seed) @ factor.T, dtype=np.float64)
+
+
+def standard_draws(count: int, n: int, seed: int) -> Array:
+    """Normal draws (count, n), each with its opposite, so that their mean is zero."""
+    drawn = np.random.default_rng(seed).standard_normal((-(-count // 2), n))
+    return np.asarray(np.concatenate([drawn, -drawn])[:count], dtype=np.float64)
+
+
+def gains_in_turn(drawn: Array, best: float) -> Array:
+    """How far the lowest of the first 1, 2, ... columns (n,) of `drawn` (count, n) is expected to get below `best`."""
+    lowest = np.minimum.accumulate(drawn, axis=1)
+    return np.asarray(np.maximum(best - lowest, 0.0).mean(0), dtype=np.float64)
+
 
 def expected_gain(mean: Array, deviation: Array, best: float) -> Array:
     """How far each is expected to get below `best`: zero where it stays above."""

@@ -21,7 +21,7 @@ import numpy as np
 from search_spaces import Config
 
 from .costing import OPENING_SECONDS, Candidate, Costing
-from .gain import Observation, Surface, expected_gain, log_error
+from .gain import Surface, expected_gain, gains_in_turn, log_error, standard_draws
 from .strategy import MARGIN, SHARE, Arm, Costs, Finished, Ladder
 from .tried import TriedStructures
 
@@ -38,7 +38,9 @@ _MORE = 0.15
 _MOST_GROUPS = 4
 # Of the time left, and of that which has passed, what one group may take while there is something cheaper that gains
 # this share of what it does. So what was found is seldom older than half of the search.
-_MOST, _MOST_PASSED, _WORTH = 0.25, 1.0, 0.2
+_MOST, _MOST_PASSED, _WORTH = 0.5, 1.0, 0.2
+# What choices may come to is drawn so often.
+_DRAWS = 128
 # A gain is worth as much a second whether it takes one or two of a hundred that are left: this share of the time left
 # counts as part of every cost. At first it is less, by what has passed: then a second is long.
 _PATIENCE, _PATIENCE_PASSED = 0.02, 0.05
@@ -87,6 +89,8 @@ class Rungs:
         self._costing = Costing(ladder, costs, self._tried)
         self.recipe_seconds: float | None = None
         """What the recipe was last expected to take."""
+        # The logarithm of the least error, by the surface.
+        self._best = 0.0
         # Structures of which nothing is left to try.
         self._spent: set[tuple[object, ...]] = set()
 
@@ -131,6 +135,8 @@ class Rungs:
         if not any(tried.groups for tried in self._tried.all.values()):
             return self._opening(lanes)
         self._tried.lead()
+        if trials is not None and trials <= self._lanes and (arm := self._recipe_arm(left, waits=False)) is not None:
+            return arm  # the next group may take all the trials that are left
         # Before the recipe: it may take as long as heads on all of them.
         if (candidate := self._next_backbone(left, lanes)) is not None:
             return self._arm(candidate)
@@ -152,7 +158,7 @@ class Rungs:
         modest = [each for each in fitting if each.seconds <= min(_MOST * left, self._modest())]
         if modest and max(each.gain for each in modest) >= _WORTH * most:
             fitting = modest
-        return self._arm(max(fitting, key=lambda each: each.gain / (each.seconds + patience)))
+        return self._arm(worth_most(fitting, self._best, patience))
 
     def _modest(self) -> float:
         """Seconds that are few beside those that have passed."""
@@ -248,23 +254,29 @@ class Rungs:
         new = self._never_tried()
         if not tried:
             return [self._costing.costed(structure, lanes) for structure in new]
-        surface = Surface(
-            [Observation(self._tried.point(each.structure), *self._tried.observed(each)) for each in tried]
-        )
+        surface = Surface(self._tried.observations())
         at, _ = surface.predict([self._tried.point(each.structure) for each in tried])
-        best = float(at.min())
+        best = self._best = float(at.min())
         found: list[Candidate] = []
         if new:
-            gains = expected_gain(*surface.predict([self._tried.point(structure) for structure in new]), best)
-            found += [self._costing.costed(each, lanes, float(gain)) for each, gain in zip(new, gains, strict=True)]
+            points = [self._tried.point(structure) for structure in new]
+            gains = expected_gain(*surface.predict(points), best)
+            drawn = surface.draws(points, _DRAWS, self._decisions).T
+            found += [
+                replace(self._costing.costed(each, lanes, float(gain)), drawn=values)
+                for each, gain, values in zip(new, gains, drawn, strict=True)
+            ]
         found += self._shipped(surface, best, lanes)
         groups = self._tried.groups_of_base()
-        for each, level in zip(tried, at, strict=True):
+        of_stages = self._tried.spread()
+        own = standard_draws(_DRAWS, len(tried), self._decisions).T
+        for each, level, standard in zip(tried, at, own, strict=True):
             if not each.under_way and self._tried.key(each.structure) not in self._spent:
                 stages = self._tried.trains_stages(each.structure)
-                spread = _MORE / (each.groups if stages else groups[self._tried.base(each.structure)])
+                spread = of_stages / each.groups if stages else _MORE / groups[self._tried.base(each.structure)]
                 gain = expected_gain(np.array([level]), np.array([spread]), best)
-                found.append(self._costing.costed(each.structure, lanes, float(gain[0])))
+                candidate = self._costing.costed(each.structure, lanes, float(gain[0]))
+                found.append(replace(candidate, drawn=level + spread * standard))
         return found
 
     def _shipped(self, surface: Surface, best: float, lanes: int) -> list[Candidate]:
@@ -273,18 +285,21 @@ class Rungs:
         if not self._portfolio:
             return []
         structures = [self._tried.structure_of(config) for config in self._portfolio]
-        mean, deviation = surface.predict([self._tried.point(structure) for structure in structures])
+        points = [self._tried.point(structure) for structure in structures]
+        mean, deviation = surface.predict(points)
         gains = expected_gain(mean + _KNOWN_TO_BE_GOOD, deviation, best)
+        drawn = surface.draws(points, _DRAWS, self._decisions).T + _KNOWN_TO_BE_GOOD
         found = []
-        for config, structure, gain in zip(self._portfolio, structures, gains, strict=True):
+        for config, structure, gain, values in zip(self._portfolio, structures, gains, drawn, strict=True):
             if self._tried.is_under_way(structure):
                 continue
             if self._tried.trains_stages(structure):
                 further, seconds = self._costing.of_config(structure, config)
-                found.append(Candidate(structure, 1, float(gain), seconds, config=config, further=further))
+                candidate = Candidate(structure, 1, float(gain), seconds, config=config, further=further)
             else:
                 group = self._costing.costed(structure, lanes, float(gain))
-                found.append(replace(group, config=config, parent=None))
+                candidate = replace(group, config=config, parent=None)
+            found.append(replace(candidate, drawn=values))
         return found
 
     def _never_tried(self) -> list[Config]:
@@ -301,12 +316,16 @@ class Rungs:
         return [structure for structure in structures if self._tried.key(structure) not in self._tried.all]
 
     def _is_earned(self, structure: Config) -> bool:
-        """Whether all but its stages has been tried: views are, before stages train on them."""
-        if not self._tried.trains_stages(structure):
+        """Whether what it adds to has been tried: heads on its views, before stages train on them, and on fewer views
+        of the same strength, which it goes on from."""
+        if self._tried.trains_stages(structure):
+            stages = self._ladder.climbs[-1]
+            below = self._ladder.lowest({name: value for name, value in structure.items() if name not in stages})
+        elif (eased := self._ladder.eased(structure)) is not None:
+            below = eased
+        else:
             return True
-        stages = self._ladder.climbs[-1]
-        heads = self._ladder.lowest({name: value for name, value in structure.items() if name not in stages})
-        known = self._tried.all.get(self._tried.key(heads))
+        known = self._tried.all.get(self._tried.key(below))
         return known is not None and bool(known.trials)
 
     def _arm(self, chosen: Candidate) -> Arm:
@@ -343,3 +362,19 @@ class Rungs:
                 further=chosen.further,
             )
         )
+
+
+def worth_most(candidates: Sequence[Candidate], best: float, patience: float) -> Candidate:
+    """The one that brings most of what its seconds would bring, spent on those with the highest gain a second.
+
+    Expected improvement a second alone never takes what is dear: many cheap trials seem to add up. They don't, as the
+    best of them counts and not their sum, and as what is true of one is mostly true of the next.
+    """
+    order = sorted(candidates, key=lambda each: each.gain / (each.seconds + patience), reverse=True)
+    if any(each.drawn is None for each in order):
+        return order[0]
+    drawn = np.stack([each.drawn for each in order if each.drawn is not None], axis=1)
+    seconds = np.array([each.seconds + patience for each in order])
+    cheapest_first = np.interp(seconds, [0.0, *np.cumsum(seconds)], [0.0, *gains_in_turn(drawn, best)])
+    alone = np.maximum(best - drawn, 0.0).mean(0)
+    return order[int(np.argmax(alone / np.maximum(cheapest_first, 1e-12)))]

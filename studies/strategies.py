@@ -67,7 +67,7 @@ def strategy_of(study: Study, plan: Plan, costs: CostModel | None = None) -> tup
         strategy = Whole(structure_of, costs, seed=seed, recipe=plan.task.recipe)
     begun: set[int] = set()
     for record in study.records():
-        if record.state in ("complete", "pruned", "infeasible") and record.confirms is None:
+        if record.state in ("complete", "pruned", "infeasible", "failed") and record.confirms is None:
             if record.group not in begun:
                 begun.add(record.group)
                 strategy.began(record.config)
@@ -102,4 +102,7 @@ def finished_trial(record: TrialRecord) -> Finished:
     """
     whole = record.cv_value is not None and record.cv_folds >= FOLDS
     value = record.value if record.state == "complete" else None
-    return Finished(record.number, record.config, value, record.n, record.cv_value if whole else None, record.cv_n)
+    crossed = record.cv_value if whole else None
+    return Finished(
+        record.number, record.config, value, record.n, crossed, record.cv_n, given_up=record.state == "pruned"
+    )

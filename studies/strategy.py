@@ -56,6 +56,7 @@ class Ladder(Protocol):
     def rung(self, config: Config) -> int: ...
     def position(self, name: str, value: float | int | str | bool | None) -> float: ...
     def below(self, lower: Config, higher: Config) -> bool: ...
+    def eased(self, structure: Config) -> Config | None: ...
     def is_ordered(self, name: str) -> bool: ...
     def completed(self, config: Config) -> Config: ...
 
@@ -97,7 +98,10 @@ class Arm:
 
 @dataclass(frozen=True)
 class Finished:
-    """A trial that ended: its value of `n` examples, and that of cross-validation on `crossed_n`; None for none."""
+    """A trial that ended: its value of `n` examples, and that of cross-validation on `crossed_n`; None for none.
+
+    `given_up` says that it was going to come to no good value.
+    """
 
     number: int
     config: Config
@@ -105,6 +109,7 @@ class Finished:
     n: int
     crossed: float | None = None
     crossed_n: int = 0
+    given_up: bool = False
 
 
 class Strategy(Protocol):

@@ -8,19 +8,25 @@ from dataclasses import dataclass, field
 
 from search_spaces import Config
 
-from .gain import Point, log_error
+from .gain import Observation, Point, log_error
 from .strategy import Finished, Ladder
 
+# A structure whose trials were all given up is no better than its heads: with this standard deviation it is as good.
+_GIVEN_UP = 0.2
+# What training the same stages in another way changes, before any were (standard deviation, in the logarithm of the
+# error), and how many trials that is worth.
+_SPREAD, _WORTH = 0.15, 4
 # What a whole climb from the lowest to the highest value is expected to be worth, in the logarithm of the error.
 _EXPECTED_BASE, _EXPECTED_CLIMBS = -0.5, (-0.08, -0.2)
 
 
 @dataclass(eq=False)
 class Tried:
-    """A structure that was tried, and its trials that have a value."""
+    """A structure that was tried: its trials that have a value, and how many were given up."""
 
     structure: Config
     trials: list[Finished] = field(default_factory=list)
+    given_up: int = 0
     groups: int = 0
     under_way: int = 0
 
@@ -43,6 +49,7 @@ class TriedStructures:
         """A trial has ended, with a value or without."""
         tried = self.entry(trial.config)
         tried.groups = max(tried.groups, 1)
+        tried.given_up += trial.given_up
         if trial.value is not None and math.isfinite(trial.value):
             tried.trials.append(trial)
             if trial.crossed is not None:
@@ -83,6 +90,29 @@ class TriedStructures:
         """Of the best fifth of a structure's trials, so that many heads are not better by luck alone."""
         measured = sorted(map(self.measured, tried.trials))[: -(-len(tried.trials) // 5)]
         return sum(value for value, _ in measured) / len(measured), sum(noise for _, noise in measured) / len(measured)
+
+    def observations(self) -> list[Observation]:
+        """Of every structure that came to something, or to nothing good."""
+        found = []
+        for tried in self.all.values():
+            if tried.trials:
+                found.append(Observation(self.point(tried.structure), *self.observed(tried)))
+            elif tried.given_up and (heads := self.heads_of(tried.structure)):
+                value, noise = min(map(self.observed, heads))
+                found.append(Observation(self.point(tried.structure), value, noise + _GIVEN_UP**2))
+        return found
+
+    def spread(self) -> float:
+        """What training the same stages in another way changes, by those that were: a standard deviation."""
+        squares, freedom = _WORTH * _SPREAD**2, float(_WORTH)
+        for tried in self.all.values():
+            if len(tried.trials) > 1 and self.trains_stages(tried.structure):
+                values = [self.measured(trial)[0] for trial in tried.trials]
+                mean = sum(values) / len(values)
+                # A rate that is far too high says nothing about good ones.
+                squares += sum(min(abs(value - mean), 2 * _SPREAD) ** 2 for value in values)
+                freedom += len(values) - 1
+        return math.sqrt(squares / freedom)
 
     def lead(self) -> None:
         """Finds the best trial of each structure, best first; by what climbing leaves as it is."""

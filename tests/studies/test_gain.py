@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studies.gain import Observation, Point, Surface, _kernel, _variances, expected_gain, log_error
+from studies.gain import Observation, Point, Surface, _kernel, _variances, expected_gain, gains_in_turn, log_error
 
 PRIOR = -0.4
 
@@ -72,3 +72,24 @@ def test_errors_of_shares_are_relative_and_a_perfect_one_is_half_an_example() ->
 )
 def test_better_values_have_smaller_errors(metric: str, direction: str, better: float, worse: float) -> None:
     assert log_error(better, metric, direction, 100)[0] < log_error(worse, metric, direction, 100)[0]
+
+
+def test_draws_have_the_mean_and_the_deviation_that_are_predicted_and_hang_together() -> None:
+    surface = Surface([Observation(point("a", 0.0), -2.0, 0.01)])
+    points = [point("a", 0.0), point("a", 0.9), point("a", 1.0), point("b", 1.0)]
+    drawn = surface.draws(points, 4000, seed=0)
+    mean, deviation = surface.predict(points)
+    assert drawn.mean(0) == pytest.approx(mean, abs=1e-9)
+    assert drawn.std(0) == pytest.approx(deviation, rel=0.05, abs=0.002)
+    correlation = np.corrcoef(drawn.T)
+    assert correlation[1, 2] > 0.7 > abs(correlation[1, 3])
+    assert (drawn == surface.draws(points, 4000, seed=0)).all()
+
+
+def test_what_is_alike_gains_no_more_together_than_alone() -> None:
+    one = np.random.default_rng(0).standard_normal((1000, 1))
+    alike = gains_in_turn(np.repeat(one, 5, axis=1), best=0.0)
+    assert alike == pytest.approx(np.repeat(alike[0], 5))
+    apart = gains_in_turn(np.random.default_rng(1).standard_normal((1000, 5)), best=0.0)
+    assert (np.diff(apart) > 0).all()
+    assert apart[4] < 5 * apart[0]

@@ -4,133 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
-import random
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search_spaces import Choice, Config, SearchSpace, Task, task_named
+from search_spaces import Choice, Config, SearchSpace
 from studies.costing import OPENING_SECONDS
-from studies.rungs import Rungs
 from studies.strategy import Arm, Finished
 from studies.whole import Whole
-from training.models.ladder import Ladder, ladder_of
 
-FRUIT = task_named("fruit")
-SPACE = FRUIT.space.replace(backbone=Choice("timm:tf_efficientnet_lite0", "mobilenet_v2", "squeezenet1_1"))
-TASK = FRUIT.with_space(SPACE)
-N = 334
-
-
-@dataclass(frozen=True)
-class Seconds:
-    seconds: float
-    shifted: float = 0.0
-    race: float = 0.0
-
-
-@dataclass
-class Machine:
-    """What a made-up machine takes: features once a resolution, backbone and view; stages every epoch."""
-
-    speed: float = 1.0
-    kept: set[tuple[object, ...]] = field(default_factory=set)
-
-    def predict(self, config: Config, lanes: int = 1, **_further: bool) -> Seconds:
-        area = (float(config["resolution"]) / 224) ** 2
-        features = sum(12 * area for name in self.features(config) if name not in self.kept)
-        stages = 20 * area * int(config["unfrozen_stages"])
-        return Seconds((0.5 + features + 0.05 * lanes + stages * lanes) / self.speed)
-
-    def train(self, config: Config) -> None:
-        self.kept |= set(self.features(config))
-
-    @staticmethod
-    def features(config: Config) -> list[tuple[object, ...]]:
-        views = int(config.get("views", 1)) if config.get("augmentation") else 1
-        return [
-            (config["backbone"], config["resolution"], config.get("augmentation", 0), view) for view in range(views)
-        ]
-
-
-def truth(config: Config) -> float:
-    """An accuracy: larger images and some stages help, one backbone is better, noise of a few photos."""
-    error = 0.05 if config["backbone"] == "mobilenet_v2" else 0.08
-    error *= (128 / float(config["resolution"])) ** 0.7 * 0.9 ** int(config["unfrozen_stages"])
-    noise = random.Random(str(sorted(config.items()))).gauss(0, 0.1)
-    right: int = round(N * (1 - error * math.exp(noise)))
-    return right / N
-
-
-def ladder() -> Ladder:
-    found = ladder_of(SPACE)
-    assert found is not None
-    return found
-
-
-class Search:
-    """A search against the made-up machine."""
-
-    def __init__(
-        self,
-        machine: Machine,
-        seconds: float,
-        *,
-        lanes: int = 8,
-        seed: int = 0,
-        task: Task = TASK,
-        portfolio: Sequence[Config] = (),
-    ) -> None:
-        self.machine = machine
-        self.rungs = Rungs(
-            ladder(),
-            machine,
-            metric="accuracy",
-            direction="maximize",
-            lanes=lanes,
-            seed=seed,
-            recipe=task.recipe,
-            portfolio=portfolio,
-        )
-        self.begun_with = self.left = seconds
-        self.arms: list[tuple[Arm, float, float]] = []
-        self.trials: list[Finished] = []
-        self.generator = random.Random(seed)
-
-    def step(self, trials: int | None = None) -> bool:
-        arm = self.rungs.next(self.left, trials, self.begun_with - self.left)
-        if arm is None:
-            return False
-        configs = [self.config(arm.structure | (arm.first if lane == 0 else {})) for lane in range(arm.lanes)]
-        took = self.machine.predict(configs[0], arm.lanes).seconds
-        self.arms.append((arm, self.left, took))
-        self.rungs.began(configs[0])
-        self._end(configs)
-        self.left -= took
-        return True
-
-    def end(self, arm: Arm) -> None:
-        """A group that began earlier ends."""
-        self._end([self.config(arm.structure | (arm.first if lane == 0 else {})) for lane in range(arm.lanes)])
-
-    def _end(self, configs: list[Config]) -> None:
-        self.machine.train(configs[0])
-        for config in configs:
-            ended = Finished(len(self.trials), config, truth(config), N)
-            self.trials.append(ended)
-            self.rungs.ended(ended)
-        self.rungs.done(configs[0])
-
-    def config(self, values: Config) -> Config:
-        drawn = SPACE.fix(values).sample(self.generator)
-        return SPACE.validate(drawn)
-
-    def run(self) -> Search:
-        while self.left > 0 and self.step():
-            assert len(self.arms) < 2000
-        return self
+from .made_up import SPACE, TASK, Machine, N, Search, Seconds, ladder
 
 
 @settings(max_examples=6, deadline=None)
@@ -199,6 +82,11 @@ def test_the_recipe_does_not_wait_where_trials_are_counted_or_nothing_else_fits(
     for _ in range(4):
         counted.step(trials=24)
     assert [arm.recipe for arm, _, _ in counted.arms] == [False, False, False, True]
+    for count in range(2, 9):
+        few, left = Search(Machine(), 6000, lanes=round(math.sqrt(count))), count
+        while left > 0 and few.step(trials=left):
+            left -= few.arms[-1][0].lanes
+        assert sum(arm.recipe for arm, _, _ in few.arms) == 1
     spent = Search(Machine(), 6000)
     for _ in range(3):
         spent.step()
@@ -288,9 +176,9 @@ def test_better_backbones_get_more_of_the_time() -> None:
 
 
 def test_now_and_then_something_is_tried_whatever_is_expected() -> None:
-    search = Search(Machine(), 3000).run()
-    assert len({str(arm.structure) for arm, _, _ in search.arms}) > 15
-    assert {arm.structure["resolution"] for arm, _, _ in search.arms} == {96, 128, 160, 224}
+    arms = [arm for seed in range(2) for arm, _, _ in Search(Machine(), 3000, seed=seed).run().arms]
+    assert len({str(arm.structure) for arm in arms}) > 30
+    assert {arm.structure["resolution"] for arm in arms} == {96, 128, 160, 224}
 
 
 def test_the_same_results_and_costs_give_the_same_choices() -> None:
@@ -329,6 +217,18 @@ def test_stages_that_make_a_trial_clearly_worse_are_given_up() -> None:
     assert 0 < sum(verdicts) < 200
     search.rungs.ended(Finished(10**6, search.config(promoted.structure), 1.0, N))
     assert [search.rungs.is_hopeless(promoted, value) for value in values] == verdicts
+
+
+def test_more_views_are_tried_after_fewer_of_the_same_strength() -> None:
+    search = Search(Machine(5), 600).run()
+    seen: set[tuple[object, ...]] = set()
+    for arm, _, _ in search.arms:
+        views = arm.structure.get("views")
+        if views is not None and not arm.recipe:
+            of = (arm.structure["backbone"], arm.structure["resolution"], arm.structure["augmentation"])
+            assert views == 2 or (*of, {4: 2, 8: 4}[int(views)]) in seen
+            seen.add((*of, views))
+    assert {views for *_, views in seen} == {2, 4, 8}
 
 
 SMALL = SearchSpace({"width": Choice(1, 2, 4, 8, 16, 32), "rate": Choice(0.1, 0.2)})

@@ -8,6 +8,7 @@ climb without knowing what they mean.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -112,6 +113,17 @@ class Ladder:
         climbing = tuple(itertools.chain(*self.climbs))
         return all(self.position(name, lower.get(name)) <= self.position(name, higher.get(name)) for name in climbing)
 
+    def eased(self, structure: Config) -> Config | None:
+        """`structure` with one step less of what takes part on a rung without leading to it, such as the number of
+        augmented views; None where there is nothing less."""
+        eased: Config = {}
+        for name in itertools.chain(*self.climbs):
+            if name in structure and not self._leads(name):
+                values = self.values(name)
+                if structure[name] in values[1:]:
+                    eased[name] = values[values.index(structure[name]) - 1]
+        return structure | eased if eased else None
+
     def is_ordered(self, name: str) -> bool:
         """Whether the values of a dimension have an order."""
         dimension = self.space.dimensions[name]
@@ -190,6 +202,9 @@ def _rising(name: str, dimension: Dimension) -> tuple[Value, ...]:
             return tuple(option for option in options if family_of(str(option)) is None)
         if name == UNFROZEN:
             return tuple(sorted(options, key=stages_of))
+        if name == _VIEWS:
+            # None at all is a new one in every epoch, which costs most.
+            return tuple(sorted(options, key=lambda views: float(views) or math.inf))
         return tuple(sorted(options, key=float)) if all(isinstance(o, int | float) for o in options) else options
     if isinstance(dimension, Integer):
         count = min(dimension.high - dimension.low + 1, _MOST_VALUES)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from search_spaces import TASKS, Choice, Float, Task, task_named
+from search_spaces import TASKS, Choice, Float, Part, Task, task_named
 from training.models.ladder import Ladder, first_descent, ladder_of
 from training.models.spec import resolve, structure_part
 
@@ -89,3 +89,28 @@ def test_a_space_that_has_nothing_to_decide_has_no_ladder() -> None:
     assert known is not None
     assert len(known.bases()) == len(known.free_values()) == 1
     assert known.above(known.bases()[0], known.free_values()[0]) == ()
+
+
+@pytest.mark.parametrize("task", WITH_LADDER, ids=lambda task: task.name)
+def test_what_is_eased_step_by_step_stays_on_its_rung_and_ends(task: Task) -> None:
+    known = ladder(task)
+    base, free = known.bases()[0], known.free_values()[0]
+    structures = known.above(base, free)
+    for structure in structures:
+        eased, steps = structure, 0
+        while (less := known.eased(eased)) is not None:
+            assert less in structures
+            assert known.rung(less) == known.rung(structure)
+            assert known.below(less, eased)
+            eased, steps = less, steps + 1
+        assert steps < 9
+    views = [structure for structure in structures if structure.get("views") == 8]
+    assert bool(views) == ("views" in known.names)
+    assert all(known.eased(structure) == structure | {"views": 4} for structure in views)
+
+
+def test_a_new_view_in_every_epoch_is_more_than_any_number_of_them() -> None:
+    task = task_named("fruit")
+    known = ladder_of(task.space.narrow({"views": Part(options=(0, 2, 8))}))
+    assert known is not None
+    assert known.values("views") == (2, 8, 0)
