@@ -276,7 +276,7 @@ class Driver:
                 self._stage_epochs.update(key for key, result in event.results.items() if result.trained_stages)
                 asked = {key: judging.values[key] for key in judging.questions if self._stage_epochs[key] > 1}
                 pruned = self._scheduler.hopeless(worker, asked if self._study.gives_up else {})
-                if self._study.has_pruner:
+                if self._study.has_pruner(halves=self._strategy is not None and self._strategy.halves):
                     pruned |= self._recording.prune_many(judging.questions)
                 pruned |= self._recording.taken & event.results.keys()
                 verdict, kept = self._scheduler.judged(worker, event, pruned)

@@ -61,6 +61,8 @@ class Rungs:
         portfolio: configs that were good on other tasks.
     """
 
+    halves = True
+
     def __init__(
         self,
         ladder: Ladder,

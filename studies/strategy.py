@@ -115,6 +115,8 @@ class Finished:
 class Strategy(Protocol):
     """What decides which structure is next: `Rungs`, or `Whole` where nothing is frozen."""
 
+    halves: bool
+    """Whether its rungs are successive halving by themselves, so that the default pruner has nothing to add."""
     recipe_done: bool
     """Whether the recipe has been run."""
     recipe_seconds: float | None

@@ -27,7 +27,7 @@ from .proposals import Proposal, Proposer
 from .recorded import RecordedStudy
 from .recording import Recording
 from .records import FIXED, RECIPE
-from .request import NO_PRUNER, PRUNERS, RUNGS
+from .request import NO_PRUNER, PRUNERS
 from .running import Running
 from .sampling import make_pruner
 from .settings import LIMITS, Settings
@@ -306,10 +306,9 @@ class Study(RecordedStudy):
         """Whether trials that lead nowhere are given up at all."""
         return self.settings.pruner != NO_PRUNER
 
-    @property
-    def has_pruner(self) -> bool:
-        """Whether trials are judged by a pruner: rungs are successive halving by themselves."""
-        return self.settings.strategy != RUNGS or self.is_confirming or self.settings.pruner != PRUNERS[0]
+    def has_pruner(self, *, halves: bool) -> bool:
+        """Whether trials are judged by a pruner; `halves` says that the strategy does what the default one would."""
+        return not halves or self.is_confirming or self.settings.pruner != PRUNERS[0]
 
     def _has_more(self, trials: int | None) -> bool:
         if trials is None:

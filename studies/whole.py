@@ -25,6 +25,8 @@ class Whole:
         structures: gives the structure of a random config of the space.
     """
 
+    halves = False
+
     def __init__(
         self, structures: Callable[[random.Random], Config], costs: Costs, *, seed: int, recipe: Config
     ) -> None:

@@ -17,8 +17,8 @@ from studies.scheduled import Ask
 from studies.scheduler import Scheduler
 from studies.whole import Whole
 
+from .made_up import Machine, Search
 from .settings import settings_for
-from .test_rungs import Machine, Search
 from .toy_plans import HEADS, plan, use_toy_backbone
 
 # Four configs.
