@@ -25,7 +25,7 @@ def test_networks_that_are_trained_whole_are_pruned_and_rungs_halve_by_themselve
 ) -> None:
     monkeypatch.setattr("studies.study.make_pruner", lambda *_: EveryTrial())
     data = ["--data", texts_file(tmp_path / "texts.tsv")] if task == "sms_spam" else []
-    code, out, err = run("search", task, "--trials", 3, "--epochs", 3, "--json", *data)
+    code, _, err = run("search", task, "--trials", 3, "--epochs", 3, "--json", *data)
     assert code == 0, err
     rows = json.loads(run("leaderboard", f"{task}-1", "--json")[1])
     states = sorted(row["state"] for row in rows)
