@@ -84,6 +84,9 @@ class SoundSet:
     def counts(self) -> dict[str, dict[str, int]]:
         return counts_of(self.labels, self.rows, self.classes)
 
+    def reading_seconds(self, _resolution: int) -> float:
+        return 0.0
+
     def summary(self) -> str:
         return f"{self.source}: {len(self.files)} sounds (fingerprint {self.fingerprint})"
 

@@ -128,6 +128,9 @@ class ToyData:
     def at(self, resolution: int, *, progress: Progress | None = None) -> Splits:
         return toy_splits(resolution=resolution)
 
+    def reading_seconds(self, _resolution: int) -> float:
+        return 0.0
+
     def summary(self) -> str:
         return "toy colours"
 

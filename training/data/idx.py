@@ -109,6 +109,10 @@ class IdxSet:
         """Images of each class in each split."""
         return counts_of(self.labels, self.rows, self.classes)
 
+    def reading_seconds(self, _resolution: int) -> float:
+        """They are in memory."""
+        return 0.0
+
     def summary(self) -> str:
         """One line for people."""
         sizes = ", ".join(f"{split} {len(rows)}" for split, rows in self.rows.items())

@@ -165,4 +165,7 @@ class Data(Protocol):
 
     def at(self, resolution: int, *, progress: Progress | None = None) -> Splits: ...
 
+    def reading_seconds(self, resolution: int) -> float:
+        """What `at` takes an example, by a few of them; 0 where next to nothing."""
+
     def summary(self) -> str: ...

@@ -26,8 +26,8 @@ from ..scoring.racing import FOLDS
 from .cross_validation import SHARE as RACE
 from .speeds import SpeedFile, Speeds, measure_speeds
 
-# Seconds that decoding a photo takes where nothing is known yet.
-_DECODING = 1.5e-3
+# Seconds that changing a photo takes.
+_CHANGING = 1.5e-3
 # Of heads, on two cores of a Xeon (docs/log.md): an epoch besides its steps, a step besides its weights, a weight in a
 # step (it and its moments are read and written), and a weight for an example.
 _EPOCH, _STEP, _WEIGHT, _PRODUCT = 1.4e-2, 3.5e-4, 1.5e-9, 2.4e-11
@@ -121,22 +121,22 @@ class CostModel:
         speeds = self._speeds(spec).at(spec.input.resolution)
         structure = spec.structure(len(speeds.forward))
         inputs = self._inputs_seconds(structure)
-        prefix = self._prefix(spec, structure, speeds)[0] * speeds.factors.get("prefix", 1.0)
+        prefix = self._prefix(spec, structure, speeds)[0] * speeds.factor("prefix")
         weights = statistics.fmean(self._weights(each, speeds) for each in heads or (config,))
         train = self._train_seconds(spec, structure, speeds, lanes, weights)
-        train *= speeds.factors.get(_kind(structure, speeds), 1.0)
+        train *= speeds.factor(_kind(structure, speeds))
         heads_only = structure.cut >= len(speeds.forward)
         race = shifted = 0.0
         if cross_validate and heads_only and not structure.augmentation:
             # Each fold trains on all others; a step of few heads takes hardly less than one of many.
             folds = _REPEATS * (FOLDS - 1) * (self._train + self._valid) / self._train
             least = self._train_seconds(spec, structure, speeds, 1, 0.0)
-            race = (RACE * train + folds * least) * speeds.factors.get("race", 1.0)
+            race = (RACE * train + folds * least) * speeds.factor("race")
         if robust:
             # Heads share the features of the changed photos; each lane with stages of its own computes its own.
             shifted = self._shifted_seconds(structure, speeds) * (1 if heads_only else lanes)
-            shifted *= speeds.factors.get("prefix", 1.0)
-        scored = self._scored_seconds(spec, speeds, lanes) * speeds.factors.get("prefix", 1.0)
+            shifted *= speeds.factor("prefix")
+        scored = self._scored_seconds(spec, speeds, lanes) * speeds.factor("prefix")
         return Cost(inputs, prefix, train, shifted, race, scored)
 
     def seconds_in_turn(self, groups: Iterable[tuple[Config, int]]) -> list[float]:
@@ -226,7 +226,12 @@ class CostModel:
             return 0.0
         if any(resolution == structure.resolution for _, resolution, *_ in self._outputs[True]):
             return 0.0
-        return _DECODING * (self._train + self._valid)
+        return self._reading_seconds * (self._train + self._valid)
+
+    @cached_property
+    def _reading_seconds(self) -> float:
+        """Of an example, at the largest resolution; smaller ones hardly take less."""
+        return self._data.reading_seconds(max(self._sides, default=0))
 
     def _plan(self, structure: Structure, speeds: Speeds, *, train: bool) -> KeepPlan:
         stages = len(speeds.forward)
@@ -275,8 +280,8 @@ class CostModel:
         stages = len(speeds.forward)
         cut = min(structure.cut, stages)
         kept = [each for each in self._shifted.get((structure.backbone, structure.resolution), ()) if each <= cut]
-        decoding = 0.0 if kept else _DECODING
-        return self._forms * self._valid * (decoding + sum(speeds.forward[max(kept, default=0) :]))
+        changing = 0.0 if kept else _CHANGING
+        return self._forms * self._valid * (changing + sum(speeds.forward[max(kept, default=0) :]))
 
     def _missing(
         self, plan: KeepPlan, speeds: Speeds, output: tuple[str, int, str, int, int], cut: int, there: set[Output]
@@ -322,8 +327,9 @@ class CostModel:
 
 
 def _kind(structure: Structure, speeds: Speeds) -> str:
-    """What the correction of training steps goes by: heads alone, or stages too."""
-    return "heads" if structure.cut >= len(speeds.forward) else "stages"
+    """What the correction of training steps goes by: heads alone, or so many stages too."""
+    trained = len(speeds.forward) - structure.cut
+    return f"stages {trained}" if trained > 0 else "heads"
 
 
 def _kept_in(store: PrefixStore | None, numerics: str, device: torch.device, data: Data) -> dict[bool, set[Output]]:

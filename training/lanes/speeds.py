@@ -66,11 +66,27 @@ class Speeds:
             row_bytes=(*(round(size * area) for size in self.row_bytes[:-1]), self.row_bytes[-1]),
         )
 
+    def factor(self, kind: str) -> float:
+        """What work of a kind takes against what is predicted of it.
+
+        A kind may end with a number, as `stages 3` does. Where nothing is known of that number, the nearest one that
+        something is known of says half of it: large activations don't fit into caches, so what holds for the last
+        stage does not for the first ones.
+        """
+        if kind in self.factors:
+            return self.factors[kind]
+        name, _, number = kind.partition(" ")
+        others = {key.partition(" ")[2]: value for key, value in self.factors.items() if key.startswith(f"{name} ")}
+        if not number or not others:
+            return 1.0
+        return math.sqrt(others[min(others, key=lambda other: (abs(int(other) - int(number)), other))])
+
     def corrected(self, kind: str, predicted: float, seconds: float) -> Speeds:
-        """With what a run took: the first of its kind sets the factor, later ones move it, on a logarithmic scale."""
+        """With what a run took, where `predicted` is with the factor: the first of its kind sets the factor, later ones
+        move it, on a logarithmic scale."""
         if predicted <= 0 or seconds <= 0:
             return self
-        before = math.log(self.factors.get(kind, 1.0))
+        before = math.log(self.factor(kind))
         weight = _WEIGHT if kind in self.factors else 1.0
         after = max(-_MOST, min(_MOST, before + weight * math.log(seconds / predicted)))
         return replace(self, factors=self.factors | {kind: math.exp(after)})

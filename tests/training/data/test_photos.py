@@ -244,6 +244,13 @@ def test_read_photos_names_the_file_that_it_cannot_read(tmp_path: Path) -> None:
             read_photos([good, tmp_path / name], 8)
 
 
+def test_some_photos_tell_how_long_all_take_and_those_that_are_gone_tell_nothing(tmp_path: Path) -> None:
+    read = scan(write_folder(tmp_path / "photos", TWO_SPLITS))
+    assert read.reading_seconds(32) > 0
+    shutil.rmtree(tmp_path / "photos")
+    assert read.reading_seconds(32) == 0.0
+
+
 @needs_data
 def test_real_fruit_has_the_counts_and_groups_that_are_known_of_it() -> None:
     photos = scan(SHARED_DATA / "fruit")

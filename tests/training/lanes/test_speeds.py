@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,17 @@ def test_what_is_kept_is_there_for_another_process(monkeypatch: pytest.MonkeyPat
     assert SpeedFile(CPU, Numerics(channels_last=True)).get("toy") is None
     (tmp_path / "speeds.json").write_text("{}")
     assert SpeedFile(CPU, Numerics()).get("toy") is None
+
+
+@given(st.floats(0.1, 10), st.floats(0.1, 10))
+def test_how_many_stages_train_has_a_factor_of_its_own_and_its_neighbours_say_half(shallow: float, deep: float) -> None:
+    speeds = Speeds(0, (1.0,), (1.0,), (4,))
+    assert speeds.factor("stages 1") == 1.0
+    speeds = speeds.corrected("stages 1", 1.0, shallow)
+    assert speeds.factor("stages 5") == pytest.approx(math.sqrt(shallow))
+    # What is predicted is with the factor, a neighbour's too.
+    speeds = speeds.corrected("stages 5", 7.0 * speeds.factor("stages 5"), 7.0 * deep)
+    assert speeds.factor("stages 5") == pytest.approx(deep)
+    assert speeds.factor("stages 1") == pytest.approx(shallow)
+    assert speeds.factor("stages 4") == pytest.approx(math.sqrt(deep))
+    assert speeds.factor("heads") == 1.0
