@@ -7,6 +7,7 @@ import io
 import os
 import posixpath
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -163,5 +164,10 @@ def _path(folder: Path, written: str) -> str:
     if posixpath.isabs(path):
         for root in (folder.absolute(), folder.resolve()):
             if Path(path).is_relative_to(root):
-                return Path(path).relative_to(root).as_posix()
-    return path
+                path = Path(path).relative_to(root).as_posix()
+                break
+    if path.isascii() or (folder / path).exists():
+        return path
+    # A Mac writes an accent as a character of its own into names of files, and few editors do.
+    forms = [unicodedata.normalize(form, path) for form in ("NFC", "NFD")]
+    return next((form for form in forms if (folder / form).exists()), path)

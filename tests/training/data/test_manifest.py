@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -185,3 +186,13 @@ def test_altered_copies_that_the_manifest_lists_without_groups_are_grouped_by_na
 def test_photos_of_which_none_is_in_train(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the photos are in valid, and none is in train"):
         scan(write_folder(tmp_path, FLAT, "path,label,split\n" + _labels().replace("\n", ",valid\n")))
+
+
+@pytest.mark.parametrize(("on_disk", "written"), [("NFD", "NFC"), ("NFC", "NFD"), ("NFD", "NFD")])
+def test_accents_of_file_names_may_be_written_in_either_form(tmp_path: Path, on_disk: str, written: str) -> None:
+    names = [f"{label}/p\u00eache{number}.png" for label in ("a", "b") for number in range(10)]
+    for number, name in enumerate(names):
+        write_photo(tmp_path / unicodedata.normalize(on_disk, name), str(number))
+    lines = [f"{unicodedata.normalize(written, name)},g{number // 2}" for number, name in enumerate(names)]
+    (tmp_path / "manifest.csv").write_text("\n".join(["path,group", *lines]), encoding="utf-8")
+    assert len({photo.group for photo in scan(tmp_path).photos}) == 10
