@@ -96,6 +96,8 @@ class CostModel:
         # Of the training and of the validation examples.
         self._outputs = _kept_in(store, str(numerics), device, data)
         self._decoded: set[int] = set()
+        # Seconds that reading an example takes, once they are asked for.
+        self._reading: float | None = None
         # The cuts at which outputs of changed photos are kept, by backbone and resolution.
         self._shifted: dict[tuple[str, int], set[int]] = {}
         self._forms = modality_for(task.modality, data.location).forms
@@ -226,12 +228,10 @@ class CostModel:
             return 0.0
         if any(resolution == structure.resolution for _, resolution, *_ in self._outputs[True]):
             return 0.0
-        return self._reading_seconds * (self._train + self._valid)
-
-    @cached_property
-    def _reading_seconds(self) -> float:
-        """Of an example, at the largest resolution; smaller ones hardly take less."""
-        return self._data.reading_seconds(max(self._sides, default=0))
+        if self._reading is None:
+            # Smaller ones hardly take less.
+            self._reading = self._data.reading_seconds(max((*self._sides, structure.resolution)))
+        return self._reading * (self._train + self._valid)
 
     def _plan(self, structure: Structure, speeds: Speeds, *, train: bool) -> KeepPlan:
         stages = len(speeds.forward)
