@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from search_spaces import Config, InputError, Task
 from studies import Study, TrialRecord
-from training import LaneState, most_unfrozen, runnable
+from training import LaneState, most_unfrozen
 
 from .confirmed_text import mean_text
 
@@ -94,16 +93,12 @@ def state_to_start_from(
     return state
 
 
-def most_unfrozen_in(study: Study, task: Task, *, weights_dir: Path | None, download: bool) -> int:
+def most_unfrozen_in(study: Study, task: Task) -> int:
     """The most stages that the study's search unfreezes: it decides where outputs of frozen stages are kept.
 
     With another number results are the same to rounding, with this one to the last digit.
-
-    Raises:
-        InputError: what the study needs is not there any more.
     """
-    ready = runnable(task, study.settings.fixed, weights_dir=weights_dir, download=download)
-    return most_unfrozen(ready.task.space)
+    return most_unfrozen(task.space.narrow(study.settings.fixed))
 
 
 def _how_far(trial: TrialRecord) -> str:

@@ -240,7 +240,7 @@ def _start(
         start = state_to_start_from(study, trial, wanted, notify)
     if trial.state != "interrupted":
         return start, 0
-    return start, most_unfrozen_in(study, task, weights_dir=chosen.weights_dir, download=chosen.download)
+    return start, most_unfrozen_in(study, task)
 
 
 def _seed(request: TrainRequest, trial: TrialRecord | None, resumed: Path | None) -> int:

@@ -15,6 +15,7 @@ from .plan import Outcome, Plan, Watch
 from .records import INTERRUPTED
 from .search import CountProgress, plan_to_go_on, with_weights
 from .search_run import Notify
+from .settings import Settings
 from .study import Study
 
 
@@ -27,6 +28,8 @@ class Confirmation:
     engine: str
     runs: tuple[ToConfirm, ...]
     command: str = ""
+    settings: Settings | None = None
+    """With where the weights lie now; None where that is as it was."""
 
     @property
     def wanted(self) -> int:
@@ -44,7 +47,7 @@ class Confirmation:
 
     def run(self, watch: Watch) -> Generator[Outcome, None, None]:
         """Runs until all have ended; see `AbstractEngine.run` for what may be raised."""
-        settings = self.study.settings
+        settings = self.settings or self.study.settings
         with self.study.running():
             self.study.extend(settings, self.command)
             with self.study.confirming(self.runs):
@@ -93,6 +96,7 @@ def prepare_confirmation(
     if interrupted:
         notify("only trials that ran to their end are confirmed: pomona resume trains interrupted ones to theirs")
     trials = len(runs) // seeds
+    now = with_weights(settings, weights_dir, download=download_weights)
     plan = plan_to_go_on(
         study,
         storage_url,
@@ -100,9 +104,9 @@ def prepare_confirmation(
         progress,
         task=task,
         trust_task_file=trust_task_file,
-        settings=with_weights(settings, weights_dir, download=download_weights),
+        settings=now,
     )
-    confirmation = Confirmation(study, replace(plan, timeout=timeout), settings.engine, tuple(runs), command)
+    confirmation = Confirmation(study, replace(plan, timeout=timeout), settings.engine, tuple(runs), command, now)
     which, each = ("the best trial", "") if trials == 1 else (f"the {trials} best trials", " each")
     fresh = f"{seeds} fresh {'seed' if seeds == 1 else 'seeds'}{each}"
     count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"

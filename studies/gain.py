@@ -1,6 +1,7 @@
 """What a structure that was not tried may gain over the best one: a Gaussian process over structures.
 
-Expected improvement a second (Snoek et al. 2012, arXiv 1206.2944) decides what is trained next. A structure is few
+Expected improvement a second (Snoek et al. 2012, arXiv 1206.2944) decides what is trained next, and draws of several
+structures together what many cheap ones come to. A structure is few
 discrete values, so the kernel is written down: each dimension has its own say, ordered ones mostly a linear one, and
 what is left is the structure's own. Values enter as the logarithm of the error: going from 4 % to 2 % is worth as much
 as from 20 % to 10 %. That an accuracy on some hundred examples is uncertain enters as noise, so a lucky trial does not
@@ -69,18 +70,18 @@ class Surface:
         own = _variances(points)
         return mean, np.sqrt(np.maximum(own - (half**2).sum(0), 1e-9))
 
-    def draws(self, points: Sequence[Point], count: int, seed: int) -> Array:
+    def draws(self, points: Sequence[Point], count: int, generator: np.random.Generator) -> Array:
         """What the logarithms of the errors may be (count, n): draws of all of them together, without noise."""
         mean, _ = self.predict(points)
         half = np.linalg.solve(self._factor, _kernel(points, self._points).T)
         covariance = _kernel(points, points) - half.T @ half
         factor = np.linalg.cholesky(covariance + 1e-6 * np.eye(len(points)))
-        return np.asarray(mean + standard_draws(count, len(points), seed) @ factor.T, dtype=np.float64)
+        return np.asarray(mean + standard_draws(count, len(points), generator) @ factor.T, dtype=np.float64)
 
 
-def standard_draws(count: int, n: int, seed: int) -> Array:
+def standard_draws(count: int, n: int, generator: np.random.Generator) -> Array:
     """Normal draws (count, n), each with its opposite, so that their mean is zero."""
-    drawn = np.random.default_rng(seed).standard_normal((-(-count // 2), n))
+    drawn = generator.standard_normal((-(-count // 2), n))
     return np.asarray(np.concatenate([drawn, -drawn])[:count], dtype=np.float64)
 
 

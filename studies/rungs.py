@@ -4,7 +4,8 @@ Rung 0 trains heads on frozen features, many side by side; rung 1 trains them on
 too. A trial is a whole config at every rung, so that its value is that of a model that can be made again. Promotion
 makes a new trial of its parent's config with the dimensions of the next rung raised (docs/decisions/0024).
 
-What comes next is the structure with the highest expected gain a predicted second (`gain.py`). Outputs that are kept
+What comes next is what brings most in its predicted seconds, against what these would bring if they were spent on the
+structures with the highest expected gain a second (`gain.py`). Outputs that are kept
 make a structure cheap, so what was computed steers the search. Pure: no clock and no torch, so that it can be tested on
 recorded results.
 """
@@ -21,9 +22,9 @@ import numpy as np
 from search_spaces import Config
 
 from .costing import OPENING_SECONDS, Candidate, Costing
-from .gain import Surface, expected_gain, gains_in_turn, log_error, standard_draws
+from .gain import Array, Surface, expected_gain, gains_in_turn, log_error, standard_draws
 from .strategy import MARGIN, SHARE, Arm, Costs, Finished, Ladder
-from .tried import TriedStructures
+from .tried import Tried, TriedStructures
 
 # Of the decisions, every so many goes to a structure that was never tried, whatever is expected of it.
 _EXPLORE = 6
@@ -40,7 +41,7 @@ _MOST_GROUPS = 4
 # this share of what it does. So what was found is seldom older than half of the search.
 _MOST, _MOST_PASSED, _WORTH = 0.5, 1.0, 0.2
 # What choices may come to is drawn so often.
-_DRAWS = 128
+_DRAWS = 1024
 # A gain is worth as much a second whether it takes one or two of a hundred that are left: this share of the time left
 # counts as part of every cost. At first it is less, by what has passed: then a second is long.
 _PATIENCE, _PATIENCE_PASSED = 0.02, 0.05
@@ -135,7 +136,8 @@ class Rungs:
     def _next(self, left: float, trials: int | None) -> Arm | None:
         lanes = self._lanes if trials is None else max(min(self._lanes, trials), 1)
         if not any(tried.groups for tried in self._tried.all.values()):
-            return self._opening(lanes)
+            # One of several that are counted is for the recipe.
+            return self._opening(lanes if trials is None or trials < 2 else min(lanes, trials - 1))
         self._tried.lead()
         if trials is not None and trials <= self._lanes and (arm := self._recipe_arm(left, waits=False)) is not None:
             return arm  # the next group may take all the trials that are left
@@ -252,27 +254,34 @@ class Rungs:
 
     def _candidates(self, lanes: int) -> list[Candidate]:
         """What may come next, with what it may gain: structures that were not tried, and more of those that were."""
-        tried = [each for each in self._tried.all.values() if each.trials]
         new = self._never_tried()
-        if not tried:
+        observations = self._tried.observations()
+        if not observations:
             return [self._costing.costed(structure, lanes) for structure in new]
-        surface = Surface(self._tried.observations())
+        surface = Surface(observations)
+        tried = [each for each in self._tried.all.values() if each.trials or each.given_up]
         at, _ = surface.predict([self._tried.point(each.structure) for each in tried])
-        best = self._best = float(at.min())
-        found: list[Candidate] = []
-        if new:
-            points = [self._tried.point(structure) for structure in new]
-            gains = expected_gain(*surface.predict(points), best)
-            drawn = surface.draws(points, _DRAWS, self._decisions).T
-            found += [
-                replace(self._costing.costed(each, lanes, float(gain)), drawn=values)
-                for each, gain, values in zip(new, gains, drawn, strict=True)
+        best = self._best = float(min(level for each, level in zip(tried, at, strict=True) if each.trials))
+        found = [self._costing.costed(structure, lanes) for structure in new] + self._shipped(lanes)
+        if found:
+            # Together, as what is true of one of them is mostly true of the next.
+            points = [self._tried.point(each.structure) for each in found]
+            better = np.array([0.0 if each.config is None else _KNOWN_TO_BE_GOOD for each in found])
+            mean, deviation = surface.predict(points)
+            gains = expected_gain(mean + better, deviation, best)
+            drawn = (surface.draws(points, _DRAWS, self._generator()) + better).T
+            found = [
+                replace(each, gain=float(gain), drawn=values)
+                for each, gain, values in zip(found, gains, drawn, strict=True)
             ]
-        found += self._shipped(surface, best, lanes)
-        groups = self._tried.groups_of_base()
-        of_stages = self._tried.spread()
-        own = standard_draws(_DRAWS, len(tried), self._decisions).T
-        for each, level, standard in zip(tried, at, own, strict=True):
+        return found + self._more(tried, at, best, lanes)
+
+    def _more(self, tried: Sequence[Tried], levels: Array, best: float, lanes: int) -> list[Candidate]:
+        """More heads on features that were tried, and the same stages trained in another way."""
+        found = []
+        groups, of_stages = self._tried.groups_of_base(), self._tried.spread()
+        own = standard_draws(_DRAWS, len(tried), self._generator(1)).T
+        for each, level, standard in zip(tried, levels, own, strict=True):
             if not each.under_way and self._tried.key(each.structure) not in self._spent:
                 stages = self._tried.trains_stages(each.structure)
                 spread = of_stages / each.groups if stages else _MORE / groups[self._tried.base(each.structure)]
@@ -281,27 +290,22 @@ class Rungs:
                 found.append(replace(candidate, drawn=level + spread * standard))
         return found
 
-    def _shipped(self, surface: Surface, best: float, lanes: int) -> list[Candidate]:
+    def _generator(self, stream: int = 0) -> np.random.Generator:
+        return np.random.default_rng((self._seed, self._decisions, stream))
+
+    def _shipped(self, lanes: int) -> list[Candidate]:
         """The configs of the portfolio, each the first of a group; they were good before, so a little better than their
         structure. Heads share its features, so others are tried beside them; where stages train they are alone."""
-        if not self._portfolio:
-            return []
-        structures = [self._tried.structure_of(config) for config in self._portfolio]
-        points = [self._tried.point(structure) for structure in structures]
-        mean, deviation = surface.predict(points)
-        gains = expected_gain(mean + _KNOWN_TO_BE_GOOD, deviation, best)
-        drawn = surface.draws(points, _DRAWS, self._decisions).T + _KNOWN_TO_BE_GOOD
         found = []
-        for config, structure, gain, values in zip(self._portfolio, structures, gains, drawn, strict=True):
+        for config in self._portfolio:
+            structure = self._tried.structure_of(config)
             if self._tried.is_under_way(structure):
                 continue
             if self._tried.trains_stages(structure):
                 further, seconds = self._costing.of_config(structure, config)
-                candidate = Candidate(structure, 1, float(gain), seconds, config=config, further=further)
+                found.append(Candidate(structure, 1, 0.0, seconds, config=config, further=further))
             else:
-                group = self._costing.costed(structure, lanes, float(gain))
-                candidate = replace(group, config=config, parent=None)
-            found.append(replace(candidate, drawn=values))
+                found.append(replace(self._costing.costed(structure, lanes), config=config, parent=None))
         return found
 
     def _never_tried(self) -> list[Config]:
@@ -328,7 +332,7 @@ class Rungs:
         else:
             return True
         known = self._tried.all.get(self._tried.key(below))
-        return known is not None and bool(known.trials)
+        return known is not None and (bool(known.trials) or not known.under_way)
 
     def _arm(self, chosen: Candidate) -> Arm:
         rung = self._ladder.rung(chosen.structure)

@@ -71,7 +71,14 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
         enough_or_error(study, budget, request.storage)
     else:
         task.space.check_narrowing(request.fixed)
-    ready = runnable(task, request.fixed, weights_dir=request.weights_dir, download=request.download_weights)
+    backbones = () if study is None else study.settings.backbones
+    ready = runnable(
+        task,
+        request.fixed,
+        weights_dir=request.weights_dir,
+        download=request.download_weights,
+        backbones=backbones,
+    )
     enqueued = _enqueued(request, ready, notify)
     data = open_data(
         request.data,
@@ -179,6 +186,7 @@ def _settings(
         command=request.command,
         environment=environment(device),
         task_file=None if file is None else str(file),
+        backbones=ready.backbones,
     )
 
 
@@ -229,6 +237,7 @@ def prepare_resume(request: ResumeRequest, notify: Notify, progress: CountProgre
     )
     within = placement.time_within(budget, resolve_device(settings.device).type)
     enough_or_error(study, budget, request.storage)
+    settings = with_weights(settings, request.weights_dir, download=request.download_weights)
     plan = plan_to_go_on(
         study,
         request.storage,
@@ -236,7 +245,7 @@ def prepare_resume(request: ResumeRequest, notify: Notify, progress: CountProgre
         progress,
         task=request.task,
         trust_task_file=request.trust_task_file,
-        settings=with_weights(settings, request.weights_dir, download=request.download_weights),
+        settings=settings,
     )
     notify(going_on(study, budget, request.storage, settings.stop_at))
     limited = replace(budget, timeout=within)
@@ -266,7 +275,13 @@ def plan_to_go_on(
     check_sampler(settings.sampler)
     task = task or _task_to_resume(study, storage_url, notify, trusted=trust_task_file)
     device = resolve_device(settings.device)
-    ready = runnable(task, settings.fixed, weights_dir=settings.weights_dir, download=settings.download_weights)
+    ready = runnable(
+        task,
+        settings.fixed,
+        weights_dir=settings.weights_dir,
+        download=settings.download_weights,
+        backbones=settings.backbones,
+    )
     data = open_data(settings.data, task, skip_unreadable=settings.skip_unreadable, progress=progress)
     now = replace(
         settings,

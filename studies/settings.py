@@ -18,7 +18,7 @@ from .plan import Budget
 from .request import Options, declared
 
 ATTRIBUTE = "settings"
-LIMITS = ("trials", "timeout", "trial_timeout", "max_gpu_hours", "stop_at")
+LIMITS = ("trials", "timeout", "trial_timeout", "max_gpu_hours", "stop_at", "weights_dir")
 """The settings that a later command for the same study may change."""
 
 
@@ -27,7 +27,8 @@ class Settings(Options[Never]):
     """The options of a study, each with its value, and what was found when the study was made.
 
     `data` opens the data again, from any folder; `source` names it in tables. `task_file` is the path of the user's own
-    file that holds the task, None for a task of pomona's. `space` is the digest of the space that was searched.
+    file that holds the task, None for a task of pomona's. `space` is the digest of the space that was searched, and
+    `backbones` are those in it, none where it has none or the study is older.
     `command` made the study, `later_commands` went on with it.
     """
 
@@ -44,6 +45,7 @@ class Settings(Options[Never]):
     environment: dict[str, Any]
     task_file: str | None = None
     later_commands: tuple[str, ...] = ()
+    backbones: tuple[str, ...] = ()
 
     @property
     def task_argument(self) -> str:

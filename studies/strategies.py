@@ -67,7 +67,7 @@ def strategy_of(study: Study, plan: Plan, costs: CostModel | None = None) -> tup
         strategy = Whole(structure_of, costs, seed=seed, recipe=plan.task.recipe)
     begun: set[int] = set()
     for record in study.records():
-        if record.state in ("complete", "pruned", "infeasible", "failed") and record.confirms is None:
+        if record.state in ("complete", "pruned", "infeasible") and record.confirms is None:
             if record.group not in begun:
                 begun.add(record.group)
                 strategy.began(record.config)

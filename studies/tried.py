@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -103,14 +104,17 @@ class TriedStructures:
         return found
 
     def spread(self) -> float:
-        """What training the same stages in another way changes, by those that were: a standard deviation."""
+        """What training the same stages in another way changes, by those that were: a standard deviation.
+
+        No more than what is taken for it before: on few examples it is chance that sets trials apart.
+        """
         squares, freedom = _WORTH * _SPREAD**2, float(_WORTH)
         for tried in self.all.values():
             if len(tried.trials) > 1 and self.trains_stages(tried.structure):
                 values = [self.measured(trial)[0] for trial in tried.trials]
-                mean = sum(values) / len(values)
+                middle = statistics.median(values)
                 # A rate that is far too high says nothing about good ones.
-                squares += sum(min(abs(value - mean), 2 * _SPREAD) ** 2 for value in values)
+                squares += sum(min(abs(value - middle), _SPREAD) ** 2 for value in values)
                 freedom += len(values) - 1
         return math.sqrt(squares / freedom)
 

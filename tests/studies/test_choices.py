@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,14 +47,15 @@ def test_what_another_way_to_train_the_same_stages_changes_is_learnt() -> None:
                 Finished(number, config | {"fine_tune_rate": 0.01 + number / 100}, 0.9 + number % 2 * change, N)
             )
         spreads.append(tried.spread())
-    assert spreads[0] < 0.5 * before < before < spreads[1]
+    assert spreads[0] < 0.5 * before
+    assert spreads[1] == pytest.approx(before, rel=0.05)
 
 
 @given(st.lists(st.tuples(st.floats(0.01, 1.0), st.floats(0.1, 100.0)), min_size=1, max_size=8), st.floats(0, 10))
 def test_what_is_chosen_brings_at_least_as_much_as_the_cheap_ones_in_its_time(
     gains_and_seconds: list[tuple[float, float]], patience: float
 ) -> None:
-    standard = standard_draws(200, len(gains_and_seconds), 0)
+    standard = standard_draws(200, len(gains_and_seconds), np.random.default_rng(0))
     candidates = [
         Candidate({"number": number}, 1, gain, seconds, drawn=-gain * np.abs(standard[:, number]))
         for number, (gain, seconds) in enumerate(gains_and_seconds)
@@ -67,7 +69,7 @@ def test_what_is_chosen_brings_at_least_as_much_as_the_cheap_ones_in_its_time(
 
 
 def test_dear_ones_are_chosen_where_many_cheap_ones_are_of_one_kind() -> None:
-    standard = standard_draws(500, 21, 0)
+    standard = standard_draws(500, 21, np.random.default_rng(0))
     dear = Candidate({"dear": 1}, 1, 0.08, 100.0, drawn=-0.2 * standard[:, 20])
     same = [Candidate({"cheap": n}, 1, 0.02, 5.0, drawn=-0.05 * standard[:, 0]) for n in range(20)]
     apart = [Candidate({"cheap": n}, 1, 0.06, 5.0, drawn=-0.15 * standard[:, n]) for n in range(20)]

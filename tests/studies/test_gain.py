@@ -77,13 +77,13 @@ def test_better_values_have_smaller_errors(metric: str, direction: str, better: 
 def test_draws_have_the_mean_and_the_deviation_that_are_predicted_and_hang_together() -> None:
     surface = Surface([Observation(point("a", 0.0), -2.0, 0.01)])
     points = [point("a", 0.0), point("a", 0.9), point("a", 1.0), point("b", 1.0)]
-    drawn = surface.draws(points, 4000, seed=0)
+    drawn = surface.draws(points, 4000, np.random.default_rng(0))
     mean, deviation = surface.predict(points)
     assert drawn.mean(0) == pytest.approx(mean, abs=1e-9)
     assert drawn.std(0) == pytest.approx(deviation, rel=0.05, abs=0.002)
     correlation = np.corrcoef(drawn.T)
     assert correlation[1, 2] > 0.7 > abs(correlation[1, 3])
-    assert (drawn == surface.draws(points, 4000, seed=0)).all()
+    assert (drawn == surface.draws(points, 4000, np.random.default_rng(0))).all()
 
 
 def test_what_is_alike_gains_no_more_together_than_alone() -> None:

@@ -188,8 +188,12 @@ def test_the_same_results_and_costs_give_the_same_choices() -> None:
 
 def test_few_trials_make_small_groups_and_none_ends_it() -> None:
     search = Search(Machine(), math.inf)
-    assert search.step(trials=3)
+    assert search.step(trials=4)
+    # One is left for the recipe.
     assert search.arms[0][0].lanes == 3
+    search = Search(Machine(), math.inf)
+    assert search.step(trials=1)
+    assert search.arms[0][0].lanes == 1
 
 
 def test_what_goes_on_from_an_earlier_process_knows_its_trials() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -181,7 +182,9 @@ def _nested(root: Path, class_folder: Entry, inside: str, *, alone: bool) -> str
 
 def _with_manifest(folder: Path, photos: Sequence[Found], manifest: Manifest) -> list[Found]:
     by_path = {photo.path: photo for photo in photos}
-    for path, row in manifest.rows.items():
+    in_one_form = {_composed(path): path for path in by_path}
+    for named, row in manifest.rows.items():
+        path = named if named in by_path else in_one_form.get(_composed(named), named)
         if path not in by_path:
             if not (folder / path).is_file():
                 raise missing_file(folder, manifest, path)
@@ -189,12 +192,17 @@ def _with_manifest(folder: Path, photos: Sequence[Found], manifest: Manifest) ->
                 f"{manifest.name} names {path!r}, which is in no class folder: correct or remove that line"
             )
         photo = by_path[path]
-        if row.label not in ("", photo.label) and _are_labels(manifest):
+        if _composed(row.label) not in ("", _composed(photo.label)) and _are_labels(manifest):
             raise InputError(f"{manifest.name} calls {path!r} {row.label!r}, but its folder says {photo.label!r}")
         by_path[path] = Found(path, photo.label, joined_split(manifest, path, photo.split), row.group)
     joined = list(by_path.values())
     check_all_or_no_splits(manifest, joined)
     return joined
+
+
+def _composed(text: str) -> str:
+    """With accents as parts of their letters: a Mac writes them as characters of their own."""
+    return unicodedata.normalize("NFC", text)
 
 
 def _are_labels(manifest: Manifest) -> bool:

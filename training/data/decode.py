@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -55,8 +55,7 @@ def decoded(
         InputError: a file is not what it was when its digest was taken, or the cache can't be written.
     """
     digests = sorted(photos)
-    key = hashlib.sha256(f"{decoder()} {resolution} {' '.join(digests)}".encode()).hexdigest()[:24]
-    path = cache_folder("decoded") / f"{key}.npy"
+    path = _path(digests, resolution)
     shape = (len(digests), resolution, resolution, 3)
     pool = _mapped(path, shape)
     if pool is None:
@@ -75,6 +74,17 @@ def decoded(
     if pool is None:
         raise InputError(f"{path} is not what was written to it: look after the disk, or name another POMONA_CACHE")
     return pool
+
+
+def is_decoded(digests: Iterable[str], resolution: int) -> bool:
+    """Whether the cache has a file for the photos of these digests, whole or not."""
+    return _path(sorted(digests), resolution).is_file()
+
+
+def _path(digests: Sequence[str], resolution: int) -> Path:
+    """Where the photos of these digests, which are sorted, lie in the cache."""
+    key = hashlib.sha256(f"{decoder()} {resolution} {' '.join(digests)}".encode()).hexdigest()[:24]
+    return cache_folder("decoded") / f"{key}.npy"
 
 
 def _decode(

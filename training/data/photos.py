@@ -17,17 +17,17 @@ from torch import Tensor
 from search_spaces import InputError
 
 from ..machine.display import display_name
-from ..machine.threads import Progress, in_threads
+from ..machine.threads import Progress, in_threads, usable_cores
 from .contents import ContentIndex
 from .copies import copies_note, united_groups
-from .decode import DECODING, decoded, decoder
+from .decode import DECODING, decoded, decoder, is_decoded
 from .dividing import divide
 from .layout import SPLITS, Found, arrange_photos
 from .pictures import square
 from .splits import Labelled, Split, Splits, identities_of, short_digest
 
-# So many photos tell how long reading them takes.
-_FEW = 8
+# So many photos a core tell how long reading them takes.
+_FEW = 3
 TRUST_SPLIT = "trust-split"
 """Before a folder, as in trust-split:DIR: the location of one whose own split is kept against advice."""
 
@@ -86,15 +86,21 @@ class PhotoSet:
         return ", ".join(parts) + f" (fingerprint {self.fingerprint})" + (f"; {self.note}" if self.note else "")
 
     def reading_seconds(self, resolution: int) -> float:
-        """What `at` takes a photo where it is not in the cache, all cores at it: by a few that are read now. A photo of
-        a phone takes a hundred times as long as a thumbnail."""
-        some = self.photos[:: max(len(self.photos) // _FEW, 1)][:_FEW]
-        began = time.perf_counter()
+        """What `at` takes a photo, all cores at it, by a few that are read now; 0 where the cache has them.
+
+        A photo of a phone takes a hundred times as long as a thumbnail.
+        """
+        if is_decoded({photo.digest for photo in self.photos}, resolution):
+            return 0.0
+        paths = [self.root / photo.path for photo in self.photos]
+        step = max(len(paths) // (_FEW * usable_cores()), 1)
         try:
-            read_photos([self.root / photo.path for photo in some], resolution)
+            read_photos(paths[:1], resolution)  # which loads what reads photos
+            began = time.perf_counter()
+            read_photos(some := paths[::step], resolution)
         except InputError:
             return 0.0  # `at` says what has become of it
-        return (time.perf_counter() - began) / max(len(some), 1)
+        return (time.perf_counter() - began) / len(some)
 
     def at(self, resolution: int, *, workers: int | None = None, progress: Progress | None = None) -> Splits:
         """The photos as uint8 squares of `resolution` pixels a side, decoded now or taken from the cache.

@@ -10,7 +10,7 @@ from functools import cached_property
 
 import torch
 
-from search_spaces import Choice, Config, Task
+from search_spaces import Choice, Config, Integer, Task
 
 from ..data import Data, keys_of
 from ..data.modalities import modality_for
@@ -56,6 +56,8 @@ class Cost:
     race: float = 0.0
     scored: float = 0.0
     fixed: float = _GROUP
+    train_factor: float = 1.0
+    """By which `train` was corrected."""
 
     @property
     def seconds(self) -> float:
@@ -96,8 +98,8 @@ class CostModel:
         # Of the training and of the validation examples.
         self._outputs = _kept_in(store, str(numerics), device, data)
         self._decoded: set[int] = set()
-        # Seconds that reading an example takes, once they are asked for.
-        self._reading: float | None = None
+        # Seconds that reading an example takes, by resolution.
+        self._reading: dict[int, float] = {}
         # The cuts at which outputs of changed photos are kept, by backbone and resolution.
         self._shifted: dict[tuple[str, int], set[int]] = {}
         self._forms = modality_for(task.modality, data.location).forms
@@ -126,7 +128,7 @@ class CostModel:
         prefix = self._prefix(spec, structure, speeds)[0] * speeds.factor("prefix")
         weights = statistics.fmean(self._weights(each, speeds) for each in heads or (config,))
         train = self._train_seconds(spec, structure, speeds, lanes, weights)
-        train *= speeds.factor(_kind(structure, speeds))
+        train *= (factor := speeds.factor(_kind(structure, speeds)))
         heads_only = structure.cut >= len(speeds.forward)
         race = shifted = 0.0
         if cross_validate and heads_only and not structure.augmentation:
@@ -139,7 +141,7 @@ class CostModel:
             shifted = self._shifted_seconds(structure, speeds) * (1 if heads_only else lanes)
             shifted *= speeds.factor("prefix")
         scored = self._scored_seconds(spec, speeds, lanes) * speeds.factor("prefix")
-        return Cost(inputs, prefix, train, shifted, race, scored)
+        return Cost(inputs, prefix, train, shifted, race, scored, train_factor=factor)
 
     def seconds_in_turn(self, groups: Iterable[tuple[Config, int]]) -> list[float]:
         """Of each of some groups that train one after another, of a config's structure and so many lanes: what one
@@ -171,7 +173,9 @@ class CostModel:
         ):
             if part > rest:
                 speeds = speeds.corrected(kind, part, max(preparing - rest, preparing / 10))
-        speeds = speeds.corrected(_kind(structure, speeds), predicted.train, train)
+        # Others may have moved the correction since.
+        moved = speeds.factor(kind := _kind(structure, speeds)) / predicted.train_factor
+        speeds = speeds.corrected(kind, predicted.train * moved, train)
         self._file.put(spec.backbone.name, speeds)
         self._file.save()
 
@@ -221,6 +225,8 @@ class CostModel:
     @cached_property
     def _sides(self) -> tuple[int, ...]:
         dimension = self._task.space.dimensions.get(dimensions_of(InputSpec)["resolution"])
+        if isinstance(dimension, Integer):
+            return dimension.low, dimension.high
         return tuple(int(side) for side in dimension.options) if isinstance(dimension, Choice) else ()
 
     def _inputs_seconds(self, structure: Structure) -> float:
@@ -228,10 +234,9 @@ class CostModel:
             return 0.0
         if any(resolution == structure.resolution for _, resolution, *_ in self._outputs[True]):
             return 0.0
-        if self._reading is None:
-            # Smaller ones hardly take less.
-            self._reading = self._data.reading_seconds(max((*self._sides, structure.resolution)))
-        return self._reading * (self._train + self._valid)
+        if structure.resolution not in self._reading:
+            self._reading[structure.resolution] = self._data.reading_seconds(structure.resolution)
+        return self._reading[structure.resolution] * (self._train + self._valid)
 
     def _plan(self, structure: Structure, speeds: Speeds, *, train: bool) -> KeepPlan:
         stages = len(speeds.forward)

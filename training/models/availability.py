@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,12 +21,23 @@ class Runnable:
     notes: tuple[str, ...]
     recipe_note: str
 
+    @property
+    def backbones(self) -> tuple[str, ...]:
+        """Those that are left in its space."""
+        dimension = self.task.space.dimensions.get(BACKBONE)
+        return tuple(map(str, dimension.options)) if isinstance(dimension, Choice) else ()
 
-def runnable(task: Task, fixed: Narrowing, *, weights_dir: Path | None, download: bool) -> Runnable:
+
+def runnable(
+    task: Task, fixed: Narrowing, *, weights_dir: Path | None, download: bool, backbones: Sequence[str] = ()
+) -> Runnable:
     """`task` narrowed to what is `fixed`, and to the backbones whose weights can be had.
 
     Backbones that the user named may be downloaded without being asked again. The recipe follows: fixed values
     replace its own, and the first backbone that is there stands in for one that is not.
+
+    Args:
+        backbones: those of a study that goes on, all of which it needs; empty for any.
 
     Raises:
         InputError: a fixed value is outside the space, no backbone has weights, or those of a named one can't be had.
@@ -39,7 +51,14 @@ def runnable(task: Task, fixed: Narrowing, *, weights_dir: Path | None, download
         named = fixed[BACKBONE]
         for name in named.options if isinstance(named, Part) else (named,):
             load_backbone(str(name), weights_dir=weights_dir, download=True)
-    if isinstance(dimension, Choice) and not download:
+    elif isinstance(dimension, Choice) and backbones:
+        options = [name for name in dimension.options if name in backbones]
+        if options != list(dimension.options):
+            space = space.replace(**{BACKBONE: Choice(*options)})
+        for name in options:
+            if not available(str(name), weights_dir):
+                load_backbone(str(name), weights_dir=weights_dir, download=download)
+    elif isinstance(dimension, Choice) and not download:
         here = [name for name in dimension.options if available(str(name), weights_dir)]
         missing = [str(name) for name in dimension.options if name not in here]
         if not here:

@@ -84,7 +84,8 @@ class Ladder:
     def above(self, base: Config, free: Config) -> tuple[Config, ...]:
         """Every structure on these features but the lowest."""
         climbing = tuple(itertools.chain(*self.climbs))
-        return tuple(structure for structure in self._products(climbing, base | free) if self.rung(structure))
+        lowest = self.lowest(base | free)
+        return tuple(structure for structure in self._products(climbing, base | free) if structure != lowest)
 
     def rung(self, config: Config) -> int:
         """The highest rung whose dimensions are raised; 0 where none is."""
@@ -102,6 +103,8 @@ class Ladder:
             return 0.0
         if value in values:
             return values.index(value) / (len(values) - 1)
+        if name == _VIEWS and value == 0:
+            return 1.0
         # Between those that stand for all of a range.
         below = sum(isinstance(value, int | float) and float(other) < value for other in values)
         return min(below, len(values) - 1) / (len(values) - 1)

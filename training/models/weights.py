@@ -64,7 +64,7 @@ def find_weights(name: str, weights_dir: Path | None = None) -> WeightsFile | No
     """
     check_name(name)
     if weights_dir is not None and not weights_dir.is_dir():
-        raise InputError(f"the weights folder {weights_dir} does not exist: name one that does")
+        raise InputError(f"the weights folder {weights_dir} does not exist: name one that does with --weights-dir")
     bare = name.removeprefix(TIMM)
     for stem in dict.fromkeys((name.replace(":", "_"), bare)):
         for suffix in _SUFFIXES:

@@ -61,7 +61,9 @@ def test_a_fixed_dimension_climbs_nowhere() -> None:
     assert known is not None
     assert known.lowest(known.bases()[0] | known.free_values()[0])["augmentation"] == 2
     # Only more views are left.
-    assert {known.rung(each) for each in known.above(known.bases()[0], known.free_values()[0])} <= {1}
+    above = known.above(known.bases()[0], known.free_values()[0])
+    assert [each["views"] for each in above] == [4, 8]
+    assert {known.rung(each) for each in above} == {0}
 
 
 def test_stages_begin_at_a_rate_that_suits_them_whatever_that_of_the_head() -> None:
