@@ -247,8 +247,11 @@ def test_read_photos_names_the_file_that_it_cannot_read(tmp_path: Path) -> None:
 def test_some_photos_tell_how_long_all_take_and_those_that_are_gone_tell_nothing(tmp_path: Path) -> None:
     read = scan(write_folder(tmp_path / "photos", TWO_SPLITS))
     assert read.reading_seconds(32) > 0
+    read.at(32)
+    assert read.reading_seconds(32) == 0.0  # the cache has them
+    assert read.reading_seconds(16) > 0
     shutil.rmtree(tmp_path / "photos")
-    assert read.reading_seconds(32) == 0.0
+    assert read.reading_seconds(16) == 0.0
 
 
 @needs_data

@@ -60,3 +60,25 @@ def test_a_recipe_loses_what_a_fixed_value_makes_meaningless() -> None:
 def test_a_fixed_value_outside_the_space_is_refused() -> None:
     with pytest.raises(InputError, match="dropout"):
         runnable(FRUIT, {"dropout": 2.0}, weights_dir=None, download=True)
+
+
+def test_a_study_that_goes_on_has_the_backbones_that_it_had_whatever_there_is_now(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    had = runnable(FRUIT, {}, weights_dir=weights, download=False)
+    assert had.backbones == ("squeezenet1_1",)
+    monkeypatch.setattr("training.models.availability.available", lambda *_: True)
+    for download in (False, True):
+        now = runnable(FRUIT, {}, weights_dir=weights, download=download, backbones=had.backbones)
+        assert now.task.space.digest == had.task.space.digest
+        assert now.task.recipe == had.task.recipe
+    everything = runnable(FRUIT, {}, weights_dir=weights, download=True)
+    again = runnable(FRUIT, {}, weights_dir=weights, download=False, backbones=everything.backbones)
+    assert again.task.space.digest == everything.task.space.digest
+
+
+def test_a_study_that_goes_on_names_the_backbone_that_is_gone(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.models.weights._in_package", lambda _: None)
+    monkeypatch.setattr("training.models.weights._in_cache", lambda _: [])
+    with pytest.raises(InputError, match=r"no weights for resnet50: .*--weights-dir.*--download-weights"):
+        runnable(FRUIT, {}, weights_dir=weights, download=False, backbones=("squeezenet1_1", "resnet50"))
