@@ -23,9 +23,9 @@ SHARE = 0.1
 _MOST_SECONDS = 120.0
 # So many trials at most, of one structure no more than some: the best are often one head in small variations.
 MOST, MOST_ALIKE = 6, 2
-# The interval of a mean needs two seeds, and is of some use with more.
-_SEEDS = (5, 4, 3, 2)
-# A comparison is worth more than the last seed.
+# The interval of a mean needs two seeds, is of some use with three, and more than five say little more.
+_LEAST_SEEDS, _SEEDS, _MOST_SEEDS = 2, 3, 5
+# A comparison of so many is worth more than the third seed.
 _ENOUGH = 3
 
 Seconds = Callable[[Iterable[tuple[Config, int]]], Sequence[float]]
@@ -52,8 +52,9 @@ def final_runs(
     """The runs that confirm the best trials of a search as far as they fit into the time that is `left`.
 
     The best trial is always among them, and a worse one never without those before it: who is confirmed goes before
-    who is not. The seeds share the search's augmented views, as new ones would cost more than the runs. More seeds are
-    given up for a comparison of up to three trials. Empty where not even the best trial fits on two seeds.
+    who is not. The seeds share the search's augmented views, as new ones would cost more than the runs. As many trials
+    as there is time for on three seeds are compared, on more seeds where there is time for these too; on two where less
+    than three trials fit otherwise. Empty where not even the best trial fits on two seeds.
 
     Args:
         structure_of: of a config; runs of equal ones and one seed train side by side.
@@ -61,20 +62,24 @@ def final_runs(
         workers: that train at the same time.
     """
     chosen = _of_many_structures(best_configs(records, direction), structure_of)
-    found: list[ToConfirm] = []
-    most = 0
-    for seeds in _SEEDS:
-        for count in range(len(chosen), most, -1):
-            runs = runs_of(chosen[:count], records, seed=seed, seeds=seeds, seed_at=related_seed)
-            runs = list(itertools.chain(*_in_groups(runs, structure_of)))
-            wanted = _in_groups((run for run in runs if not done(run)), structure_of)
-            each = seconds((group[0].config, len(group)) for group in wanted)
-            if MARGIN * shared_out(each, workers) <= left:
-                found, most = runs, count
-                break
-        if most >= min(_ENOUGH, len(chosen)):
-            break
-    return found
+
+    def fitting(count: int, seeds: int) -> list[ToConfirm]:
+        """The runs of the first `count` on so many seeds; none where these take too long."""
+        runs = runs_of(chosen[:count], records, seed=seed, seeds=seeds, seed_at=related_seed)
+        runs = list(itertools.chain(*_in_groups(runs, structure_of)))
+        wanted = _in_groups((run for run in runs if not done(run)), structure_of)
+        each = seconds((group[0].config, len(group)) for group in wanted)
+        return runs if MARGIN * shared_out(each, workers) <= left else []
+
+    def most(seeds: int, limit: int) -> int:
+        return next((count for count in range(limit, 0, -1) if fitting(count, seeds)), 0)
+
+    count = most(_SEEDS, len(chosen))
+    if count < _ENOUGH:
+        on_two = most(_LEAST_SEEDS, min(_ENOUGH, len(chosen)))
+        if on_two > count:
+            return fitting(on_two, _LEAST_SEEDS)
+    return next(filter(None, (fitting(count, seeds) for seeds in range(_MOST_SEEDS, _SEEDS - 1, -1))), [])
 
 
 def longest_first(

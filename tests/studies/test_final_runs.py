@@ -104,6 +104,14 @@ def test_a_comparison_is_worth_more_than_the_last_seeds() -> None:
     assert counts((1 + 2 * 22) * MARGIN - 0.1) == []
 
 
+def test_more_trials_are_compared_rather_than_few_on_more_seeds() -> None:
+    """Cheap heads alone, on five seeds, would leave out the stages that may be better than all of them."""
+    records = [a_trial(0, 50), a_trial(1, 49), a_trial(2, 48, "views"), a_trial(3, 47, "stages")]
+    frozen, one_seed = 2 + 16 + 1, 1.2 + 3.3 + 22
+    runs = chosen(records, (frozen + 3.01 * one_seed) * MARGIN)
+    assert Counter(run.number for run in runs) == {0: 3, 1: 3, 2: 3, 3: 3}
+
+
 def test_what_frozen_stages_compute_for_one_seed_the_others_read() -> None:
     runs = chosen([a_trial(0, 50, "views")], (16 + 5 * 3.3) * MARGIN + 0.1)
     assert [run.nth for run in runs] == [1, 2, 3, 4, 5]
