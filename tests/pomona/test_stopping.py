@@ -39,10 +39,13 @@ class Clock:
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    """Nothing is left of the handlers."""
+    """Nothing is left of the handlers. They begin as a terminal's are: under nohup SIGHUP would be ignored."""
+    started = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS if number != signal.SIGINT}
     before = [signal.getsignal(number) for number in SIGNALS]
     yield
     assert [signal.getsignal(number) for number in SIGNALS] == before
+    for number, handler in started.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
