@@ -12,8 +12,8 @@ from .confirmed import ToConfirm, runs_to_confirm
 from .driver import run_study
 from .engines import engine_named
 from .plan import Outcome, Plan, Watch
+from .planning import CountProgress, plan_to_go_on, with_weights
 from .records import INTERRUPTED
-from .search import CountProgress, plan_to_go_on, with_weights
 from .search_run import Notify
 from .settings import Settings
 from .study import Study

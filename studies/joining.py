@@ -18,8 +18,8 @@ from .done import goal_reached
 from .engines import default_workers, engine_for, engine_named
 from .location import shown_storage
 from .placement import Placement
+from .planning import CountProgress, plan_to_go_on
 from .request import check_values
-from .search import CountProgress, plan_to_go_on
 from .search_run import Notify, Search
 from .settings import Settings
 from .study import Study

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import optuna
 import torch
 
-from search_spaces import TASKS, InputError, Task, task_file, task_named, value_text
+from search_spaces import Task, task_file, task_named, value_text
 from training import (
     Data,
     Measured,
-    Numerics,
     Runnable,
     environment,
     measure_numerics,
@@ -28,11 +25,12 @@ from .done import check_target
 from .engines import default_workers, engine_for, engine_named
 from .enqueued import Enqueued, count_text, enqueued_from, warm_start
 from .going_on import enough_or_error, going_on, same_or_error
-from .location import location_of, shown_storage
+from .location import shown_storage
 from .names import check_new_name
 from .outlook import Outlook, outlook_of
 from .placement import Placement
-from .plan import Budget, Plan, StoredData, default_budget
+from .plan import Budget, default_budget
+from .planning import CountProgress, new_plan, plan_of, plan_to_go_on, with_weights
 from .request import RUNGS, ResumeRequest, SearchRequest, check_values
 from .samplers import check_sampler
 from .search_run import Notify, Search
@@ -46,7 +44,6 @@ _MOST_LANES = 32
 _HEADS = 16
 # A time does not say how many trials there will be: lanes are those of so many.
 _TRIALS_BY_TIME = 64
-CountProgress = Callable[[int, int], None]
 
 
 def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgress | None = None) -> Search:
@@ -106,7 +103,7 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
     if outlook is not None:
         notify(f"plan: {outlook}")
     _say_workers(notify, engine, placement)
-    plan = _plan_of(study, ready, data, device, limited, request.weights_dir)
+    plan = plan_of(study, ready, data, device, limited, request.weights_dir)
     plan = replace(plan, trial_timeout=settings.trial_timeout)
     return Search(study, plan, engine, request.command, placement, settings, enqueued, notify)
 
@@ -130,7 +127,7 @@ def _outlook(
 ) -> Outlook:
     """What the search is going to take; measures the speed of backbones where it is not known."""
     lanes = _lanes(budget, RUNGS) if request.lanes is None else request.lanes
-    plan = _plan(
+    plan = new_plan(
         ready, data, device, measured.numerics, budget, request.weights_dir, lanes=lanes, skip=request.skip_unreadable
     )
     return outlook_of(plan, costs_of(plan, request.seed or 0))
@@ -254,115 +251,6 @@ def prepare_resume(request: ResumeRequest, notify: Notify, progress: CountProgre
     plan = replace(plan, trials=budget.trials, timeout=within)
     limits = replace(settings, trials=budget.trials, timeout=budget.timeout)
     return Search(study, plan, engine, request.command, placement, limits, notify=notify)
-
-
-def plan_to_go_on(
-    study: Study,
-    storage_url: str | None,
-    notify: Notify,
-    progress: CountProgress | None,
-    *,
-    task: Task | None,
-    trust_task_file: bool,
-    settings: Settings | None = None,
-) -> Plan:
-    """What a study's settings say, or others in their place, with the data and the weights opened again.
-
-    Raises:
-        InputError: they are not what they were, or the task is not known here.
-    """
-    settings = settings or study.settings
-    check_sampler(settings.sampler)
-    task = task or _task_to_resume(study, storage_url, notify, trusted=trust_task_file)
-    device = resolve_device(settings.device)
-    ready = runnable(
-        task,
-        settings.fixed,
-        weights_dir=settings.weights_dir,
-        download=settings.download_weights,
-        backbones=settings.backbones,
-    )
-    data = open_data(settings.data, task, skip_unreadable=settings.skip_unreadable, progress=progress)
-    now = replace(
-        settings,
-        task=task.name,
-        space=ready.task.space.digest,
-        metric=task.metric,
-        direction=task.direction,
-        fingerprint=data.fingerprint,
-    )
-    same_or_error(settings, now, study.name)
-    return _plan_of(study, ready, data, device, study.budget, settings.weights_dir)
-
-
-def with_weights(settings: Settings, weights_dir: Path | None, *, download: bool) -> Settings:
-    """A study's settings with the folder where weights lie now, and whether those that are nowhere are fetched."""
-    return replace(
-        settings,
-        weights_dir=settings.weights_dir if weights_dir is None else weights_dir.resolve(),
-        download_weights=settings.download_weights or download,
-    )
-
-
-def _task_to_resume(study: Study, storage_url: str | None, notify: Notify, *, trusted: bool) -> Task:
-    """The task that a study's settings name. Its file is run, so one that a foreign storage names has to be trusted."""
-    settings = study.settings
-    if settings.task_file is None:
-        if all(task.name != settings.task for task in TASKS):
-            raise InputError(
-                f"study {study.name!r} was made with a Task object: pass it again, as pomona.resume(..., task=TASK)"
-            )
-        return task_named(settings.task)
-    if not trusted and location_of(storage_url) != location_of(None):
-        raise InputError(
-            f"study {study.name!r} would run the task file {settings.task_file}, which its storage names: "
-            "look at the file, then add --trust-task-file"
-        )
-    notify(f"task file: {settings.task_file} (run as the study's storage names it)")
-    return task_named(settings.task_file)
-
-
-def _plan(
-    ready: Runnable,
-    data: Data,
-    device: torch.device,
-    numerics: Numerics,
-    budget: Budget,
-    weights_dir: Path | None,
-    *,
-    lanes: int,
-    skip: bool,
-) -> Plan:
-    return Plan(
-        task=ready.task,
-        data=data,
-        trials=budget.trials,
-        epochs=budget.epochs,
-        timeout=budget.timeout,
-        device=device,
-        numerics=numerics,
-        weights_dir=weights_dir,
-        download=ready.download,
-        lanes=lanes,
-        source=StoredData(data.location, skip),
-    )
-
-
-def _plan_of(
-    study: Study, ready: Runnable, data: Data, device: torch.device, budget: Budget, weights_dir: Path | None
-) -> Plan:
-    settings = study.settings
-    plan = _plan(
-        ready,
-        data,
-        device,
-        study.numerics,
-        budget,
-        weights_dir,
-        lanes=settings.lanes,
-        skip=settings.skip_unreadable,
-    )
-    return replace(plan, trial_timeout=settings.trial_timeout)
 
 
 def _budget(request: SearchRequest, device: torch.device) -> Budget:
