@@ -99,6 +99,7 @@ def new_plan(
     lanes: int,
     skip: bool,
 ) -> Plan:
+    """What can run here, on opened data; another process opens these again by their location."""
     return Plan(
         task=ready.task,
         data=data,
@@ -117,6 +118,7 @@ def new_plan(
 def plan_of(
     study: Study, ready: Runnable, data: Data, device: torch.device, budget: Budget, weights_dir: Path | None
 ) -> Plan:
+    """The same with the lanes, the precision and the limits of a study."""
     settings = study.settings
     plan = new_plan(
         ready,

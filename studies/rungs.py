@@ -32,8 +32,7 @@ _EXPLORE = 6
 _LONG = 3600.0
 # Structures above rung 0 are considered on the features of so many of the best.
 _BEST_BASES = 3
-# What a second group of heads on the same features, or a second way to train the same stages, changes (standard
-# deviation); the n-th changes an n-th of it.
+# What a second group of heads on the same features changes (standard deviation); the n-th changes an n-th of it.
 _MORE = 0.15
 # So many groups a structure gets while there is another one.
 _MOST_GROUPS = 4
