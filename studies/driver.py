@@ -44,6 +44,7 @@ class Driver:
         watch: Watch,
         enough: Callable[[], bool],
         costs: CostModel | None = None,
+        reserve: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._study = study
         self._recording = study.recording
@@ -51,6 +52,7 @@ class Driver:
         self._engine = engine
         self._watch = watch
         self._enough = enough
+        self._reserve = reserve
         self._folder: Path = study.trial_folder(0).parent
         self._accounts, self._strategy = strategy_of(study, plan, costs)
         self._scheduler = Scheduler(epochs=plan.epochs, lanes=plan.lanes, folder=self._folder, strategy=self._strategy)
@@ -183,7 +185,7 @@ class Driver:
         with self._study.reading():
             self._learn_of_others()
             trials, waiting = self._study.trials_left(self._plan.trials), self._study.has_waiting()
-        left = self._deadline - self._plan.reserve - time.monotonic()
+        left = self._deadline - self._reserve() - time.monotonic()
         if self._plan.timeout is None and self._study.has_joined and self._study.settings.timeout is not None:
             # How much is left to the search is not known here; what is dear there is dear here too.
             left = self._study.settings.timeout
@@ -379,7 +381,8 @@ def run_study(
     *,
     enough: Callable[[], bool] = lambda: False,
     costs: CostModel | None = None,
+    reserve: Callable[[], float] = lambda: 0.0,
 ) -> Iterator[Outcome]:
     """See `Driver.run`. `enough` is asked when trials have ended: whether the run ends before its plan is fulfilled.
-    `costs` as in `strategy_of`."""
-    return Driver(study, plan, engine, watch, enough, costs).run()
+    `costs` as in `strategy_of`. `reserve` is asked in how many of the last seconds nothing is to begin."""
+    return Driver(study, plan, engine, watch, enough, costs, reserve).run()

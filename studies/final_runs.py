@@ -21,6 +21,8 @@ from .strategy import MARGIN
 SHARE = 0.1
 """Of a search's time, what is kept for this."""
 _MOST_SECONDS = 120.0
+# Where the best trial is dear, more is kept, up to this share.
+_MOST_SHARE = 0.25
 # So many trials at most, of one structure no more than some: the best are often one head in small variations.
 MOST, MOST_ALIKE = 6, 2
 # The interval of a mean needs two seeds, is of some use with three, and more than five say little more.
@@ -33,9 +35,25 @@ Seconds = Callable[[Iterable[tuple[Config, int]]], Sequence[float]]
 StructureOf = Callable[[Config], Config]
 
 
-def reserved_seconds(timeout: float | None) -> float:
-    """Of the `timeout` of a search, what it is to leave."""
-    return 0.0 if timeout is None else min(SHARE * timeout, _MOST_SECONDS)
+def reserved_seconds(
+    records: Sequence[TrialRecord],
+    *,
+    direction: str,
+    timeout: float,
+    left: float,
+    seconds: Seconds,
+    workers: int = 1,
+) -> float:
+    """Of the `timeout` of a search of which so many seconds are `left`, what it is to leave for its final runs.
+
+    A tenth, but two minutes at most; where the best trial so far would not fit into that on two seeds, what these take,
+    if that is a quarter at most and there is still time for it: else the dearest find would be the least certain.
+    """
+    usual = min(SHARE * timeout, _MOST_SECONDS)
+    best = best_configs(records, direction)[:1]
+    each = seconds((record.config, 1) for record in best for _ in range(_LEAST_SEEDS))
+    needed = MARGIN * shared_out(each, workers)
+    return needed if usual < needed <= min(left, _MOST_SHARE * timeout) else usual
 
 
 def final_runs(

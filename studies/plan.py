@@ -41,9 +41,9 @@ class Plan:
     """How many trials of how many epochs, until when, and on what.
 
     `task` is narrowed to what can run here. `trials` counts all of the study's, finished ones included; None is as many
-    as the time allows. `timeout` is in seconds of this run, and a strategy begins nothing in the last `reserve` of
-    them; no group of trials goes on for longer than `trial_timeout`. `lanes` trials of one structure train together.
-    `source` opens the data again in another process; None where that is not possible.
+    as the time allows. `timeout` is in seconds of this run, and no group of trials goes on for longer than
+    `trial_timeout`. `lanes` trials of one structure train together. `source` opens the data again in another process;
+    None where that is not possible.
     """
 
     task: Task
@@ -57,7 +57,6 @@ class Plan:
     download: bool
     lanes: int = 1
     source: DataSource | None = None
-    reserve: float = 0.0
     trial_timeout: float | None = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
@@ -13,12 +14,12 @@ from .done import goal_reached
 from .driver import run_study
 from .engines import AbstractEngine, engine_named
 from .enqueued import Enqueued
-from .final_runs import longest_first, reserved_seconds
+from .final_runs import longest_first
 from .placement import Placement
 from .plan import Interrupted, Outcome, Plan, Progress, Watch, duration_text
 from .request import RUNGS
 from .settings import Settings
-from .strategies import costs_of, final_runs_of, is_on_rungs
+from .strategies import costs_of, final_runs_of, is_on_rungs, reserved_for_final_runs
 from .study import Study
 
 Notify = Callable[[str], None]
@@ -87,11 +88,18 @@ class Search:
             confirms = not self.joins and self.plan.trials is None and is_on_rungs(self.study, self.plan)
             engine = engine_named(self.engine, self.placement)
             costs = costs_of(self.plan, self.study.settings.seed) if confirms else None
-            reserve = reserved_seconds(self.plan.timeout) if confirms else 0.0
-            plan = replace(self.plan, reserve=reserve)
-            yield from run_study(self.study, plan, engine, watch, enough=self._is_goal_reached, costs=costs)
-            if costs is not None and self.plan.timeout is not None:
-                yield from self._confirmed_rounds(began + self.plan.timeout, costs, engine, watch)
+            timeout = self.plan.timeout
+
+            def reserve() -> float:
+                if costs is None or timeout is None:
+                    return 0.0
+                left = began + timeout - time.monotonic()
+                return reserved_for_final_runs(self.study, costs, timeout, left, engine.workers)
+
+            enough = self._is_goal_reached
+            yield from run_study(self.study, self.plan, engine, watch, enough=enough, costs=costs, reserve=reserve)
+            if costs is not None and timeout is not None:
+                yield from self._confirmed_rounds(began + timeout, costs, engine, watch)
 
     def _confirmed_rounds(
         self, deadline: float, costs: CostModel, engine: AbstractEngine, watch: Watch
@@ -104,8 +112,9 @@ class Search:
             left, ended = deadline - time.monotonic(), self.ended
             if left < least or self._is_goal_reached() or self.study.best() is None:
                 return  # without any value, the next round would only fail as this one did
-            plan = replace(self.plan, timeout=left, reserve=left / 2)
-            yield from run_study(self.study, plan, engine, watch, enough=self._is_goal_reached, costs=costs)
+            plan, enough = replace(self.plan, timeout=left), self._is_goal_reached
+            half = functools.partial(float, left / 2)
+            yield from run_study(self.study, plan, engine, watch, enough=enough, costs=costs, reserve=half)
             if self.ended == ended:
                 return
 

@@ -12,7 +12,7 @@ from training.scoring.racing import FOLDS
 
 from .accounts import Accounts
 from .confirmed import ToConfirm
-from .final_runs import final_runs
+from .final_runs import final_runs, reserved_seconds
 from .plan import Plan
 from .portfolio import portfolio_for
 from .records import TrialRecord
@@ -91,6 +91,18 @@ def final_runs_of(study: Study, costs: CostModel, left: float, workers: int = 1)
         seconds=costs.seconds_in_turn,
         structure_of=structure_part,
         done=lambda run: study.runs_ended([run]) > 0,
+        workers=workers,
+    )
+
+
+def reserved_for_final_runs(study: Study, costs: CostModel, timeout: float, left: float, workers: int = 1) -> float:
+    """Of a search's `timeout`, what is kept for these with `left` seconds to go; see `reserved_seconds`."""
+    return reserved_seconds(
+        study.records(),
+        direction=study.settings.direction,
+        timeout=timeout,
+        left=left,
+        seconds=costs.seconds_in_turn,
         workers=workers,
     )
 

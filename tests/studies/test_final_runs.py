@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -129,10 +130,29 @@ def test_only_trials_that_ran_to_their_ends_are_trained_again() -> None:
     assert chosen([], 1000) == []
 
 
-@pytest.mark.parametrize(("timeout", "reserved"), [(None, 0.0), (60.0, 60 * SHARE), (600.0, 600 * SHARE)])
-def test_a_share_of_the_time_is_reserved(timeout: float | None, reserved: float) -> None:
-    assert reserved_seconds(timeout) == reserved
-    assert reserved_seconds(36000.0) == 120.0
+def reserved(records: list[TrialRecord], timeout: float, left: float = math.inf, workers: int = 1) -> float:
+    return reserved_seconds(records, direction="maximize", timeout=timeout, left=left, seconds=seconds, workers=workers)
+
+
+def test_a_share_of_the_time_is_reserved() -> None:
+    for records in ([], [a_trial(0, 50)]):
+        assert reserved(records, 60.0) == 60 * SHARE
+        assert reserved(records, 600.0) == 600 * SHARE
+        assert reserved(records, 36000.0) == 120.0
+
+
+def test_where_the_best_trial_is_dear_the_time_that_it_takes_on_two_seeds_is_reserved() -> None:
+    dear = [a_trial(0, 49, "stages"), a_trial(1, 48)]
+    needed = MARGIN * sum(seconds([(dear[0].config, 1)] * 2))
+    # Where it is within a quarter of the time, and not gone already.
+    assert reserved(dear, 4.01 * needed) == reserved(dear, 4.01 * needed, left=needed) == needed
+    assert reserved(dear, 4.01 * needed, left=0.99 * needed) == 4.01 * needed * SHARE
+    assert reserved(dear, 3.99 * needed) == 3.99 * needed * SHARE
+    # Two workers train two seeds at once; a better head asks for nothing.
+    assert reserved(dear, 4.01 * needed, workers=2) < 0.55 * needed
+    assert reserved([*dear, a_trial(2, 50)], 4.01 * needed) == 4.01 * needed * SHARE
+    # Then at least these two runs fit.
+    assert len(chosen(dear, needed)) == 2
 
 
 @given(TRIALS, st.integers(1, 4))

@@ -197,7 +197,9 @@ def test_what_the_confirmed_trials_leave_is_searched_and_confirmed_in_turn(
     rounds: list[tuple[float, bool]] = []
 
     def counted(study: Study, plan: Plan, *others: object, **further: object) -> Iterator[Outcome]:
-        rounds.append((plan.reserve, study.is_confirming))
+        reserve = further.get("reserve", lambda: 0.0)
+        assert callable(reserve)
+        rounds.append((reserve(), study.is_confirming))
         # Six groups of the search in all; then nothing is left to try.
         if study.is_confirming or len(rounds) < 6:
             plan = replace(plan, trials=None if study.is_confirming else study.ended + 4)
