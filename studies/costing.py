@@ -50,15 +50,11 @@ class Costing:
 
     def forget(self, config: Config) -> None:
         """A group of this backbone has ended: costs are to be predicted anew."""
-        self._predictions.pop(self.backbone(config), None)
+        self._predictions.pop(self._tried.backbone(config), None)
 
     def of_config(self, structure: Config, config: Config) -> tuple[Further, float]:
         """Of a single trial: how else it is scored, and its seconds."""
         return self._costed(structure, self._costs.predict(config, robust=True, cross_validate=True))
-
-    def backbone(self, structure: Config) -> tuple[object, ...]:
-        """What of the features has no order."""
-        return tuple(structure.get(name) for name in self._ladder.base if not self._ladder.is_ordered(name))
 
     def is_plain(self, structure: Config) -> bool:
         """Whether its trials are heads on plain features, which are cheap to cross-validate."""
@@ -95,7 +91,7 @@ class Costing:
     def _predicted(self, structure: Config, lanes: int, parent: Finished | None) -> Cost:
         """With all that there is to score."""
         key = (self._tried.key(structure), lanes, None if parent is None else parent.number)
-        costs = self._predictions.setdefault(self.backbone(structure), {})
+        costs = self._predictions.setdefault(self._tried.backbone(structure), {})
         if key not in costs:
             config = structure if parent is None else self.promoted(parent, structure)
             config = self.common(structure) | config
@@ -112,9 +108,10 @@ class Costing:
         return None
 
     def promoted(self, parent: Finished, structure: Config) -> Config:
-        """The parent's config with the structure raised; what is new at this rung begins with sound values."""
-        kept = {name: value for name, value in parent.config.items() if name not in self._ladder.names}
-        return self._ladder.completed(kept | structure)
+        """The parent's config with the structure raised; stages train as those did that were tried, or soundly."""
+        raised = (*self._ladder.names, *self._ladder.descent)
+        kept = {name: value for name, value in parent.config.items() if name not in raised}
+        return self._ladder.completed(kept | structure, self._tried.stages.get(self._tried.backbone(structure), ()))
 
     def common(self, structure: Config) -> Config:
         """Features are tried with small heads first: large ones cost more than the features do."""

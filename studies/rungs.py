@@ -48,8 +48,6 @@ _PATIENCE, _PATIENCE_PASSED = 0.02, 0.05
 _RECIPE_DUE = 0.8
 # How much better a config of the portfolio is expected to be than others of its structure, in the same logarithm.
 _KNOWN_TO_BE_GOOD = -0.1
-# A trial whose error is so many standard deviations above that of heads is not going to be the best.
-_HOPELESS = 2.5
 
 
 class Rungs:
@@ -175,10 +173,10 @@ class Rungs:
         """Heads on a backbone that was not tried yet, at the highest resolution that is affordable and takes no longer
         than all before it: what is found is then never older than half of the time. Else at the lowest."""
         soon = max(OPENING_SECONDS, self._costing.passed)
-        seen = {self._costing.backbone(each.structure) for each in self._tried.all.values()}
+        seen = {self._tried.backbone(each.structure) for each in self._tried.all.values()}
         found: dict[tuple[object, ...], Candidate] = {}
         for base in self._ladder.bases():
-            backbone = self._costing.backbone(base)
+            backbone = self._tried.backbone(base)
             if backbone not in seen:
                 candidate = self._costing.costed(self._ladder.lowest(base | self._middle), lanes)
                 if candidate.seconds <= SHARE * left and (candidate.seconds <= soon or backbone not in found):
@@ -198,26 +196,22 @@ class Rungs:
         return None
 
     def is_hopeless(self, arm: Arm, value: float) -> bool:
-        """Once stages train, a trial that is clearly worse than the heads that it was promoted from goes.
-
-        It is on its way, so it is not measured against what a trial of stages came to in the end, nor against the
-        luckiest of many heads.
-        """
+        """Once stages train, a trial that is clearly worse than the heads that it was promoted from goes: it is on its
+        way, so it is not measured against what a trial of stages came to in the end."""
         if arm.parent is None or not self._tried.trains_stages(arm.structure):
             return False
         heads = self._tried.heads_of(arm.structure)
         if not heads:
             return False
-        before, noise = min(map(self._tried.observed, heads))
-        now, _ = log_error(value, self._metric, self._direction, heads[0].trials[0].n)
-        return now > before + _HOPELESS * math.sqrt(noise)
+        error, _ = log_error(value, self._metric, self._direction, heads[0].trials[0].n)
+        return self._tried.is_hopeless(arm.structure, error)
 
     def _opening(self, lanes: int) -> Arm:
         """Heads on features of the first backbone, at the highest resolution that is quick, or on what is quickest."""
         bases = self._ladder.bases()
         costed = [self._costing.costed(self._ladder.lowest(base | self._middle), lanes) for base in bases]
-        first = self._costing.backbone(bases[0])
-        preferred = [each for each in costed if self._costing.backbone(each.structure) == first]
+        first = self._tried.backbone(bases[0])
+        preferred = [each for each in costed if self._tried.backbone(each.structure) == first]
         quick = [each for each in preferred if each.seconds <= OPENING_SECONDS]
         # The costs of one backbone rise with its resolution.
         chosen = quick[-1] if quick else min(costed, key=lambda each: each.seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -34,6 +35,14 @@ class Costs(Protocol):
     ) -> Cost: ...
 
 
+@dataclass(frozen=True)
+class TriedStages:
+    """A config whose stages were trained, and the logarithm of its error; None where they came to nothing."""
+
+    config: Config
+    error: float | None
+
+
 class Ladder(Protocol):
     """What knows the structures of a space; `training.models.ladder.Ladder`."""
 
@@ -58,7 +67,7 @@ class Ladder(Protocol):
     def below(self, lower: Config, higher: Config) -> bool: ...
     def eased(self, structure: Config) -> Config | None: ...
     def is_ordered(self, name: str) -> bool: ...
-    def completed(self, config: Config) -> Config: ...
+    def completed(self, config: Config, tried: Sequence[TriedStages] = ()) -> Config: ...
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from search_spaces import Config
 
 from .gain import Observation, Point, log_error
-from .strategy import Finished, Ladder
+from .strategy import Finished, Ladder, TriedStages
 
+# A trial whose error is so many standard deviations above that of heads is not going to be the best.
+_HOPELESS = 2.5
 # A structure whose trials were all given up is no better than its heads: with this standard deviation it is as good.
 _GIVEN_UP = 0.2
 # What training the same stages in another way changes, before any were (standard deviation, in the logarithm of the
@@ -23,11 +25,11 @@ _EXPECTED_BASE, _EXPECTED_CLIMBS = -0.5, (-0.08, -0.2)
 
 @dataclass(eq=False)
 class Tried:
-    """A structure that was tried: its trials that have a value, and how many were given up."""
+    """A structure that was tried: its trials that have a value, and the configs of those that were given up."""
 
     structure: Config
     trials: list[Finished] = field(default_factory=list)
-    given_up: int = 0
+    given_up: list[Config] = field(default_factory=list)
     groups: int = 0
     under_way: int = 0
 
@@ -41,6 +43,8 @@ class TriedStructures:
         self.all: dict[tuple[object, ...], Tried] = {}
         self.leaders: dict[tuple[object, ...], list[Finished]] = {}
         """The best trial of each structure, best first, by `root`; as of the last `lead`."""
+        self.stages: dict[tuple[object, ...], list[TriedStages]] = {}
+        """What trained stages, by backbone; as of the last `lead`."""
         # By how much the logarithm of the error differs between the fixed split and cross-validation: of all that have
         # both, the sum, as their mean is asked for at every decision for every trial.
         self._apart, self._crossed = 0.0, 0
@@ -50,7 +54,8 @@ class TriedStructures:
         """A trial has ended, with a value or without."""
         tried = self.entry(trial.config)
         tried.groups = max(tried.groups, 1)
-        tried.given_up += trial.given_up
+        if trial.given_up:
+            tried.given_up.append(trial.config)
         if trial.value is not None and math.isfinite(trial.value):
             tried.trials.append(trial)
             if trial.crossed is not None:
@@ -127,6 +132,25 @@ class TriedStructures:
                 self.leaders.setdefault(self.root(tried.structure), []).append(best)
         for trials in self.leaders.values():
             trials.sort(key=self._order)
+        self.stages = {}
+        for tried in self.all.values():
+            if self.trains_stages(tried.structure):
+                known = self.stages.setdefault(self.backbone(tried.structure), [])
+                known += [TriedStages(config, None) for config in tried.given_up]
+                for trial in tried.trials:
+                    error, _ = self.measured(trial)
+                    known.append(TriedStages(trial.config, None if self.is_hopeless(tried.structure, error) else error))
+
+    def is_hopeless(self, structure: Config, error: float) -> bool:
+        """Whether stages with this logarithm of their error are clearly worse than heads on what they begin with.
+
+        They are not measured against the luckiest of many heads.
+        """
+        heads = self.heads_of(structure)
+        if not heads:
+            return False
+        before, noise = min(map(self.observed, heads))
+        return error > before + _HOPELESS * math.sqrt(noise)
 
     def trains_stages(self, structure: Config) -> bool:
         return self._ladder.rung(structure) == len(self._ladder.climbs)
@@ -184,6 +208,10 @@ class TriedStructures:
 
     def base_of(self, structure: Config) -> Config:
         return {name: structure[name] for name in self._ladder.base if name in structure}
+
+    def backbone(self, structure: Config) -> tuple[object, ...]:
+        """What of the features has no order."""
+        return tuple(structure.get(name) for name in self._ladder.base if not self._ladder.is_ordered(name))
 
     def root(self, structure: Config) -> tuple[object, ...]:
         return tuple(structure.get(name) for name in (*self._ladder.base, *self._ladder.free))

@@ -13,11 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from search_spaces import Choice, Config, Dimension, Float, Integer, SearchSpace, Value
+from search_spaces import Choice, Config, Dimension, Integer, SearchSpace, Value
 
 from .backbones import family_of
-from .dimensions import dimensions_of, from_config
-from .spec import ADAMW, BACKBONE, SGD, UNFROZEN, HeadSpec, InputSpec, OptimizerSpec, ScheduleSpec, stages_of
+from .descent import TriedStages, first_descent
+from .dimensions import dimensions_of
+from .spec import BACKBONE, UNFROZEN, HeadSpec, InputSpec, stages_of
 
 _RESOLUTION, _BATCH, _AUGMENTATION, _VIEWS = (
     dimensions_of(InputSpec)[field] for field in ("resolution", "batch_size", "augmentation", "views")
@@ -139,10 +140,11 @@ class Ladder:
             )
         )
 
-    def completed(self, config: Config) -> Config:
-        """`config` without what takes no part, and with sound values for how stages train where it says nothing."""
+    def completed(self, config: Config, tried: Sequence[TriedStages] = ()) -> Config:
+        """`config` without what takes no part, and with sound values for how stages train where it says nothing: what
+        those that were `tried` on the same backbone have taught."""
         active = {name: config[name] for name in self.space.dimensions if name in config and self._active(name, config)}
-        return active | first_descent(self.space, active)
+        return active | first_descent(self.space, active, tried)
 
     def _leads(self, name: str) -> bool:
         """Whether a dimension says by itself that its rung is reached: one that only takes part there does not."""
@@ -214,38 +216,3 @@ def _rising(name: str, dimension: Dimension) -> tuple[Value, ...]:
         span = dimension.high - dimension.low
         return tuple(dimension.low + round(place * span / max(count - 1, 1)) for place in range(count))
     raise TypeError(f"{name} is continuous: it can't decide a structure")
-
-
-# Learning rates at which pretrained stages go on learning, by optimizer: those of the head are ten to a hundred times
-# as high (Howard and Ruder 2018, arXiv 1801.06146; Kumar et al. 2022, arXiv 2202.10054). That of SGD is for a momentum
-# of 0.9: what a step comes to in the end is the rate over 1 - momentum.
-_STAGE_RATES = {ADAMW: 1e-4, SGD: 2e-3}
-
-
-def first_descent(space: SearchSpace, config: Config) -> Config:
-    """Sound values of what a config of unfrozen stages says about their training, where `config` says nothing of it.
-
-    Which ones are good depends on the data, so this is where a search begins, not what it stays with.
-    """
-    names = dimensions_of(ScheduleSpec)
-    optimizer = from_config(OptimizerSpec, config)
-    rate = _STAGE_RATES[optimizer.name]
-    if optimizer.name == SGD:
-        rate *= (1 - optimizer.momentum) / 0.1
-    wanted: Config = {
-        names["fine_tune_share"]: 0.5,
-        names["fine_tune_rate"]: rate / optimizer.learning_rate,
-        names["keeps_statistics"]: "pretrained",
-    }
-    found: Config = {}
-    for name, value in wanted.items():
-        dimension = space.dimensions.get(name)
-        if dimension is None or name in config:
-            continue
-        if dimension.condition is not None and not dimension.condition.holds(config):
-            continue
-        if isinstance(dimension, Float | Integer):
-            value = min(max(float(value), dimension.low), dimension.high)
-        if dimension.problem(value) is None:
-            found[name] = value
-    return found

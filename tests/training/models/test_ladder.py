@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from search_spaces import TASKS, Choice, Float, Part, Task, task_named
-from training.models.ladder import Ladder, first_descent, ladder_of
+from training.models.ladder import Ladder, ladder_of
 from training.models.spec import resolve, structure_part
 
 WITH_LADDER = [task for task in TASKS if ladder_of(task.space) is not None]
@@ -64,24 +64,6 @@ def test_a_fixed_dimension_climbs_nowhere() -> None:
     above = known.above(known.bases()[0], known.free_values()[0])
     assert [each["views"] for each in above] == [4, 8]
     assert {known.rung(each) for each in above} == {0}
-
-
-def test_stages_begin_at_a_rate_that_suits_them_whatever_that_of_the_head() -> None:
-    task = task_named("fruit")
-    for rate in (1e-3, 1e-2):
-        config = {"optimizer": "adamw", "learning_rate": rate, "unfrozen_stages": 2}
-        found = first_descent(task.space, config)
-        assert found["fine_tune_rate"] == pytest.approx(1e-4 / rate)
-    steps = []
-    for momentum in (0.8, 0.98):
-        config = {"optimizer": "sgd", "momentum": momentum, "learning_rate": 0.05, "unfrozen_stages": 2}
-        rate = first_descent(task.space, config)["fine_tune_rate"]
-        assert isinstance(rate, float)
-        steps.append(rate / (1 - momentum))
-    assert steps[0] == pytest.approx(steps[1])
-    said = {"optimizer": "sgd", "learning_rate": 0.1, "unfrozen_stages": 2, "fine_tune_rate": 0.5}
-    assert "fine_tune_rate" not in first_descent(task.space, said)
-    assert first_descent(task.space, {"optimizer": "sgd", "learning_rate": 0.1, "unfrozen_stages": 0}) == {}
 
 
 def test_a_space_that_has_nothing_to_decide_has_no_ladder() -> None:

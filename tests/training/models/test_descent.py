@@ -1,0 +1,90 @@
+"""At which rates stages are first trained, and what those that were tried teach."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search_spaces import Config, task_named
+from studies.strategy import TriedStages
+from training.models.descent import first_descent
+
+SPACE = task_named("fruit").space
+
+
+def a_config(stages: int, optimizer: str = "adamw", **more: float | str) -> Config:
+    momentum: Config = {"momentum": 0.9} if optimizer == "sgd" else {}
+    return {"optimizer": optimizer, "learning_rate": 0.001, "unfrozen_stages": stages, **momentum, **more}
+
+
+def trained(stages: int, rate: float, error: float | None, optimizer: str = "adamw") -> TriedStages:
+    how: Config = {"fine_tune_rate": rate, "fine_tune_share": 0.75, "batch_norm": "batch"}
+    return TriedStages(a_config(stages, optimizer) | how, error)
+
+
+def rate_of(config: Config, *tried: TriedStages) -> float:
+    rate = first_descent(SPACE, config, tried)["fine_tune_rate"]
+    assert isinstance(rate, float)
+    return rate
+
+
+def test_stages_begin_at_a_rate_that_suits_them_whatever_that_of_the_head() -> None:
+    for rate in (1e-3, 1e-2):
+        config = {"optimizer": "adamw", "learning_rate": rate, "unfrozen_stages": 2}
+        found = first_descent(SPACE, config)
+        assert found["fine_tune_rate"] == pytest.approx(1e-4 / rate)
+    steps = []
+    for momentum in (0.8, 0.98):
+        config = {"optimizer": "sgd", "momentum": momentum, "learning_rate": 0.05, "unfrozen_stages": 2}
+        rate = first_descent(SPACE, config)["fine_tune_rate"]
+        assert isinstance(rate, float)
+        steps.append(rate / (1 - momentum))
+    assert steps[0] == pytest.approx(steps[1])
+    said = {"optimizer": "sgd", "learning_rate": 0.1, "unfrozen_stages": 2, "fine_tune_rate": 0.5}
+    assert "fine_tune_rate" not in first_descent(SPACE, said)
+    assert first_descent(SPACE, {"optimizer": "sgd", "learning_rate": 0.1, "unfrozen_stages": 0}) == {}
+
+
+def test_stages_train_as_the_best_with_the_nearest_number_of_stages_did() -> None:
+    tried = [trained(1, 0.5, -3.0), trained(3, 0.03, -2.0), trained(3, 0.02, -2.5), trained(5, 0.005, -1.0)]
+    for stages, rate in ((1, 0.5), (3, 0.02), (4, 0.02), (5, 0.005)):
+        found = first_descent(SPACE, a_config(stages), tried)
+        assert found["fine_tune_rate"] == pytest.approx(rate)
+        assert (found["fine_tune_share"], found["batch_norm"]) == (0.75, "batch")
+    # What the head's rate is does not matter, nor what was tried with another optimizer.
+    assert rate_of(a_config(3, learning_rate=0.01), *tried) == pytest.approx(0.002)
+    assert rate_of(a_config(3, "sgd"), *tried) == rate_of(a_config(3, "sgd"))
+
+
+def test_after_stages_that_came_to_nothing_as_many_train_at_a_quarter_of_their_rate() -> None:
+    usual = rate_of(a_config(4))
+    lost = trained(4, usual, None)
+    assert rate_of(a_config(4), lost) == rate_of(a_config(5), lost) == pytest.approx(usual / 4)
+    assert rate_of(a_config(3), lost) == usual
+    again = trained(4, usual / 4, None)
+    assert rate_of(a_config(4), lost, again) == pytest.approx(usual / 16)
+    # Fewer stages that came to something say nothing of these; as many, or more, do.
+    assert rate_of(a_config(4), lost, trained(3, usual, -2.0)) == pytest.approx(usual / 4)
+    assert rate_of(a_config(4), lost, trained(4, usual / 2, -2.0)) == pytest.approx(usual / 2)
+    assert rate_of(a_config(4), lost, trained(5, usual / 2, -2.0)) == pytest.approx(usual / 2)
+
+
+TRIED = st.lists(
+    st.builds(
+        trained,
+        st.integers(1, 5),
+        st.floats(1e-3, 1.0),
+        st.none() | st.floats(-5.0, 0.0),
+        st.sampled_from(["adamw", "sgd"]),
+    ),
+    max_size=8,
+)
+
+
+@given(TRIED, st.integers(1, 5), st.sampled_from(["adamw", "sgd"]))
+def test_whatever_was_tried_a_config_is_one_of_the_space(tried: list[TriedStages], stages: int, optimizer: str) -> None:
+    config = task_named("fruit").recipe | {"augmentation": 0} | a_config(stages, optimizer)
+    config = {name: value for name, value in config.items() if "fine_tune" not in name and name != "batch_norm"}
+    config.pop("views", None)
+    SPACE.validate(config | first_descent(SPACE, config, tried))

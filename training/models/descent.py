@@ -1,0 +1,100 @@
+"""How the stages of a config are to train that was never tried: as those that were, or at sound rates.
+
+Rates that suit one stage upset five, and what suits a backbone on some data is seldom told by its name. So a search
+begins with rates that are known to be sound, and goes on with what its own trials have taught.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from search_spaces import Config, Float, Integer, SearchSpace, Value
+
+from .dimensions import dimensions_of, from_config
+from .spec import ADAMW, SGD, UNFROZEN, OptimizerSpec, ScheduleSpec, stages_of
+
+# Learning rates at which pretrained stages go on learning, by optimizer: those of the head are ten to a hundred times
+# as high (Howard and Ruder 2018, arXiv 1801.06146; Kumar et al. 2022, arXiv 2202.10054). That of SGD is for this
+# momentum: what a step comes to in the end is the rate over 1 - momentum.
+_STAGE_RATES, _MOMENTUM = {ADAMW: 1e-4, SGD: 2e-3}, 0.9
+# Of a rate at which stages came to nothing, what is tried next.
+_SLOWER = 0.25
+
+
+class TriedStages(Protocol):
+    """A config whose stages were trained, and its error; None where they came to nothing."""
+
+    @property
+    def config(self) -> Config: ...
+    @property
+    def error(self) -> float | None: ...
+
+
+@dataclass(frozen=True)
+class _Descent:
+    """How stages train. `step` is their learning rate, of SGD what it comes to over 1 - momentum."""
+
+    step: float
+    share: float = 0.5
+    statistics: Value = "pretrained"
+
+
+def first_descent(space: SearchSpace, config: Config, tried: Sequence[TriedStages] = ()) -> Config:
+    """Values of what a config of unfrozen stages says about their training, where `config` says nothing of it.
+
+    Which ones are good depends on the data, so this is where a search begins, not what it stays with. Of what was
+    `tried` with the same optimizer, the best of those with the nearest number of stages is followed; but at a quarter
+    of every rate at which no more stages came to nothing, where none with as many came to something.
+    """
+    names = dimensions_of(ScheduleSpec)
+    optimizer = from_config(OptimizerSpec, config)
+    descent = _descent(optimizer.name, stages_of(config.get(UNFROZEN, 0)), tried)
+    wanted: Config = {
+        names["fine_tune_share"]: descent.share,
+        names["fine_tune_rate"]: descent.step * _over_momentum(optimizer) / optimizer.learning_rate,
+        names["keeps_statistics"]: descent.statistics,
+    }
+    found: Config = {}
+    for name, value in wanted.items():
+        dimension = space.dimensions.get(name)
+        if dimension is None or name in config:
+            continue
+        if dimension.condition is not None and not dimension.condition.holds(config):
+            continue
+        if isinstance(dimension, Float | Integer):
+            value = min(max(float(value), dimension.low), dimension.high)
+        if dimension.problem(value) is None:
+            found[name] = value
+    return found
+
+
+def _descent(optimizer: str, stages: int, tried: Sequence[TriedStages]) -> _Descent:
+    """How so many stages are to train with an optimizer of that name."""
+    alike = [one for one in tried if from_config(OptimizerSpec, one.config).name == optimizer]
+    good = [(abs(_stages(one) - stages), one.error, one) for one in alike if one.error is not None]
+    if not good:
+        descent = _Descent(_STAGE_RATES[optimizer] / (1 - _MOMENTUM if optimizer == SGD else 1.0))
+    else:
+        nearest = min(good, key=lambda each: each[:2])[2]
+        descent = _how(nearest.config)
+        if _stages(nearest) >= stages:
+            return descent
+    too_fast = [_how(one.config).step for one in alike if one.error is None and _stages(one) <= stages]
+    return replace(descent, step=min([descent.step, *(_SLOWER * step for step in too_fast)]))
+
+
+def _how(config: Config) -> _Descent:
+    optimizer, schedule = from_config(OptimizerSpec, config), from_config(ScheduleSpec, config)
+    step = optimizer.learning_rate * schedule.fine_tune_rate / _over_momentum(optimizer)
+    name = dimensions_of(ScheduleSpec)["keeps_statistics"]
+    return _Descent(step, schedule.fine_tune_share, config.get(name, _Descent.statistics))
+
+
+def _over_momentum(optimizer: OptimizerSpec) -> float:
+    return 1 - optimizer.momentum if optimizer.name == SGD else 1.0
+
+
+def _stages(one: TriedStages) -> int:
+    return stages_of(one.config.get(UNFROZEN, 0))
