@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from search_spaces import Config, limits_of
 from training.machine.seeds import fresh_seed
@@ -38,8 +38,8 @@ class Confirmed:
     """What came of trial `number` of the search on `seeds` fresh seeds.
 
     `mean` is that of their values, `ci95` its 95 % interval over the seeds, on the same validation examples; the seeds
-    of the others have a say in its width (`over_seeds`). It is None of a single seed, and where the config came to no
-    result on one of them, which `problem` tells. `luck` is the value that the search found less the mean.
+    of the others have a say in its width (`over_seeds`). It is None of a single seed. `luck` is the value that the
+    search found less the mean.
     """
 
     number: int
@@ -48,7 +48,6 @@ class Confirmed:
     mean: float
     ci95: tuple[float, float] | None
     luck: float
-    problem: str = ""
 
 
 def runs_to_confirm(
@@ -63,11 +62,12 @@ def runs_to_confirm(
 
 
 def best_configs(records: Sequence[TrialRecord], direction: str) -> list[TrialRecord]:
-    """The trials of a search that ran to their ends, best first, of equal configs the best one."""
+    """The trials of a search that ran to their ends and are not refuted, best first, of equal configs the best one."""
     chosen: dict[str, TrialRecord] = {}
+    refuted = refuted_configs(records)
     for record in ranked(records, direction):
-        if record.state == "complete":
-            chosen.setdefault(config_key(record.config), record)
+        if record.state == "complete" and (key := config_key(record.config)) not in refuted:
+            chosen.setdefault(key, record)
     return list(chosen.values())
 
 
@@ -98,20 +98,25 @@ def confirmed_trials(
     records: Sequence[TrialRecord], *, direction: str = "maximize", metric: str | None = None
 ) -> list[Confirmed]:
     """The trials of the search that were confirmed, best first: by the lower bound of the mean (where less is better,
-    by the upper one), then those that have no interval. `metric` limits the interval to values that it can have."""
-    searched = {record.number: record for record in records if record.confirms is None}
-    runs: dict[int, dict[int, TrialRecord]] = defaultdict(dict)
-    for record in records:
-        # A run that failed may have been done again.
-        if record.confirms in searched and record.state in ("complete", "infeasible"):
-            runs[record.confirms][record.seed] = record
-    found = [_confirmed(searched[number], list(of_seed.values())) for number, of_seed in runs.items()]
-    known = [(one, values) for one, values in found if one is not None]
-    estimates = over_seeds([values for one, values in known if not one.problem], limits_of(metric))
-    intervals = iter(estimates)
+    by the upper one), then those that have no interval. `metric` limits the interval to values that it can have.
+
+    Those that were refuted are not among them; see `refuted_trials`."""
+    of_seeds = _of_fresh_seeds(records)
+    kept = [
+        (trial, [run.value for run in runs if run.value is not None]) for trial, runs in of_seeds if not _lost(runs)
+    ]
+    kept = [(trial, values) for trial, values in kept if values]
+    estimates = over_seeds([values for _, values in kept], limits_of(metric))
     confirmed = [
-        one if one.problem or (estimate := next(intervals)) is None else replace(one, ci95=estimate.ci95)
-        for one, _ in known
+        Confirmed(
+            number=trial.number,
+            config=trial.config,
+            seeds=len(values),
+            mean=(mean := statistics.fmean(values)),
+            ci95=None if estimate is None else estimate.ci95,
+            luck=(trial.value or 0.0) - mean,
+        )
+        for (trial, values), estimate in zip(kept, estimates, strict=True)
     ]
     sign = sign_of(direction)
 
@@ -122,22 +127,32 @@ def confirmed_trials(
     return sorted(confirmed, key=order)
 
 
-def _confirmed(trial: TrialRecord, runs: Sequence[TrialRecord]) -> tuple[Confirmed | None, list[float]]:
-    """A trial without its interval, and its values on fresh seeds."""
-    values = [run.value for run in runs if run.state == "complete" and run.value is not None]
-    if not values or trial.value is None:
-        return None, values
-    problem = ""
-    if lost := [run for run in runs if run.state != "complete"]:
-        problem = f"no result on {len(lost)} of {len(runs)} fresh seeds: {lost[0].reason}"
-    mean = statistics.fmean(values)
-    confirmed = Confirmed(
-        number=trial.number,
-        config=trial.config,
-        seeds=len(values),
-        mean=mean,
-        ci95=None,
-        luck=trial.value - mean,
-        problem=problem,
-    )
-    return confirmed, values
+def refuted_trials(records: Sequence[TrialRecord]) -> dict[int, str]:
+    """The trials of the search that came to no result on some of their fresh seeds, by number, each with its reason."""
+    found = {trial.number: (_lost(runs), runs) for trial, runs in _of_fresh_seeds(records)}
+    return {
+        number: f"no result on {len(lost)} of {len(runs)} fresh seeds: {lost[0].reason}"
+        for number, (lost, runs) in found.items()
+        if lost
+    }
+
+
+def refuted_configs(records: Sequence[TrialRecord]) -> set[str]:
+    """Those of the refuted trials, by `config_key`: what the search found of them is of no use."""
+    refuted = refuted_trials(records)
+    return {config_key(record.config) for record in records if record.number in refuted}
+
+
+def _of_fresh_seeds(records: Sequence[TrialRecord]) -> list[tuple[TrialRecord, list[TrialRecord]]]:
+    """The trials of the search that have a value, each with its runs on fresh seeds that came to an end."""
+    searched = {record.number: record for record in records if record.confirms is None and record.value is not None}
+    runs: dict[int, dict[int, TrialRecord]] = defaultdict(dict)
+    for record in records:
+        # A run that failed may have been done again.
+        if record.confirms in searched and record.state in ("complete", "infeasible"):
+            runs[record.confirms][record.seed] = record
+    return [(searched[number], list(of_seed.values())) for number, of_seed in runs.items()]
+
+
+def _lost(runs: Iterable[TrialRecord]) -> list[TrialRecord]:
+    return [run for run in runs if run.state != "complete"]

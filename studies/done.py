@@ -34,12 +34,17 @@ def nothing_to_gain(metric: str, direction: str, best: float) -> str:
     return f"nothing is left to gain: {metric} is {bound:g}"
 
 
-def passed(metric: str, direction: str, stop_at: float, best: TrialRecord) -> str:
-    """Says so where the 95 % interval of the best trial lies beyond `stop_at`; empty where it does not.
+def interval_to_judge_by(trial: TrialRecord) -> tuple[tuple[float, float] | None, str]:
+    """The 95 % interval by which a trial has passed a target or not, and what it is of where that is not examples.
 
     Examples of one group are no independent samples: where there are groups, the interval is of these.
     """
-    interval, of = (best.ci95, "") if best.groups_ci95 is None else (best.groups_ci95, " on groups")
+    return (trial.ci95, "") if trial.groups_ci95 is None else (trial.groups_ci95, " on groups")
+
+
+def passed(metric: str, direction: str, stop_at: float, best: TrialRecord) -> str:
+    """Says so where the 95 % interval of the best trial lies beyond `stop_at`; empty where it does not."""
+    interval, of = interval_to_judge_by(best)
     if interval is None:
         return ""
     low, high = interval

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from search_spaces import interval_text, is_numeric, value_text
 from training.machine.files import answer_text
 
-from .confirmed import Confirmed, confirmed_trials
+from .confirmed import Confirmed, confirmed_trials, refuted_configs, refuted_trials
 from .names import ENSEMBLE
 from .ranking import has_rank, ranked, sign_of
-from .records import STATE_ORDER, TrialRecord
+from .records import STATE_ORDER, TrialRecord, config_key
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,31 +31,37 @@ def leaderboard_rows(
 
     A trial has a rank if it ran to its end, or was interrupted after an epoch: its value is that of a model that
     exists, and is ranked as it is. First come the trials that were confirmed on fresh seeds, in the order of
-    `confirmed_trials`, then the others in that of `ranked`, and those without a rank by their values. `metric` limits
+    `confirmed_trials`, then the others in that of `ranked`, those last that fresh seeds refuted, and those without a
+    rank by their values. `metric` limits
     intervals to values that it can have. With `confirmations` the trials that confirm others follow as rows without a
     rank. `params` and `secondary` (other metrics) are dicts, `ci95`, `groups_ci95`, `cv_ci95` and `confirmed_ci95` are
     [low, high] or None.
     """
     confirmed = confirmed_trials(records, direction=direction, metric=metric)
     places = {one.number: place for place, one in enumerate(confirmed)}
+    refuted, reasons = refuted_configs(records), refuted_trials(records)
     ranks = {record.number: place for place, record in enumerate(ranked(records, direction))}
 
     def order(record: TrialRecord) -> tuple[int, int, int, float, int]:
         state = -1 if has_rank(record) else STATE_ORDER.index(record.state)
-        place, rank = places.get(record.number, len(places)), ranks.get(record.number, len(ranks))
+        behind = len(places) + (config_key(record.config) in refuted)
+        place, rank = places.get(record.number, behind), ranks.get(record.number, len(ranks))
         value = sign_of(direction) * record.value if record.value is not None else float("inf")
         return state, place, rank, value, record.number
 
     searched = sorted((record for record in records if record.confirms is None), key=order)
     by_number = {one.number: one for one in confirmed}
-    rows = [_row(record, position, by_number.get(record.number)) for position, record in enumerate(searched, start=1)]
+    rows = [
+        _row(record, position, by_number.get(record.number), reasons.get(record.number, ""))
+        for position, record in enumerate(searched, start=1)
+    ]
     if confirmations:
         others = [record for record in records if record.confirms is not None]
         rows += [_row(record, None, None) for record in sorted(others, key=lambda r: (r.confirms, r.seed, r.number))]
     return rows
 
 
-def _row(record: TrialRecord, position: int | None, confirmed: Confirmed | None) -> dict[str, Any]:
+def _row(record: TrialRecord, position: int | None, confirmed: Confirmed | None, refuted: str = "") -> dict[str, Any]:
     return {
         "rank": position if has_rank(record) else None,
         "number": record.number,
@@ -88,7 +94,7 @@ def _row(record: TrialRecord, position: int | None, confirmed: Confirmed | None)
         "confirms": record.confirms,
         "engine": record.engine,
         "weights": record.weights,
-        "note": "; ".join(text for text in (record.note, confirmed.problem if confirmed else "") if text),
+        "note": "; ".join(text for text in (record.note, refuted) if text),
         "reason": record.reason,
         "data": record.data,
     }

@@ -11,13 +11,14 @@ import optuna
 from optuna.trial import TrialState
 
 from search_spaces import InputError
+from training.lanes.results import State
 
-from .confirmed import Confirmed, ToConfirm, confirmed_trials
+from .confirmed import Confirmed, ToConfirm, confirmed_trials, refuted_configs, refuted_trials
 from .history import History
 from .interrupted import interrupted_record, saved_state
 from .patience import Patience
 from .ranking import ranked
-from .records import INTERRUPTED, STATE_ORDER, TrialRecord, is_done, record_of
+from .records import INTERRUPTED, STATE_ORDER, TrialRecord, config_key, is_done, record_of, state_of
 from .running import Running
 from .settings import Settings
 from .storage import output_folder
@@ -86,8 +87,17 @@ class RecordedStudy:
         return {state: counts[state] for state in STATE_ORDER if counts[state]}
 
     def best(self, *, running: bool | None = None) -> TrialRecord | None:
-        """The best trial of the search, if any has a rank; see `ranked` and `records`. The leaderboard has it first."""
+        """The best trial of the search, if any has a rank; see `ranked` and `records`.
+
+        One that fresh seeds refuted only where all were. Where none is confirmed the leaderboard has it first.
+        """
         self._refresh()
+        if any(state_of(trial) == State.INFEASIBLE for trial in self._history.runs_confirmed().values()):
+            records = self.records(running=running)
+            refuted = refuted_configs(records)
+            others = [record for record in records if config_key(record.config) not in refuted]
+            direction = self.settings.direction
+            return next(iter(ranked(others, direction) or ranked(records, direction)), None)
         best, unended = self._history.best(), self._history.running()
         # The others that ran to their ends are behind these two, whatever was interrupted.
         first = {trial.number: trial for trial in (best, self._history.best_by_value()) if trial is not None}
@@ -141,9 +151,16 @@ class RecordedStudy:
 
     def confirmed(self) -> list[Confirmed]:
         """The trials that were confirmed on fresh seeds, best first; see `confirmed_trials`."""
+        return confirmed_trials(self._on_fresh_seeds(), direction=self.settings.direction, metric=self.settings.metric)
+
+    def refuted(self) -> dict[int, str]:
+        """The trials that came to no result on some fresh seed, by number; see `refuted_trials`."""
+        return refuted_trials(self._on_fresh_seeds())
+
+    def _on_fresh_seeds(self) -> list[TrialRecord]:
+        """Every record where there are some on fresh seeds, else none."""
         self._refresh()
-        records = self.records() if self._history.runs_confirmed() else []
-        return confirmed_trials(records, direction=self.settings.direction, metric=self.settings.metric)
+        return self.records() if self._history.runs_confirmed() else []
 
     def _refresh(self) -> None:
         """For what is shown meanwhile: a storage that waits can't be read."""

@@ -59,7 +59,7 @@ def read_studies(storage: str | None, names: Sequence[str] = ()) -> list[Recorde
         if study.settings.task in known and study.settings.task_file is None:
             records = study.records()
             trials = tuple(record for record in records if record.confirms is None)
-            confirmed = {one.number: one.mean for one in confirmed_trials(records) if not one.problem}
+            confirmed = {one.number: one.mean for one in confirmed_trials(records)}
             found.append(Recorded(name, study.settings.task, study.settings.epochs, trials, confirmed))
     if not found:
         raise InputError(f"no studies of {', '.join(known)} there: make some with pomona search, or name them")

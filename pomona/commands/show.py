@@ -70,6 +70,7 @@ def markdown_leaderboard(study: Study, top: int | None, *, confirmations: bool =
 def _title(study: Study, rows: list[dict[str, Any]]) -> list[str]:
     """What stands above the table; `rows` are those of all trials."""
     from studies import same_params
+    from studies.done import interval_to_judge_by
 
     settings = study.settings
     running = study.is_running()
@@ -96,6 +97,8 @@ def _title(study: Study, rows: list[dict[str, Any]]) -> list[str]:
     known = next((one for one in confirmed if one.number == best.number), None)
     if known is not None:
         honest = f"Confirmed, it is {value_text(metric, known.mean)}."
+    elif refuted := study.refuted().get(best.number):
+        honest = f"It is refuted, as all others are: {refuted}."
     elif best.state == "interrupted":
         command = pomona_command("resume", study.name, storage=study.storage_url)
         honest = f"It can't be confirmed before it has run to its end: {command} goes on."
@@ -105,14 +108,13 @@ def _title(study: Study, rows: list[dict[str, Any]]) -> list[str]:
     lines.append(
         f"It is the best of {sum(counts.values())} trials: a maximum, optimistically biased, not an estimate. {honest}"
     )
-    what = "confirmed mean" if confirmed else "value"
-    value_of_all = confirmed[0].mean if confirmed else best.value
-    bounds = confirmed[0].ci95 if confirmed else best.ci95
+    what, value_of_all = ("confirmed mean", confirmed[0].mean) if confirmed else ("value", best.value)
+    bounds, of = (confirmed[0].ci95, "") if confirmed else interval_to_judge_by(best)
     if bounds is not None and value_of_all is not None:
         if settings.target is not None:
-            lines.append(_target_line("Target", settings.target, settings, what, value_of_all, bounds))
+            lines.append(_target_line("Target", settings.target, settings, what, value_of_all, bounds, of))
         if settings.stop_at is not None:
-            lines.append(_target_line("--target", settings.stop_at, settings, what, value_of_all, bounds))
+            lines.append(_target_line("--target", settings.stop_at, settings, what, value_of_all, bounds, of))
     lines += _of_rungs(study)
     if same := same_params(rows):
         lines.append("The same in all trials: " + ", ".join(f"{name} {value}" for name, value in same.items()) + ".")
@@ -120,13 +122,13 @@ def _title(study: Study, rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _target_line(
-    whose: str, target: float, settings: Settings, what: str, value: float, bounds: tuple[float, float]
+    whose: str, target: float, settings: Settings, what: str, value: float, bounds: tuple[float, float], of: str = ""
 ) -> str:
-    """Whether a target is reached; `what` has the `value` with its `bounds`."""
+    """Whether a target is reached; `what` has the `value` with its `bounds`, `of` what these are."""
     sign, worse, side = (1, bounds[0], "lower") if settings.direction == "maximize" else (-1, bounds[1], "upper")
     by_value, by_bound = ("reached" if sign * (x - target) >= 0 else "missed" for x in (value, worse))
     shown = f"{target:g}" if is_numeric(settings.metric) else f"{100 * target:g} %"
-    return f"{whose} {shown}: {by_value} by the {what}, {by_bound} by its {side} bound."
+    return f"{whose} {shown}: {by_value} by the {what}, {by_bound} by its {side} bound{of}."
 
 
 def _of_rungs(study: Study) -> list[str]:
@@ -150,10 +152,9 @@ def _of_rungs(study: Study) -> list[str]:
 
 def _confirmed_line(confirmed: Confirmed, metric: str, n: int) -> str:
     figure = mean_text(metric, confirmed.mean, confirmed.ci95, confirmed.seeds)
-    problem = f", {confirmed.problem}" if confirmed.problem else ""
     found = value_text(metric, confirmed.mean + confirmed.luck)
     return (
-        f"Confirmed: trial {confirmed.number}, {figure}, each on n = {n}{problem}. "
+        f"Confirmed: trial {confirmed.number}, {figure}, each on n = {n}. "
         f"The search had {found}: luck {luck_text(metric, confirmed.luck)}."
     )
 

@@ -181,8 +181,14 @@ def test_a_run_that_failed_is_done_again_and_one_that_came_to_nothing_is_not(tmp
         assert study.ask(HEADS.space, 4) is None
     assert Study.open("s", url).runs_ended(runs) == 1
     assert len(confirm(url, what, top=1, seeds=2)) == 1
-    (one,) = Study.open("s", url).confirmed()
-    assert (one.seeds, one.problem) == (1, "no result on 1 of 2 fresh seeds: why")
+    study = Study.open("s", url)
+    assert study.confirmed() == []
+    assert study.refuted() == {runs[0].number: "no result on 1 of 2 fresh seeds: why"}
+    # The next one is the best now, and the one that is confirmed next.
+    best = study.best()
+    assert best is not None
+    assert best.number != runs[0].number
+    assert {run.number for run in confirmation(url, what, top=1, seeds=2).runs} == {best.number}
 
 
 def test_a_group_gets_no_trial_of_another_seed(tmp_path: Path) -> None:

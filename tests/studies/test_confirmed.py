@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from studies import leaderboard, leaderboard_rows, to_cells
-from studies.confirmed import confirmed_trials, runs_to_confirm
+from studies.confirmed import best_configs, confirmed_trials, refuted_trials, runs_to_confirm
 from studies.records import TrialRecord, config_key
 from training.machine.seeds import fresh_seed
 
@@ -109,24 +109,40 @@ def test_ranked_by_the_bound_that_is_worse_and_not_by_the_mean(direction: str) -
     assert [(row["rank"], row["number"], row["confirmed_seeds"]) for row in rows] == [(1, 0, 3), (2, 2, 3), (3, 4, 0)]
 
 
-def test_a_config_that_comes_to_nothing_on_a_seed_has_no_bound_and_comes_last() -> None:
-    records = [a_record(0, right=49), a_record(2, right=20, rate=0.2)]
+def test_a_config_that_comes_to_nothing_on_a_seed_is_refuted_and_comes_after_all_others() -> None:
+    records = [a_record(0, right=49), a_record(1, right=48), a_record(2, right=20, rate=0.2), a_record(3, right=10)]
+    records[1] = replace(records[1], config={"rate": 0.5})
+    records[3] = replace(records[3], config={"rate": 0.6})
     records += confirmations(0, [49, 49]) + confirmations(0, [0], first=110, state="infeasible")
     # Two seeds were right, the third came to nothing.
     records[-1] = replace(records[-1], seed=fresh_seed(0, 3))
     records += confirmations(2, [20, 21, 20], first=200, rate=0.2)
-    low, high = confirmed_trials(records)
-    assert (low.number, high.number) == (2, 0)
-    assert (high.ci95, high.seeds) == (None, 2)
-    assert high.problem == "no result on 1 of 3 fresh seeds: it was infeasible"
-    assert high.problem in leaderboard_rows(records)[1]["note"]
+    assert [one.number for one in confirmed_trials(records)] == [2]
+    reason = "no result on 1 of 3 fresh seeds: it was infeasible"
+    assert refuted_trials(records) == {0: reason}
+    rows = leaderboard_rows(records)
+    assert [row["number"] for row in rows] == [2, 1, 3, 0]
+    assert (rows[3]["note"], rows[3]["confirmed_mean"], rows[3]["confirmed_seeds"]) == (reason, None, 0)
+    # Nobody confirms it once more, nor another trial of its config.
+    twin = replace(a_record(9, right=50), config=records[0].config)
+    assert [record.number for record in best_configs([*records, twin], "maximize")] == [1, 2, 3]
+
+
+def test_where_no_fresh_seed_has_a_value_a_trial_is_refuted_too() -> None:
+    records = [a_record(0, right=49), a_record(1, right=48, rate=0.3)]
+    records += confirmations(0, [0, 0], state="infeasible")
+    assert confirmed_trials(records) == []
+    assert refuted_trials(records) == {0: "no result on 2 of 2 fresh seeds: it was infeasible"}
+    assert [row["number"] for row in leaderboard_rows(records)] == [1, 0]
+    assert [record.number for record in best_configs(records, "maximize")] == [1]
 
 
 def test_a_run_that_failed_counts_once_it_was_done_again() -> None:
     failed = replace(confirmations(0, [0], state="failed")[0])
     assert confirmed_trials([a_record(0), failed]) == []
+    assert refuted_trials([a_record(0), failed]) == {}
     (one,) = confirmed_trials([a_record(0), failed, *confirmations(0, [30], first=101)])
-    assert (one.seeds, one.mean, one.problem) == (1, 0.6, "")
+    assert (one.seeds, one.mean) == (1, 0.6)
 
 
 def test_confirmations_are_rows_of_their_own_only_where_they_are_asked_for() -> None:
