@@ -11,7 +11,7 @@ import pytest
 from search_spaces import InputError, Task
 from studies import Interrupted, Plan, Progress, Study
 from studies.confirmation import Confirmation
-from studies.confirmed import runs_to_confirm
+from studies.confirmed import ToConfirm, runs_to_confirm
 from studies.records import TrialRecord
 from studies.settings import Settings
 from studies.status import status_of
@@ -168,27 +168,41 @@ def test_what_a_smaller_call_does_not_want_keeps_waiting_and_a_search_leaves_it_
     assert all(one.seeds == 3 for one in Study.open("s", url).confirmed()[:3])
 
 
-def test_a_run_that_failed_is_done_again_and_one_that_came_to_nothing_is_not(tmp_path: Path) -> None:
-    url, what = str(tmp_path / "j.log"), plan(HEADS, 1, 4)
-    search(url, what)
-    runs = confirmation(url, what, top=1, seeds=2).runs
-    study = Study.open("s", url, to_run=True)
+def ended_by(study: Study, runs: list[ToConfirm], *states: State) -> None:
+    """Gives out the runs, each to end in a state."""
     with study.confirming(runs):
-        for state in (State.FAILED, State.INFEASIBLE):
+        for state in states:
             proposal = study.ask(HEADS.space, 4)
             assert proposal is not None
             study.recording.finish(proposal.number, FitResult(state, "why", None, (), 0.0, proposal.seed))
         assert study.ask(HEADS.space, 4) is None
-    assert Study.open("s", url).runs_ended(runs) == 1
-    assert len(confirm(url, what, top=1, seeds=2)) == 1
+
+
+def test_a_run_that_failed_is_done_again(tmp_path: Path) -> None:
+    url, what = str(tmp_path / "j.log"), plan(HEADS, 1, 4)
+    search(url, what)
+    runs = confirmation(url, what, top=1, seeds=2).runs
+    ended_by(Study.open("s", url, to_run=True), runs, State.FAILED, State.FAILED)
+    assert Study.open("s", url).runs_ended(runs) == 0
+    assert len(confirm(url, what, top=1, seeds=2)) == 2
+    (one,) = Study.open("s", url).confirmed()
+    assert (one.number, one.seeds) == (runs[0].number, 2)
+
+
+def test_a_trial_with_a_run_that_came_to_nothing_is_refuted_and_the_next_one_confirmed(tmp_path: Path) -> None:
+    url, what = str(tmp_path / "j.log"), plan(HEADS, 1, 4)
+    search(url, what)
+    runs = confirmation(url, what, top=1, seeds=2).runs
+    ended_by(Study.open("s", url, to_run=True), runs, State.FAILED, State.INFEASIBLE)
     study = Study.open("s", url)
+    assert study.runs_ended(runs) == 1
     assert study.confirmed() == []
-    assert study.refuted() == {runs[0].number: "no result on 1 of 2 fresh seeds: why"}
-    # The next one is the best now, and the one that is confirmed next.
+    assert study.refuted() == {runs[0].number: "no result on 1 of 1 fresh seeds: why"}
     best = study.best()
     assert best is not None
     assert best.number != runs[0].number
-    assert {run.number for run in confirmation(url, what, top=1, seeds=2).runs} == {best.number}
+    assert len(confirm(url, what, top=1, seeds=2)) == 2
+    assert [one.number for one in Study.open("s", url).confirmed()] == [best.number]
 
 
 def test_a_group_gets_no_trial_of_another_seed(tmp_path: Path) -> None:
