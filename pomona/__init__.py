@@ -243,7 +243,7 @@ def leaderboard(
 
     from . import arguments as to
 
-    opened = studies.open_study(*to.study(study, storage))
+    opened = to.opened_study(study, storage)
     records = opened.records()
     rows = studies.leaderboard_rows(
         records,
@@ -266,7 +266,7 @@ def curves(study: str | Study, *, storage: PathLike | None = None, confirmations
 
     from . import arguments as to
 
-    records = studies.open_study(*to.study(study, storage)).records()
+    records = to.opened_study(study, storage).records()
     return studies.curves(records, confirmations=to.flag("confirmations", confirmations))
 
 

@@ -183,12 +183,27 @@ def configs(name: str, given: object) -> str | tuple[Config, ...]:
     return found
 
 
-def study_names(name: str, given: object) -> tuple[str, ...]:
-    """The names of studies; of one, or several, each a name or a study."""
+def study_names(name: str, given: object, storage: str | None) -> tuple[str, ...]:
+    """The names of studies in a storage; of one, or several, each a name or a study.
+
+    Raises:
+        InputError: a study lies in another storage, where there may be one of the same name.
+    """
+    from studies.location import location_of, shown_storage
+
     listed = [given] if isinstance(given, str) or hasattr(given, "settings") else given
     if not isinstance(listed, Iterable) or isinstance(listed, Mapping | bytes):
         raise InputError(f"{name} must be a study or a list of studies, not {_shown(given)}")
-    return tuple(study(one, None)[0] for one in listed)
+    names = []
+    for one in listed:
+        known, url = study(one, storage)
+        if url != storage and location_of(url) != location_of(storage):
+            raise InputError(
+                f"{name}: study {known} is in {shown_storage(url)}, not in {shown_storage(storage)}: search there, or "
+                "give its configs as enqueue"
+            )
+        names.append(known)
+    return tuple(names)
 
 
 def _part_of(name: str, wanted: object) -> Value | Part:
@@ -252,6 +267,18 @@ def study(study: object, storage: object) -> tuple[str, str | None]:
         known = cast("Study", study)
         return known.name, known.storage_url
     raise InputError(f"study must be a name, or what pomona.search returned, not {_shown(study)}")
+
+
+def opened_study(given: object, storage: object) -> Study:
+    """A study by its name, or the one that `pomona.search` returned: itself, where a storage in memory holds it."""
+    from studies import open_study
+    from studies.location import DatabaseAt, location_of
+
+    name, url = study(given, storage)
+    location = location_of(url)
+    if not isinstance(given, str) and isinstance(location, DatabaseAt) and location.is_in_memory:
+        return cast("Study", given)
+    return open_study(name, url)
 
 
 def _is_boolean(value: object) -> bool:

@@ -25,7 +25,6 @@ _KEYWORDS: dict[Kind, Callable[[str, object], object]] = {
     "seconds": to.seconds,
     "number": to.number,
     "values": to.narrowing,
-    "names": to.study_names,
     "configs": to.configs,
 }
 
@@ -37,11 +36,14 @@ def request_of_keywords(task: object, keywords: Mapping[str, object]) -> SearchR
         InputError: an argument is not what it can be.
     """
     chosen = to.task(task)
+    storage = to.optional(to.path, "storage", keywords.get("storage"))
     given: dict[str, Any] = {}
     for name, option in declared(SearchRequest).items():
         value = keywords.get(name)
         if option.kind == "flag":
             value = to.flag(name, keywords.get(name, False)) or None
+        elif value is not None and option.kind == "names":
+            value = to.study_names(name, value, storage)
         elif value is not None:
             value = _KEYWORDS[option.kind](name, value)
         if value is not None:
