@@ -21,6 +21,8 @@ from .spec import ADAMW, SGD, UNFROZEN, OptimizerSpec, ScheduleSpec, stages_of
 _STAGE_RATES, _MOMENTUM = {ADAMW: 1e-4, SGD: 2e-3}, 0.9
 # Of a rate at which stages came to nothing, what is tried next.
 _SLOWER = 0.25
+# Rates that differ by rounding alone.
+_SAME = 1.001
 
 
 class TriedStages(Protocol):
@@ -45,8 +47,9 @@ def first_descent(space: SearchSpace, config: Config, tried: Sequence[TriedStage
     """Values of what a config of unfrozen stages says about their training, where `config` says nothing of it.
 
     Which ones are good depends on the data, so this is where a search begins, not what it stays with. Of what was
-    `tried` with the same optimizer, the best of those with the nearest number of stages is followed; but at a quarter
-    of every rate at which no more stages came to nothing, where none with as many came to something.
+    `tried` with the same optimizer, the best of those with the nearest number of stages is followed: fewer stages no
+    further than to the rate that is known to be sound, as a rate that suits one may upset two. Where more often than
+    not it came to nothing at such a rate, a quarter of it is next.
     """
     names = dimensions_of(ScheduleSpec)
     optimizer = from_config(OptimizerSpec, config)
@@ -72,17 +75,26 @@ def first_descent(space: SearchSpace, config: Config, tried: Sequence[TriedStage
 
 def _descent(optimizer: str, stages: int, tried: Sequence[TriedStages]) -> _Descent:
     """How so many stages are to train with an optimizer of that name."""
+    sound = _Descent(_STAGE_RATES[optimizer] / (1 - _MOMENTUM if optimizer == SGD else 1.0))
     alike = [one for one in tried if from_config(OptimizerSpec, one.config).name == optimizer]
-    good = [(abs(_stages(one) - stages), one.error, one) for one in alike if one.error is not None]
-    if not good:
-        descent = _Descent(_STAGE_RATES[optimizer] / (1 - _MOMENTUM if optimizer == SGD else 1.0))
-    else:
-        nearest = min(good, key=lambda each: each[:2])[2]
+    good = [one for one in alike if one.error is not None]
+    descent = sound
+    if good:
+        nearest = min(good, key=lambda one: (abs(_stages(one) - stages), _stages(one) < stages, one.error))
         descent = _how(nearest.config)
-        if _stages(nearest) >= stages:
-            return descent
-    too_fast = [_how(one.config).step for one in alike if one.error is None and _stages(one) <= stages]
-    return replace(descent, step=min([descent.step, *(_SLOWER * step for step in too_fast)]))
+        if _stages(nearest) < stages:
+            descent = replace(descent, step=min(descent.step, sound.step))
+    # What goes well with more stages, or at a higher rate, goes well here; what does not with fewer, or at a lower one,
+    # does not here.
+    well = [_how(one.config).step for one in good if _stages(one) >= stages]
+    badly = [_how(one.config).step for one in alike if one.error is None and _stages(one) <= stages]
+
+    def often_in_vain(step: float) -> bool:
+        return sum(each <= step * _SAME for each in badly) > sum(each * _SAME >= step for each in well)
+
+    while often_in_vain(descent.step):
+        descent = replace(descent, step=_SLOWER * descent.step)
+    return descent
 
 
 def _how(config: Config) -> _Descent:

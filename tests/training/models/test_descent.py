@@ -47,14 +47,21 @@ def test_stages_begin_at_a_rate_that_suits_them_whatever_that_of_the_head() -> N
 
 
 def test_stages_train_as_the_best_with_the_nearest_number_of_stages_did() -> None:
-    tried = [trained(1, 0.5, -3.0), trained(3, 0.03, -2.0), trained(3, 0.02, -2.5), trained(5, 0.005, -1.0)]
-    for stages, rate in ((1, 0.5), (3, 0.02), (4, 0.02), (5, 0.005)):
+    tried = [trained(3, 0.03, -2.0), trained(3, 0.02, -2.5), trained(5, 0.005, -1.0)]
+    for stages, rate in ((1, 0.02), (3, 0.02), (4, 0.005), (5, 0.005)):
         found = first_descent(SPACE, a_config(stages), tried)
         assert found["fine_tune_rate"] == pytest.approx(rate)
         assert (found["fine_tune_share"], found["batch_norm"]) == (0.75, "batch")
     # What the head's rate is does not matter, nor what was tried with another optimizer.
     assert rate_of(a_config(3, learning_rate=0.01), *tried) == pytest.approx(0.002)
     assert rate_of(a_config(3, "sgd"), *tried) == rate_of(a_config(3, "sgd"))
+
+
+def test_a_rate_that_suits_one_stage_is_not_taken_for_more_where_it_is_above_what_is_sound() -> None:
+    usual = rate_of(a_config(2))
+    assert rate_of(a_config(2), trained(1, 5 * usual, -3.0)) == pytest.approx(usual)
+    assert rate_of(a_config(2), trained(1, usual / 2, -3.0)) == pytest.approx(usual / 2)
+    assert rate_of(a_config(2), trained(1, 5 * usual, -3.0), trained(3, usual / 8, -1.0)) == pytest.approx(usual / 8)
 
 
 def test_after_stages_that_came_to_nothing_as_many_train_at_a_quarter_of_their_rate() -> None:
@@ -66,8 +73,11 @@ def test_after_stages_that_came_to_nothing_as_many_train_at_a_quarter_of_their_r
     assert rate_of(a_config(4), lost, again) == pytest.approx(usual / 16)
     # Fewer stages that came to something say nothing of these; as many, or more, do.
     assert rate_of(a_config(4), lost, trained(3, usual, -2.0)) == pytest.approx(usual / 4)
-    assert rate_of(a_config(4), lost, trained(4, usual / 2, -2.0)) == pytest.approx(usual / 2)
-    assert rate_of(a_config(4), lost, trained(5, usual / 2, -2.0)) == pytest.approx(usual / 2)
+    for stages in (4, 5):
+        came = trained(stages, usual, -2.0)
+        assert rate_of(a_config(4), lost, came) == pytest.approx(usual)
+        assert rate_of(a_config(4), lost, lost, came) == pytest.approx(usual / 4)
+        assert rate_of(a_config(4), lost, lost, trained(stages, usual / 2, -2.0)) == pytest.approx(usual / 2)
 
 
 TRIED = st.lists(
