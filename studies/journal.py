@@ -27,6 +27,7 @@ from training import uninterrupted
 from training.machine.memory import collector_paused
 
 from .file_lock import JournalLock
+from .journal_replay import CheckedStorage
 from .patience import Patience
 
 _log = logging.getLogger("pomona")
@@ -203,7 +204,8 @@ def open_journal(path: Path, *, for_reading: bool = False, patience: Patience | 
     its own: Optuna tells writers apart by an identity that a fork would copy.
 
     Raises:
-        InputError: the file is no journal, is damaged before its end, or may not be used. It is left as it is.
+        InputError: the file is no journal, is damaged before its end or of a newer Optuna, or may not be used. It is
+            left as it is.
     """
     try:
         refuse_foreign(path)
@@ -214,7 +216,7 @@ def open_journal(path: Path, *, for_reading: bool = False, patience: Patience | 
                 path.open("ab").close()
                 _cut_torn_tail(path)
         with _replayed_quickly():
-            return JournalStorage(Journal(path, patience))
+            return CheckedStorage(Journal(path, patience), path)
     except OSError as problem:
         raise InputError(f"cannot use {path} as storage: {problem.strerror}") from None
 

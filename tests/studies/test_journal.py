@@ -20,7 +20,7 @@ from optuna.storages.journal import JournalFileBackend
 from search_spaces import InputError
 from studies.journal import open_journal
 
-from .journals import add_trial, records
+from .journals import add_trial, records, transaction
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -131,6 +131,82 @@ def test_damage_before_the_end_is_named_by_its_line_and_left_alone(
     with pytest.raises(InputError, match="is damaged: line 4 is no record"):
         open_journal(path)
     assert path.read_bytes() == content
+
+
+def changed(lines: list[bytes], number: int, was: bytes, now: bytes) -> bytes:
+    """The journal with something else in one line, counted from 1, which stays JSON."""
+    assert was in lines[number - 1]
+    return b"".join([*lines[: number - 1], lines[number - 1].replace(was, now), *lines[number:]])
+
+
+# The records are those of a study, and of a trial, its parameter, a report and its end.
+OTHER_FORM = pytest.mark.parametrize(
+    ("number", "was", "now", "saying"),
+    [
+        (2, b'"study_id"', b'"study_ie"', "is damaged: line 2 is no record"),
+        (3, b'"trial_id"', b'"triel_id"', "is damaged: line 3 is no record"),
+        (3, b"FloatDistribution", b"FlootDistribution", "is damaged: line 3 is no record"),
+        (3, b'"op_code":5', b'"op_code":"5"', "is damaged: line 3 is no record"),
+        (5, b'"state":1', b'"state":[]', "is damaged: line 5 is no record"),
+        (
+            4,
+            b'"op_code":7',
+            b'"op_code":99',
+            r"a newer Optuna than \S+: line 4 is an operation, 99, .*install",
+        ),
+    ],
+)
+
+
+@OTHER_FORM
+def test_json_that_is_no_record_of_this_optuna_is_named_by_its_line(
+    tmp_path: Path, journal_bytes: bytes, number: int, was: bytes, now: bytes, saying: str
+) -> None:
+    path = tmp_path / "journal.log"
+    content = changed(journal_bytes.splitlines(keepends=True), number, was, now)
+    path.write_bytes(content)
+    for for_reading in (True, False):
+        with pytest.raises(InputError, match=saying):
+            open_journal(path, for_reading=for_reading)
+    assert path.read_bytes() == content
+
+
+@OTHER_FORM
+def test_such_a_record_that_another_wrote_meanwhile_is_named_at_each_read(
+    tmp_path: Path, journal_bytes: bytes, number: int, was: bytes, now: bytes, saying: str
+) -> None:
+    path = tmp_path / "journal.log"
+    lines = journal_bytes.splitlines(keepends=True)
+    path.write_bytes(lines[0])
+    storage = open_journal(path)
+    path.write_bytes(changed(lines, number, was, now))
+    for _ in range(2):
+        with pytest.raises(InputError, match=saying):
+            storage.get_all_studies()
+    with pytest.raises(InputError, match=saying), transaction(storage):
+        storage.get_all_studies()
+
+
+def test_what_can_not_be_done_is_no_damage(tmp_path: Path) -> None:
+    storage = open_journal(tmp_path / "journal.log")
+    add_trial(storage)
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            storage.set_trial_user_attr(9, "note", "of no trial")
+    assert add_trial(storage) == 1
+    assert add_trial(open_journal(tmp_path / "journal.log")) == 2
+
+
+def test_records_of_a_trial_whose_beginning_is_lost_are_pointed_out(
+    tmp_path: Path, journal_bytes: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "journal.log"
+    lines = journal_bytes.splitlines(keepends=True)
+    path.write_bytes(b"".join([lines[0], *lines[2:]]))
+    open_journal(path, for_reading=True)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}: line 2 is of a trial that was never begun; if a line before it was lost, go back to a copy"
+    ]
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
