@@ -19,16 +19,24 @@ from .storage import study_names, together
 _MOST_NAMED = 10
 
 
+class NameTakenError(InputError):
+    """There is a study of that name, or another process is about to make one."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is a study {shown(name)} already: resume it, or choose another --study")
+
+
 def create_study(name: str, storage: BaseStorage, settings: Settings, recipe: Config) -> optuna.Study:
     """A new study with the recipe enqueued as trial 0, unless its strategy decides when that is run.
 
     All of it is one transaction where the storage is a journal.
 
     A database takes the parts one by one, the settings last: a study without them counts as none, and is completed
-    here if it is empty or holds nothing but such parts.
+    here if it is empty or holds nothing but such parts. So that nobody does that while who began it still lives, there
+    one process at a time is to be here for a name.
 
     Raises:
-        InputError: the name is taken.
+        NameTakenError: the name is taken.
     """
     with together(storage):
         study = _begun(name, storage, StudyDirection[settings.direction.upper()])
@@ -77,15 +85,14 @@ def is_whole(name: str, storage: BaseStorage) -> bool:
 
 
 def _begun(name: str, storage: BaseStorage, direction: StudyDirection) -> optuna.Study:
-    taken = InputError(f"there is a study {shown(name)} already: resume it, or choose another --study")
     if name not in study_names(storage):
         try:
             return optuna.create_study(study_name=name, storage=storage, direction=direction)
         except optuna.exceptions.DuplicatedStudyError:  # made since
-            raise taken from None
+            raise NameTakenError(name) from None
     study = optuna.load_study(study_name=name, storage=storage)
     if not _is_torn(study) or study.directions != [direction]:
-        raise taken
+        raise NameTakenError(name)
     return study
 
 

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import filelock
 import optuna
+from optuna.storages import BaseStorage
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -27,9 +28,13 @@ from .storage import study_names
 _MOMENT_SECONDS = 0.5
 
 
+class BusyError(InputError):
+    """Another process has the lock."""
+
+
 class RunLock(Protocol):
     def held(self) -> AbstractContextManager[None]:
-        """Raises InputError where another process holds it, or where it can't be made."""
+        """Raises InputError where it can't be made, and `BusyError` where another process holds it."""
 
     def is_held(self) -> bool:
         """Whether some process holds it, this one included."""
@@ -216,6 +221,12 @@ def server_lock(study: optuna.Study, patience: Patience, purpose: str = "") -> S
     )
 
 
+def lock_to_make(name: str, storage: BaseStorage, patience: Patience) -> ServerRunLock:
+    """That of a name in a database on a server: a study that is not there yet has no number."""
+    engine = database_of(storage).engine
+    return ServerRunLock(engine, 0, name, dialect=engine.dialect.name, patience=patience, purpose=f" making {name}")
+
+
 @contextmanager
 def file_waited_for(path: Path, longest: float, patience: Patience) -> Iterator[None]:
     """As `ServerRunLock.waited_for`, among the processes of this machine."""
@@ -265,8 +276,8 @@ def refuse_links(folder: Path) -> None:
             raise InputError(f"{part} is a symbolic link: pomona deletes in it, so it has to be a folder of its own")
 
 
-def busy(study: str) -> InputError:
-    return InputError(f"study {study!r} is being run by another process: wait for it, or stop it")
+def busy(study: str) -> BusyError:
+    return BusyError(f"study {study!r} is being run by another process: wait for it, or stop it")
 
 
 def _reason(problem: Exception) -> str:

@@ -7,15 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
+from optuna.storages import BaseStorage, JournalStorage
 
 from search_spaces import InputError
 
 from .attempts import Attempts
+from .creation import NameTakenError, is_whole
 from .drivers import Drivers, new_driver
 from .location import shown_storage
 from .patience import Patience
-from .run_lock import FileRunLock, ServerRunLock, held_to_run, refuse_links, server_lock
-from .storage import is_on_server
+from .run_lock import BusyError, FileRunLock, ServerRunLock, held_to_run, lock_to_make, refuse_links, server_lock
+from .storage import is_in_memory, is_on_server, output_folder
 
 
 class Running:
@@ -106,3 +108,26 @@ class Running:
         if not is_on_server(self._storage_url):
             return FileRunLock(self._folder, self._study.study_name)
         return server_lock(self._study, self._patience)
+
+
+@contextlib.contextmanager
+def making(name: str, storage: BaseStorage, storage_url: str | None, patience: Patience) -> Iterator[None]:
+    """Held by the one process that makes a study of that name in a database, which takes its parts one by one.
+
+    Raises:
+        NameTakenError: another process is at it, or runs the study by now.
+    """
+    with contextlib.ExitStack() as stack:
+        if not isinstance(storage, JournalStorage) and not is_in_memory(storage_url):
+            if is_whole(name, storage):
+                # Whoever runs it must not meet us with the lock, which a file's studies have for both.
+                raise NameTakenError(name)
+            if is_on_server(storage_url):
+                lock: FileRunLock | ServerRunLock = lock_to_make(name, storage, patience)
+            else:
+                lock = FileRunLock(output_folder(storage_url) / name, name)
+            try:
+                stack.enter_context(lock.held())
+            except BusyError:
+                raise NameTakenError(name) from None
+        yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Set
 from dataclasses import replace
 
 import optuna
@@ -20,7 +21,7 @@ from training import (
     runnable,
 )
 
-from .creation import is_whole
+from .creation import NameTakenError, is_whole
 from .done import check_target
 from .engines import default_workers, engine_for, engine_named
 from .enqueued import Enqueued, count_text, enqueued_from, warm_start
@@ -195,12 +196,24 @@ def _made_or_followed(
         same_or_error(study.settings, settings, study.name)
         notify(going_on(study, settings.budget, request.storage, settings.stop_at))
         return study
-    name = _free_name(settings.task, open_storage(request.storage)) if request.study is None else request.study
-    study = Study.create(name, request.storage, settings, ready.task.recipe)
-    notify(f"study {name}: new, in {shown_storage(request.storage)}")
+    study = _made(request, settings, ready)
+    notify(f"study {study.name}: new, in {shown_storage(request.storage)}")
     if is_in_memory(request.storage):
         notify(f"{shown_storage(request.storage)}: in memory, so the study is gone when this process ends")
     return study
+
+
+def _made(request: SearchRequest, settings: Settings, ready: Runnable) -> Study:
+    """A new study; where no name was asked for, of the first one that nobody has or is about to take."""
+    taken: set[str] = set()
+    while True:
+        name = request.study or _free_name(settings.task, open_storage(request.storage), taken)
+        try:
+            return Study.create(name, request.storage, settings, ready.task.recipe)
+        except NameTakenError:
+            if request.study is not None:
+                raise
+            taken.add(name)
 
 
 def _existing(request: SearchRequest) -> Study | None:
@@ -298,8 +311,9 @@ def _say_workers(notify: Notify, engine: str, placement: Placement) -> None:
         notify(f"engine: {engine}, {placement.workers} workers (--workers changes it)")
 
 
-def _free_name(task: str, storage: optuna.storages.BaseStorage) -> str:
-    taken = set(study_names(storage))
+def _free_name(task: str, storage: optuna.storages.BaseStorage, others: Set[str]) -> str:
+    """The first name of the task's that no study has and that is none of `others`."""
+    taken = others | set(study_names(storage))
     number = 1
     while f"{task}-{number}" in taken:
         number += 1

@@ -28,7 +28,7 @@ from .recorded import RecordedStudy
 from .recording import Recording
 from .records import FIXED, RECIPE
 from .request import NO_PRUNER, PRUNERS
-from .running import Running
+from .running import Running, making
 from .sampling import make_pruner
 from .settings import LIMITS, Settings
 from .storage import open_storage, output_folder, storage_exists, together
@@ -94,12 +94,15 @@ class Study(RecordedStudy):
         """A new study with the recipe enqueued as trial 0.
 
         Raises:
-            InputError: the name is taken or can't be one.
+            InputError: the name can't be one; `NameTakenError` where it is taken, also by a process that is about to
+                make it.
         """
         check_new_name(name)
         patience = Patience()
         storage = open_storage(storage_url, patience=patience)
-        return Study(create_study(name, storage, settings, recipe), settings, storage_url, patience)
+        with making(name, storage, storage_url, patience):
+            study = create_study(name, storage, settings, recipe)
+        return Study(study, settings, storage_url, patience)
 
     @staticmethod
     def open(name: str, storage_url: str | None, *, to_run: bool = False) -> Study:
