@@ -265,10 +265,19 @@ class SearchRequest(Options[None]):
             taken.pop("timeout", None)
         if self.timeout is not None:
             taken.pop("trials", None)
-        if self.workers is not None and taken.get("engine") != "ray":
-            # On this machine the engine follows from their number.
-            taken.pop("engine", None)
+        for name in self._outdated_placement(settings):
+            taken.pop(name, None)
         return replace(self, **taken)
+
+    def _outdated_placement(self, settings: Options[Never]) -> set[str]:
+        """What a study has of engine, workers and cluster that does not go with what is said of the others."""
+        if self.engine is None:
+            # On this machine it follows from their number, and a cluster's address is for one.
+            on_ray = settings.engine == "ray"
+            return {"engine"} if self.ray_address is not None or (self.workers is not None and not on_ray) else set()
+        if self.engine == "ray":
+            return set()
+        return {"ray_address"} | ({"workers"} if self.engine == "inline" or settings.engine == "ray" else set())
 
     def values(self) -> dict[str, Any]:
         """What a study keeps, by the names of the fields, with the initial value of what is not said.

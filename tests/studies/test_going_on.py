@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from search_spaces import InputError
 from studies import SearchRequest, Study
+from studies.engines import RayEngine
 from studies.going_on import enough_or_error, going_on
 from studies.plan import Budget
+from studies.search import _engine
 from studies.status import status_of
 from training import State
 
@@ -40,6 +44,43 @@ def test_what_it_says_stands() -> None:
     assert {name: getattr(followed, name) for name in said} == said
     # A number of trials without a time has none, as in a new study.
     assert followed.timeout is None
+
+
+INLINE: dict[str, Any] = {"engine": "inline", "workers": 1}
+LOCAL: dict[str, Any] = {"engine": "local", "workers": 2}
+ON_RAY: dict[str, Any] = {"engine": "ray", "workers": 4, "ray_address": "auto"}
+
+
+@pytest.mark.parametrize(
+    ("had", "said", "engine", "workers", "address"),
+    [
+        (LOCAL, {"engine": "inline"}, "inline", 1, None),
+        (LOCAL, {"workers": 1}, "inline", 1, None),
+        (LOCAL, {"ray_address": "auto"}, "ray", 2, "auto"),
+        (LOCAL, {"engine": "ray"}, "ray", 2, None),
+        (INLINE, {"workers": 2}, "local", 2, None),
+        (INLINE, {"ray_address": "auto"}, "ray", 1, "auto"),
+        (ON_RAY, {}, "ray", 4, "auto"),
+        (ON_RAY, {"workers": 2}, "ray", 2, "auto"),
+        (ON_RAY, {"ray_address": "there:6379"}, "ray", 4, "there:6379"),
+        (ON_RAY, {"engine": "inline"}, "inline", 1, None),
+        (ON_RAY, {"engine": "local", "workers": 2}, "local", 2, None),
+    ],
+)
+def test_a_study_moves_to_another_engine_by_saying_so(
+    had: dict[str, Any],
+    said: dict[str, Any],
+    engine: str,
+    workers: int,
+    address: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it had of the old one does not contradict what was said."""
+    # Nor need Ray be installed, or anybody listen there.
+    monkeypatch.setattr(RayEngine, "check", lambda _engine: None)
+    followed = SearchRequest("toy", study="s", **said).following(replace(SETTINGS, **had))
+    found, placement = _engine(followed, torch.device("cpu"))
+    assert (found, placement.workers, placement.ray_address) == (engine, workers, address)
 
 
 def ten_trials(url: str) -> Study:

@@ -50,8 +50,8 @@ def test_what_is_said_stands_and_the_rest_follows(said: set[str]) -> None:
             assert followed.timeout is None
         elif name == "trials" and name not in said and "timeout" in said:
             assert followed.trials is None
-        elif name == "engine" and name not in said and "workers" in said:
-            assert followed.engine is None  # it follows from their number
+        elif name == "engine" and name not in said and said & {"workers", "ray_address"}:
+            assert followed.engine is None  # it follows from these
         else:
             assert getattr(followed, name) == given_values.get(name, getattr(SETTINGS, name)), name
     assert (followed.task, followed.study) == ("toy", "s")
