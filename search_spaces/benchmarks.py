@@ -20,12 +20,14 @@ NO_DROPOUT = ("dropout=0.0",)
 
 
 def fixed_values(task: Task, resolution: int, assignments: Sequence[str] = ()) -> Config:
-    """The dimensions that all configs share, from their values and further `dim=value`.
+    """The dimensions that all configs share, from their values and further `dim=value`, of which the last counts.
 
     Raises:
         InputError: a dimension is unknown or a value lies outside it.
     """
-    fixed = task.space.parse([f"backbone={BACKBONE}", f"resolution={resolution}", *assignments])
+    fixed: Config = {}
+    for assignment in (f"backbone={BACKBONE}", f"resolution={resolution}", *assignments):
+        fixed |= task.space.parse([assignment])
     task.space.fix(fixed)
     return fixed
 

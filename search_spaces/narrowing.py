@@ -70,6 +70,9 @@ def parsed(name: str, dimension: Dimension, text: str) -> Value | Part:
         return value
     low, dots, high = text.partition("..")
     if dots:
+        if high.startswith("."):
+            # Three dots: of 0...5 nobody can tell whether 5 or .5 is meant.
+            raise InputError(f"a range is written low..high, with two dots and 0.5 for .5, not {name}={text}")
         if isinstance(dimension, Choice):
             _numbers_or_error(name, dimension)
         return Part(range=(_number(name, text, low), _number(name, text, high)))

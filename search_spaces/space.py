@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
@@ -192,12 +192,21 @@ class SearchSpace:
         return config
 
     def parse(self, assignments: list[str]) -> Config:
-        """`["name=value", ...]`, as typed on a command line, as values of the dimensions' types (not checked)."""
-        return {name: self._named(name).parse(text) for name, text in map(_assigned, assignments)}
+        """`["name=value", ...]`, as typed on a command line, as values of the dimensions' types (not checked).
+
+        Raises:
+            InputError: one is no such text, or a name is unknown or comes twice.
+        """
+        return {name: self._named(name).parse(text) for name, text in _assigned(assignments, "leave one out")}
 
     def parse_narrowing(self, assignments: list[str]) -> dict[str, Value | Part]:
-        """`["name=value", "name=low..high", "name=a,b", ...]`, as typed on a command line, for `narrow` to check."""
-        return {name: parsed(name, self._named(name), text) for name, text in map(_assigned, assignments)}
+        """`["name=value", "name=low..high", "name=a,b", ...]`, as typed on a command line, for `narrow` to check.
+
+        Raises:
+            InputError: one is no such text, or a name is unknown or comes twice.
+        """
+        several = "several values are written dim=a,b"
+        return {name: parsed(name, self._named(name), text) for name, text in _assigned(assignments, several)}
 
     def _named(self, name: str) -> Dimension:
         if name not in self.dimensions:
@@ -216,9 +225,14 @@ def _without_meaning(name: str, condition: When) -> InputError:
     return InputError(f"{name} has no meaning here: it counts only where {condition.other} is {values}")
 
 
-def _assigned(assignment: str) -> tuple[str, str]:
-    """The name and the text of `name=text`."""
-    name, equals, text = assignment.partition("=")
-    if not equals:
-        raise InputError(f"expected dim=value, not {assignment!r}")
-    return name, text
+def _assigned(assignments: Iterable[str], instead_of_two: str) -> Iterator[tuple[str, str]]:
+    """The names and the texts of `["name=text", ...]`; `instead_of_two` says what to do where a name comes twice."""
+    seen: set[str] = set()
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise InputError(f"expected dim=value, not {assignment!r}")
+        if name in seen:
+            raise InputError(f"{name} is set twice: {instead_of_two}")
+        seen.add(name)
+        yield name, text

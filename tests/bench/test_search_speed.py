@@ -43,6 +43,8 @@ def test_the_list_is_mixed_and_lies_in_the_task() -> None:
 def test_a_dimension_can_be_held() -> None:
     fixed = fixed_values(FRUIT, 96, ["augmentation=3"])
     assert {config["augmentation"] for config in draw_configs(FRUIT, fixed, 10, 0)} == {3}
+    # What is given goes before what all benchmarks have.
+    assert fixed_values(FRUIT, 96, ["backbone=resnet18"])["backbone"] == "resnet18"
     with pytest.raises(InputError, match="resolution"):
         fixed_values(FRUIT, 97)
 

@@ -102,6 +102,7 @@ def test_what_is_typed(text: str, part: Value | Part, dimension: Any) -> None:
         ("rate=1e-2..1e-3", "rate=0.01..0.001 is the wrong way round: 0.01 > 0.001"),
         ("rate=slow..fast", "a range is written low..high, in numbers, not rate=slow..fast"),
         ("rate=..1", "a range is written low..high, in numbers, not rate=..1"),
+        ("rate=1e-3...1e-2", "a range is written low..high, with two dots and 0.5 for .5, not rate=1e-3...1e-2"),
         ("rate=0.01,fast", "rate must be a number from 0.0001 to 0.1, not 'fast'"),
         ("rate=0.01,0.01", "rate: a Choice holds 0.01 twice"),
         ("depth=0.5..2", "depth must be a whole number from 0 to 5, not 0.5"),
@@ -118,6 +119,16 @@ def test_what_can_not_be_is_one_line(text: str, saying: str) -> None:
         SPACE.narrow(SPACE.parse_narrowing([text]))
     assert str(caught.value).startswith(saying)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("second", ["rate=0.01", "rate=0.02", "rate=1e-3..1e-2", "rate=fast"])
+def test_a_dimension_that_is_set_twice_is_refused(second: str) -> None:
+    """The last one would win without a word."""
+    both = ["rate=0.01", "depth=1", second]
+    with pytest.raises(InputError, match=r"^rate is set twice: several values are written dim=a,b$"):
+        SPACE.parse_narrowing(both)
+    with pytest.raises(InputError, match=r"^rate is set twice: leave one out$"):
+        SPACE.parse(both)
 
 
 def test_a_text_that_is_an_option_is_that_option() -> None:
