@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,7 +141,7 @@ def _taken_apart(text: str) -> tuple[str, str, str]:
         return match[1].lower(), "://", text[match.end() :]
     match = re.match(r"([A-Za-z]+)(?:\+[A-Za-z0-9]+)?:", text)
     # A file may have a colon in its name; one that begins as a URL does is a slip.
-    if match and match[1].lower() in _SCHEMES and not Path(text).exists():
+    if match and match[1].lower() in _SCHEMES and not _is_there(text):
         return match[1].lower(), ":", text[match.end() :]
     if "://" in text:
         raise InputError(f"cannot read the storage URL: expected {_KINDS}")
@@ -168,7 +170,9 @@ def _file_named(text: str) -> Path:
         path = Path(text).expanduser()
     except RuntimeError:
         raise InputError(f"cannot use {text} as storage: there is no such user's folder") from None
-    if text.endswith("/") or path.is_dir():
+    with refused_in_one_line(path):
+        is_folder = text.endswith("/") or path.is_dir()
+    if is_folder:
         inside = shlex.quote(str(path / "journal.log"))
         raise InputError(f"cannot use {path} as storage: a folder is not a file; name one in it, as {inside}")
     return path
@@ -209,6 +213,23 @@ def _round_trip(url: URL) -> URL:
     if make_url(url.render_as_string(hide_password=False)).database != url.database:
         raise InputError(f"cannot use {url.database} as storage: SQLite's files can't have ? in their names here")
     return url
+
+
+def _is_there(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except OSError:
+        return False
+
+
+@contextmanager
+def refused_in_one_line(path: Path) -> Iterator[None]:
+    """Inside, what the file system refuses (a name that is too long, a folder without permission) is an `InputError`
+    that names the storage."""
+    try:
+        yield
+    except OSError as problem:
+        raise InputError(f"cannot use {path} as storage: {problem.strerror}") from None
 
 
 def _holds_journal(path: Path) -> bool:

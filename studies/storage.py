@@ -16,7 +16,7 @@ from search_spaces import InputError
 
 from .database import Database, open_database
 from .journal import Journal, open_journal, refuse_foreign
-from .location import DEFAULT_STORAGE, JournalFile, location_of, shown_storage
+from .location import DEFAULT_STORAGE, JournalFile, location_of, refused_in_one_line, shown_storage
 from .patience import Patience
 
 
@@ -58,21 +58,26 @@ def refuse_unusable(url: str | None = None) -> None:
     path = _file(url)
     if path is None:
         return
-    try:
+    with refused_in_one_line(path):
         if isinstance(location, JournalFile):
             refuse_foreign(path)
         folder = next((above for above in path.absolute().parents if above.exists()), path.parent)
         # Asking for permissions is not enough: nobody may make files below /proc, root included.
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except OSError as problem:
-        raise InputError(f"cannot use {path} as storage: {problem.strerror}") from None
 
 
 def storage_exists(url: str | None = None) -> bool:
-    """Whether there is a file at `url`; of a database server, which only opening can tell, this says yes."""
+    """Whether there is a file at `url`; of a database server, which only opening can tell, this says yes.
+
+    Raises:
+        InputError: nobody may look there, or `url` names no storage.
+    """
     path = _file(url)
-    return not is_in_memory(url) if path is None else path.exists()
+    if path is None:
+        return not is_in_memory(url)
+    with refused_in_one_line(path):
+        return path.exists()
 
 
 def is_in_memory(url: str | None = None) -> bool:

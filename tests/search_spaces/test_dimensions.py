@@ -63,7 +63,7 @@ def test_values_beyond_a_range_are_refused(dimension: Float | Integer, beyond: i
 
 @given(dimensions)
 def test_no_dimension_takes_what_is_not_a_number_or_is_infinite(dimension: Dimension) -> None:
-    for value in (math.nan, math.inf, -math.inf):
+    for value in (math.nan, math.inf, -math.inf, 10**400):
         assert dimension.problem(value) is not None
 
 

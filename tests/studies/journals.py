@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -41,6 +43,22 @@ def transaction(storage: JournalStorage) -> Iterator[None]:
     assert isinstance(storage._backend, Journal)
     with storage._backend.transaction():
         yield
+
+
+@contextmanager
+def without_privileges() -> Iterator[Path]:
+    """A folder for a user to whom permissions apply, as they do not to root."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        user, nobody = os.geteuid(), 65534
+        if user == 0:
+            os.chown(folder, nobody, -1)
+            os.seteuid(nobody)
+        try:
+            yield folder
+        finally:
+            folder.chmod(0o777)
+            os.seteuid(user)
 
 
 def can_be_locked(path: Path) -> bool:

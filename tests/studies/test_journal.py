@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from optuna.storages.journal import JournalFileBackend
 from search_spaces import InputError
 from studies.journal import open_journal
 
-from .journals import add_trial, records, transaction
+from .journals import add_trial, records, transaction, without_privileges
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -218,22 +217,6 @@ def test_a_path_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot use"):
         open_journal(tmp_path / "file" / "journal.log")
-
-
-@contextmanager
-def without_privileges() -> Iterator[Path]:
-    """A folder for a user to whom permissions apply, as they do not to root."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        user, nobody = os.geteuid(), 65534
-        if user == 0:
-            os.chown(folder, nobody, -1)
-            os.seteuid(nobody)
-        try:
-            yield folder
-        finally:
-            folder.chmod(0o777)
-            os.seteuid(user)
 
 
 def test_without_permission_a_journal_is_refused_for_writing_and_opens_for_reading() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import optuna
@@ -19,7 +20,16 @@ from studies.location import (
     storage_option,
     without_password,
 )
-from studies.storage import is_in_memory, is_on_server, open_storage, output_folder, refuse_unusable
+from studies.storage import (
+    is_in_memory,
+    is_on_server,
+    open_storage,
+    output_folder,
+    refuse_unusable,
+    storage_exists,
+)
+
+from .journals import without_privileges
 
 
 @pytest.fixture(autouse=True)
@@ -151,3 +161,39 @@ def test_the_option_of_a_command_that_is_shown(monkeypatch: pytest.MonkeyPatch) 
     assert storage_option(url) == " --storage 'postgresql://me:***@host/name'"
     monkeypatch.setenv("POMONA_STORAGE", url)
     assert storage_option(url) == ""
+
+
+LOOKING = (
+    location_of,
+    storage_exists,
+    refuse_unusable,
+    open_storage,
+    functools.partial(open_storage, require_existing=True),
+)
+
+
+@pytest.mark.parametrize("form", ["{}", "{}.db", "sqlite:///{}", "journal://{}"])
+def test_a_name_that_no_file_can_have_is_one_line(form: str) -> None:
+    for look in LOOKING:
+        with pytest.raises(InputError, match=r"^cannot use \S*x{300}\S* as storage: File name too long$"):
+            look(form.format("x" * 300))
+
+
+def test_a_folder_that_nobody_may_enter_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with without_privileges() as folder:
+        inside = folder / "inside"
+        inside.mkdir()
+        inside.chmod(0)
+        for look in LOOKING:
+            with pytest.raises(InputError, match=r"^cannot use \S+/inside/j.log as storage: Permission denied$"):
+                look(str(inside / "j.log"))
+        # The default one is no different.
+        monkeypatch.setattr("studies.location.DEFAULT_STORAGE", inside / "j.log")
+        for look in LOOKING[1:]:
+            with pytest.raises(InputError, match=r"/inside/j.log as storage: Permission denied$"):
+                look(None)
+
+
+def test_a_slip_that_is_too_long_for_a_file_is_still_a_slip() -> None:
+    with pytest.raises(InputError, match="write sqlite:///xxx"):
+        location_of("sqlite:" + "x" * 300)
