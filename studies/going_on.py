@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 
-from search_spaces import InputError
+from search_spaces import TASKS, InputError
 
 from .done import goal_reached
-from .location import storage_option
+from .location import location_of, storage_option, without_password
 from .plan import Budget
 from .request import Options, declared
 from .settings import Settings
@@ -44,8 +44,28 @@ def going_on(study: Study, budget: Budget, storage: str | None, stop_at: float |
     return f"study {study.name}: done, all of its {budget.trials} trials have ended; go on with: {more}"
 
 
+def is_of_object(settings: Settings) -> bool:
+    """Whether the study was made with a `Task` object, which no storage keeps: it goes on in Python alone."""
+    return settings.task_file is None and all(task.name != settings.task for task in TASKS)
+
+
+def needs_trust(settings: Settings, storage: str | None) -> bool:
+    """Whether going on would run a task file that a storage names which may be another user's."""
+    return settings.task_file is not None and location_of(storage) != location_of(None)
+
+
+def python_call(function: str, study: str, storage: str | None, **options: int) -> str:
+    """What goes on with a study of a `Task` object in Python."""
+    named: dict[str, object] = {} if storage is None else {"storage": without_password(storage)}
+    words = [repr(study), *(f"{name}={value!r}" for name, value in (named | options).items()), "task=TASK"]
+    return f"pomona.{function}({', '.join(words)})"
+
+
 def _resume_command(study: Study, trials: int, storage: str | None) -> str:
-    return f"pomona resume {shlex.quote(study.name)}{storage_option(storage)} --trials {trials}"
+    if is_of_object(study.settings):
+        return python_call("resume", study.name, storage, trials=trials)
+    trust = " --trust-task-file" if needs_trust(study.settings, storage) else ""
+    return f"pomona resume {shlex.quote(study.name)}{storage_option(storage)} --trials {trials}{trust}"
 
 
 def same_or_error(old: Settings, new: Settings, name: str) -> None:

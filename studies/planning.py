@@ -8,11 +8,10 @@ from pathlib import Path
 
 import torch
 
-from search_spaces import TASKS, InputError, Task, task_named
+from search_spaces import InputError, Task, task_named
 from training import Data, Numerics, Runnable, open_data, resolve_device, runnable
 
-from .going_on import same_or_error
-from .location import location_of
+from .going_on import is_of_object, needs_trust, same_or_error
 from .plan import Budget, Plan, StoredData
 from .samplers import check_sampler
 from .search_run import Notify
@@ -73,13 +72,13 @@ def with_weights(settings: Settings, weights_dir: Path | None, *, download: bool
 def _task_to_resume(study: Study, storage_url: str | None, notify: Notify, *, trusted: bool) -> Task:
     """The task that a study's settings name. Its file is run, so one that a foreign storage names has to be trusted."""
     settings = study.settings
+    if is_of_object(settings):
+        raise InputError(
+            f"study {study.name!r} was made with a Task object: pass it again, as pomona.resume(..., task=TASK)"
+        )
     if settings.task_file is None:
-        if all(task.name != settings.task for task in TASKS):
-            raise InputError(
-                f"study {study.name!r} was made with a Task object: pass it again, as pomona.resume(..., task=TASK)"
-            )
         return task_named(settings.task)
-    if not trusted and location_of(storage_url) != location_of(None):
+    if not trusted and needs_trust(settings, storage_url):
         raise InputError(
             f"study {study.name!r} would run the task file {settings.task_file}, which its storage names: "
             "look at the file, then add --trust-task-file"

@@ -9,7 +9,7 @@ import typer
 
 from ..arguments import seconds_of
 from ..console import counting, note
-from ..hints import pomona_command, typed_command
+from ..hints import go_on_command, typed_command
 from .options import AsJson, Download, Storage, Study, TrustTaskFile, option_of
 
 
@@ -54,5 +54,5 @@ def confirm(
             download_weights=download_weights,
             trust_task_file=trust_task_file,
         )
-    again = pomona_command("confirm", study, storage=storage, top=str(top), seeds=str(seeds))
+    again = go_on_command("confirm", prepared.study, storage=storage, top=top, seeds=seeds)
     run_and_show(prepared, as_json=as_json, storage=storage, again=again)

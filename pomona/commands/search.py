@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..console import counting, note, print_json
-from ..hints import pomona_command
+from ..hints import go_on_command, pomona_command
 from ..request import request_of_options
 from ..streams import AnswerLost
 from .options import AsJson, Task, with_search_options
@@ -70,7 +70,7 @@ def run_and_show(
         _say_how_to_use(study, storage)
     if stopped:
         why = stopped if stopped == STOPPED_BY_USER else f"stopped: {stopped}"
-        again = again or pomona_command("resume", study.name, storage=storage)
+        again = again or go_on_command("resume", study, storage=storage)
         note(why if gone else f"{why}; go on with: {again}")
         if stopped == STOPPED_BY_USER:
             raise typer.Exit(130)

@@ -11,7 +11,7 @@ from search_spaces import interval_text, is_numeric, value_text
 
 from ..confirmed_text import luck_text, mean_text
 from ..console import note, print_lines, print_table
-from ..hints import pomona_command
+from ..hints import go_on_command, pomona_command, runs_file
 from ..printable import one_line
 
 if TYPE_CHECKING:
@@ -95,16 +95,17 @@ def _title(study: Study, rows: list[dict[str, Any]]) -> list[str]:
     how_far = f"; {best.reason}" if best.state == "interrupted" else ""
     lines.append(f"Best: trial {best.number}, {metric} {value}{interval}{grouped}{robust}{others}{how_far}.")
     known = next((one for one in confirmed if one.number == best.number), None)
+    first = runs_file(study, study.storage_url)
     if known is not None:
         honest = f"Confirmed, it is {value_text(metric, known.mean)}."
     elif refuted := study.refuted().get(best.number):
         honest = f"It is refuted, as all others are: {refuted}."
     elif best.state == "interrupted":
-        command = pomona_command("resume", study.name, storage=study.storage_url)
-        honest = f"It can't be confirmed before it has run to its end: {command} goes on."
+        command = go_on_command("resume", study, storage=study.storage_url)
+        honest = f"It can't be confirmed before it has run to its end: {command} goes on{first}."
     else:
-        command = pomona_command("confirm", study.name, storage=study.storage_url)
-        honest = f"It is not confirmed on fresh seeds: {command} does that."
+        command = go_on_command("confirm", study, storage=study.storage_url)
+        honest = f"It is not confirmed on fresh seeds: {command} does that{first}."
     lines.append(
         f"It is the best of {sum(counts.values())} trials: a maximum, optimistically biased, not an estimate. {honest}"
     )

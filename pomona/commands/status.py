@@ -6,7 +6,7 @@ from search_spaces import interval_text, value_text
 
 from ..confirmed_text import mean_text
 from ..console import print_json, print_lines
-from ..hints import pomona_command
+from ..hints import go_on_command, runs_file
 from ..study_state import state_text
 from .options import AsJson, Storage, Study
 
@@ -23,7 +23,8 @@ def status(
     from studies import open_study, status_of
     from training.lanes.results import interrupted_after
 
-    payload = status_of(open_study(study, storage))
+    opened = open_study(study, storage)
+    payload = status_of(opened)
     if as_json:
         print_json(payload)
         return
@@ -44,5 +45,6 @@ def status(
         figure = mean_text(payload["metric"], confirmed["mean"], confirmed["ci95"], confirmed["seeds"])
         lines.append(f"  confirmed: trial {confirmed['number']}, {figure}")
     if state in ("stopped", "time used"):
-        lines.append(f"  go on: {pomona_command('resume', payload['study'], storage=storage)}")
+        command = go_on_command("resume", opened, storage=storage)
+        lines.append(f"  go on: {command}{runs_file(opened, storage)}")
     print_lines(lines)

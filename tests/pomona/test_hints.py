@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pomona.hints import pomona_command, typed_command
+from pomona.hints import go_on_command, pomona_command, typed_command
 from pomona.study_state import state_text
 from studies import Study
 from studies.storage import is_in_memory
 
 from ..studies.settings import settings_for
+from ..studies.small_studies import result
 from ..toys import TOY
 from .conftest import Run
 
@@ -131,7 +133,7 @@ def test_every_command_takes_the_storage_of_the_environment(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = str(tmp_path / "a b.log")
-    Study.create("my study", storage, settings_for(TOY), TOY.recipe)
+    Study.create("my study", storage, replace(settings_for(TOY), task="bonus"), TOY.recipe)
     assert run("status", "my study", "--storage", storage)[1].endswith(
         f"  go on: pomona resume 'my study' --storage '{storage}'\n"
     )
@@ -139,6 +141,42 @@ def test_every_command_takes_the_storage_of_the_environment(
     assert run("status", "my study")[1].endswith("  go on: pomona resume 'my study'\n")
     assert run("leaderboard", "my study", "--json")[0] == 0
     assert run("status", "my study", "--storage", "none.log")[0] == 1
+
+
+def with_a_result(storage: str, task: str, file: str | None) -> Study:
+    settings = replace(settings_for(TOY), task=task, task_file=file)
+    study = Study.create("s", storage, settings, TOY.recipe)
+    next(study.proposals(TOY.space, 1))
+    study.recording.finish(0, result())
+    return study
+
+
+@pytest.mark.parametrize("storage", ["results/studies/journal.log", "other.log"])
+def test_what_goes_on_with_a_task_file_is_allowed_to(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: str
+) -> None:
+    """Where the storage may be another user's, a file that it names is run when asked for, and is named first."""
+    monkeypatch.delenv("POMONA_STORAGE", raising=False)
+    study = with_a_result(storage, "birds", "/my tasks/birds.py")
+    other = storage == "other.log"
+    where = ("--storage", storage) if other else ()
+    options = f" --trust-task-file --storage {storage}" if other else ""
+    look = " (runs '/my tasks/birds.py': look at it before)" if other else ""
+    assert run("status", "s", *where)[1].splitlines()[-1] == f"  go on: pomona resume s{options}{look}"
+    title = " ".join(run("leaderboard", "s", *where)[1].split())
+    assert f"pomona confirm s{options} does that{look}." in title
+    again = go_on_command("confirm", study, storage=storage if other else None, top=1, seeds=2)
+    assert again == f"pomona confirm s --top 1 --seeds 2{options}"
+
+
+def test_what_goes_on_with_a_task_object_is_python(run: Run) -> None:
+    study = with_a_result("j.log", "toy", None)
+    where = ("--storage", "j.log")
+    python = "pomona.resume('s', storage='j.log', task=TASK)"
+    assert run("status", "s", *where)[1].splitlines()[-1] == f"  go on: {python}"
+    title = " ".join(run("leaderboard", "s", *where)[1].split())
+    assert "pomona.confirm('s', storage='j.log', task=TASK) does that." in title
+    assert go_on_command("confirm", study, storage=None, top=2) == "pomona.confirm('s', top=2, task=TASK)"
 
 
 def test_a_search_by_time_that_ended_is_not_called_stopped() -> None:

@@ -19,6 +19,9 @@ from pomona.streams import AnswerLost
 from studies import journal
 from studies.journal import Journal
 
+from ..studies.settings import settings_for
+from ..toys import TOY
+
 SIGNALS = [
     signal.SIGINT,
     signal.SIGTERM,
@@ -155,7 +158,7 @@ def test_a_stop_whose_answer_nobody_can_read_still_ends_as_one(
 
     monkeypatch.setattr(progress, "run_until_stopped", lambda _search: stopped)
     monkeypatch.setattr(show, "print_leaderboard", nowhere)
-    prepared = SimpleNamespace(study=SimpleNamespace(name="s", best=lambda: None))
+    prepared = SimpleNamespace(study=SimpleNamespace(name="s", best=lambda: None, settings=settings_for(TOY)))
     with pytest.raises(ends) as raised:
         run_and_show(prepared, as_json=False, storage=None)  # type: ignore[arg-type]
     if isinstance(raised.value, typer.Exit):

@@ -11,7 +11,7 @@ from .settings import settings_for
 STRUCTURE = {"batch_size": 16, "unfrozen_stages": 2, "head_width": 8}
 
 
-def a_study(url: str, **options: object) -> Study:
+def a_study(url: str | None, **options: object) -> Study:
     return Study.create("s", url, settings_for(TOY, **options), TOY.recipe)  # type: ignore[arg-type]
 
 

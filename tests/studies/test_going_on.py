@@ -13,6 +13,7 @@ from search_spaces import InputError
 from studies import SearchRequest, Study
 from studies.engines import RayEngine
 from studies.going_on import enough_or_error, going_on
+from studies.location import storage_option
 from studies.plan import Budget
 from studies.search import _engine
 from studies.status import status_of
@@ -83,7 +84,7 @@ def test_a_study_moves_to_another_engine_by_saying_so(
     assert (found, placement.workers, placement.ray_address) == (engine, workers, address)
 
 
-def ten_trials(url: str) -> Study:
+def ten_trials(url: str | None) -> Study:
     study = a_study(url)
     for number in range(10):
         assert study.ask(TOY.space, 10) is not None
@@ -91,8 +92,31 @@ def ten_trials(url: str) -> Study:
     return study
 
 
-def test_fewer_trials_than_there_are_is_an_error_that_says_how_to_get_more(url: str) -> None:
+def of_a_known_task(study: Study, file: str | None = None) -> Study:
+    """The same of a task that the command line knows, or of one in a file."""
+    study.settings = replace(study.settings, task="bonus", task_file=file)
+    return study
+
+
+@pytest.mark.parametrize("storage", ["default", "other"])
+def test_what_is_shown_goes_on_with_a_task_of_the_user_s_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("POMONA_STORAGE", raising=False)
+    url = None if storage == "default" else "j.log"
     study = ten_trials(url)
+    in_python, trust = ("", "") if url is None else ("storage='j.log', ", " --trust-task-file")
+    with pytest.raises(InputError) as of_object:
+        enough_or_error(study, Budget(5, 3, None), url)
+    assert str(of_object.value).endswith(f"for 5 more, pomona.resume('s', {in_python}trials=15, task=TASK)")
+    with pytest.raises(InputError) as of_file:
+        enough_or_error(of_a_known_task(study, "/tasks/birds.py"), Budget(5, 3, None), url)
+    assert str(of_file.value).endswith(f"pomona resume s{storage_option(url)} --trials 15{trust}")
+
+
+def test_fewer_trials_than_there_are_is_an_error_that_says_how_to_get_more(url: str) -> None:
+    study = of_a_known_task(ten_trials(url))
     with pytest.raises(
         InputError, match=r"has 10 trials already.* for 5 more, pomona resume s --storage \S+ --trials 15"
     ):
@@ -110,7 +134,7 @@ def test_a_time_alone_is_no_number_of_trials(url: str) -> None:
 
 
 def test_a_study_that_is_done_says_so_and_how_to_go_on(url: str) -> None:
-    study = ten_trials(url)
+    study = of_a_known_task(ten_trials(url))
     enough_or_error(study, Budget(10, 3, None), None)
     assert "done, all of its 10 trials have ended; go on with: pomona resume s --trials 20" in going_on(
         study, Budget(10, 3, None), None, None
