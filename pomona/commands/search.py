@@ -74,8 +74,8 @@ def run_and_show(
         note(why if gone else f"{why}; go on with: {again}")
         if stopped == STOPPED_BY_USER:
             raise typer.Exit(130)
-    if study.ended and study.best() is None:
-        # Whoever goes on with its winner has to know that there is none.
+    if study.best() is None:
+        # Whoever goes on with its winner has to know that there is none, also where the time was up before that.
         raise typer.Exit(1)
 
 

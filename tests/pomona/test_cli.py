@@ -122,7 +122,7 @@ def test_studies_without_a_name_get_the_next_free_one(run: Run, small: list[obje
 
 def test_the_time_is_up(run: Run, small: list[object]) -> None:
     code, out, err = run("search", "fruit", *small, "--timeout", "0.001s", "--study", "s")
-    assert code == 0
+    assert code == 1
     assert "No trial has run to its end yet." in out
     assert "stopped: the time is up; go on with: pomona resume s" in err
 

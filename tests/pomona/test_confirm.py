@@ -122,7 +122,7 @@ def test_what_can_t_be_confirmed_is_one_line(run: Run) -> None:
         assert (code, out) == (1, "")
         assert words in err
         assert err.count("\n") == 1
-    assert run("search", "bonus", "--trials", 2, "--epochs", 1, "--timeout", "0.000001s")[0] == 0
+    assert run("search", "bonus", "--trials", 2, "--epochs", 1, "--timeout", "0.000001s")[0] == 1
     code, _, err = run("confirm", "bonus-1")
     assert (code, err.count("\n")) == (1, 1)
     assert "has no trial that ran to its end" in err

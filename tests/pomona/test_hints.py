@@ -81,6 +81,18 @@ def test_nothing_is_offered_that_is_not_there(run: Run, tmp_path: object) -> Non
     assert "pomona resume" not in err
 
 
+@pytest.mark.parametrize("command", ["search", "resume"])
+def test_a_time_that_was_up_before_anything_was_found_is_no_success(run: Run, command: str) -> None:
+    """A script would go on with `pomona train --from-study`, which then has nothing to train."""
+    limit = ("--timeout", "0.000001s", "--json")
+    code, out, err = run("search", "bonus", "--study", "s", "--strategy", "plain", *limit)
+    if command == "resume":
+        code, out, err = run("resume", "s", *limit)
+    assert (json.loads(out)["best"], json.loads(out)["ended"]) == (None, 0)
+    assert code == 1, err
+    assert run("train", "bonus", "--from-study", "s")[0] == 1
+
+
 def test_a_study_in_memory_is_said_to_go(run: Run) -> None:
     code, _, err = run("search", "bonus", "--trials", 1, "--epochs", 1, "--storage", "sqlite://")
     assert code == 0
