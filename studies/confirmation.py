@@ -17,6 +17,10 @@ from .records import INTERRUPTED
 from .search_run import Notify
 from .settings import Settings
 from .study import Study
+from .ways_out import ANEW, only_options
+
+OPTIONS = ("--storage", "--top", "--seeds", "--timeout", "--weights-dir", "--download-weights", "--trust-task-file")
+"""Those of the command."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,14 @@ class Confirmation:
     def run(self, watch: Watch) -> Generator[Outcome, None, None]:
         """Runs until all have ended; see `AbstractEngine.run` for what may be raised."""
         settings = self.settings or self.study.settings
-        with self.study.running():
+        # What engines and workers say of themselves.
+        with only_options(OPTIONS), self.study.running():
             self.study.extend(settings, self.command)
             with self.study.confirming(self.runs):
                 yield from run_study(self.study, self.plan, engine_named(self.engine, settings.placement), watch)
 
 
+@only_options(OPTIONS, ANEW)
 def prepare_confirmation(
     name: str,
     storage_url: str | None,

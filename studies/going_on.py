@@ -78,7 +78,8 @@ def same_or_error(old: Settings, new: Settings, name: str) -> None:
     for part, what in ({"task": "task", "fingerprint": "data (fingerprint)"} | options | _CONSEQUENCES).items():
         before, after = getattr(old, part), getattr(new, part)
         if before != after:
-            leave = f"leave {what} out, or " if what.startswith("--") else ""
             raise InputError(
-                f"study {name!r} was made with another {what} ({before}, not {after}): {leave}choose another --study"
+                f"study {name!r} was made with another {what} ({before}, not {after})",
+                f"leave {what} out" if what.startswith("--") else "bring back what it was made with",
+                "choose another --study",
             )

@@ -23,6 +23,7 @@ from .request import check_values
 from .search_run import Notify, Search
 from .settings import Settings
 from .study import Study
+from .ways_out import only_options, options_of
 
 # What decides what a trial comes to, and how the storage is read.
 _PACKAGES = ("torch", "torchvision", "timm", "optuna")
@@ -46,6 +47,7 @@ class WorkerRequest:
     trust_task_file: bool = False
 
 
+@only_options(options_of(WorkerRequest))
 def prepare_worker(request: WorkerRequest, notify: Notify, progress: CountProgress | None = None) -> Search:
     """A search that joins those that run the study, once this machine proved to be fit for it.
 

@@ -33,7 +33,9 @@ class Placement:
         if budget.gpu_hours is None:
             return budget.timeout
         if device != "cuda":
-            raise InputError("--max-gpu-hours needs a GPU: use --timeout")
+            raise InputError(
+                "hours of GPUs need a GPU", "run it where there is one", "use --timeout and no --max-gpu-hours"
+            )
         if budget.gpu_hours <= 0:
             raise InputError("--max-gpu-hours must be more than nothing")
         gpus = -(-self.workers // self.trials_per_gpu)

@@ -25,7 +25,7 @@ def check_sampler(name: str) -> None:
     """Raises InputError where a sampler needs a package that is not installed."""
     if name == "cmaes" and importlib.util.find_spec("cmaes") is None:
         raise InputError(
-            "--sampler cmaes needs the package cmaes: pip install 'pomona[cmaes]', or choose another --sampler"
+            "the sampler cmaes needs the package cmaes", "pip install 'pomona[cmaes]'", "choose another --sampler"
         )
 
 

@@ -39,6 +39,7 @@ from .settings import Settings
 from .storage import is_in_memory, open_storage, refuse_unusable, storage_exists, study_names
 from .strategies import costs_of
 from .study import Study
+from .ways_out import ANEW, only_options, options_of
 
 _MOST_LANES = 32
 # Heads that train side by side on frozen features where nothing but time ends a search.
@@ -224,6 +225,7 @@ def _existing(request: SearchRequest) -> Study | None:
     return Study.open(request.study, request.storage, to_run=True) if is_whole(request.study, storage) else None
 
 
+@only_options(options_of(ResumeRequest), ANEW)
 def prepare_resume(request: ResumeRequest, notify: Notify, progress: CountProgress | None = None) -> Search:
     """A study that was interrupted, with the settings it was started with; `trials` and `timeout` may be changed.
 

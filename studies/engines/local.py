@@ -185,7 +185,7 @@ class LocalEngine(AbstractEngine):
         try:
             return self._fork_server.start(descriptor, cores, threads, environment)
         except OSError as problem:
-            raise InputError(_not_started(str(problem))) from None
+            raise _not_started(str(problem)) from None
 
     def _send(self, worker: int, message: Job | Verdict | Stop) -> None:
         # One that has died is found out when it is listened to.
@@ -233,11 +233,11 @@ class LocalEngine(AbstractEngine):
         if process.busy:
             self._said.append((process.number, lost))
         elif not process.started:
-            raise InputError(_not_started(lost.reason))
+            raise _not_started(lost.reason)
 
 
-def _not_started(reason: str) -> str:
-    return f"a worker can't be started ({reason}): leave --workers out, or look above for why"
+def _not_started(reason: str) -> InputError:
+    return InputError(f"a worker can't be started ({reason})", "leave --workers out", "look above for why")
 
 
 def _share(number: int, workers: int) -> tuple[int, ...]:

@@ -181,7 +181,9 @@ class RayEngine(AbstractEngine):
             if self._calls and time.monotonic() - began > _START_SECONDS:
                 each = f"{cores} {'core' if cores == 1 else 'cores'}{f' and {gpus:.3g} of a GPU' if gpus else ''}"
                 raise InputError(
-                    f"the Ray cluster has no room for {self.workers} workers with {each} each: use fewer --workers"
+                    f"the Ray cluster has no room for {self.workers} workers with {each} each",
+                    "make room",
+                    "use fewer --workers",
                 )
         if lost := [said.reason for _, said in self._said if isinstance(said, Lost)]:
             raise InputError(f"a worker can't be started ({lost[0]})")
@@ -340,8 +342,9 @@ def refuse_unreachable(address: str) -> None:
     except (OSError, OverflowError) as problem:
         reason = getattr(problem, "strerror", None) or str(problem)
         raise InputError(
-            f"no Ray cluster at {address} ({reason}): `ray start --head` begins one; without --ray-address one is "
-            "started here"
+            f"no Ray cluster at {address} ({reason})",
+            "begin one with `ray start --head`",
+            "leave --ray-address out, and one is started here",
         ) from None
 
 

@@ -55,7 +55,7 @@ class Setup:
     def of(plan: Plan, placement: Placement) -> Setup:
         """Raises InputError where the data can't be opened again, in another process."""
         if plan.source is None:
-            raise InputError(f"{plan.data.source} can't be opened by other processes: leave --workers out")
+            raise InputError(f"{plan.data.source} can't be opened by other processes", "leave --workers out")
         return Setup(
             plan.task,
             plan.source,

