@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 _BATCH = 32
 _WHITE = (255, 255, 255)
+_FULL = 2**16 - 1
 _LARGEST = 3.4028234663852886e38  # of 32-bit floats
 _COMMAS = re.compile(r"[+-]?[\d.,' ]*,[\d.,' ]*")
 
@@ -168,13 +169,14 @@ def _read_rgb(data: bytes, resolution: int) -> Image.Image:
     tile = getattr(image, "tile", None)  # gone once the pixels are loaded
     layout = tile[0][3] if tile else ""
     layout = layout[0] if isinstance(layout, tuple) and layout else layout
+    white = _white(image, data)
     image.load()
     ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I"):
-        image = _eight_bits(image)
+        image = _eight_bits(image, white)
     elif image.mode == "F":
         raise ValueError("floating-point pixels have no agreed range")
-    elif isinstance(layout, str) and re.fullmatch(r".*;16[BLN]", layout) and _brightest(image) < 64:
+    elif (white >= _FULL or re.fullmatch(r".*;16[BLN]", str(layout))) and _is_dark(image):
         raise ValueError(
             "its 16-bit colours use 14 bits or fewer, and would come out nearly black: stretch them to 16 bits, or "
             "save it with 8"
@@ -187,13 +189,25 @@ def _read_rgb(data: bytes, resolution: int) -> Image.Image:
     return image.convert("RGB")
 
 
-def _brightest(image: Image.Image) -> int:
+def _white(image: Image.Image, data: bytes) -> int:
+    """The value that PPM and JPEG 2000 call white, to which Pillow stretches where it is below 2^16 - 1; else 0."""
+    tile = getattr(image, "tile", None)
+    if image.format == "PPM" and tile and isinstance(tile[0][3], tuple):
+        return int(tile[0][3][1])
+    if image.format == "JPEG2000":
+        return int(2 ** (1 + (data[data.find(b"\xff\x4f\xff\x51") + 42] & 0x7F)) - 1)
+    return 0
+
+
+def _is_dark(image: Image.Image) -> bool:
+    """Whether colours of 16 bits, of which Pillow rounds those of PPM to eight and cuts others, use 14 or fewer."""
     import numpy as np
 
-    return max(int(np.asarray(image.getchannel(name)).max()) for name in image.getbands() if name not in "Aa")
+    brightest = max(int(np.asarray(image.getchannel(name)).max()) for name in image.getbands() if name not in "Aa")
+    return brightest <= (64 if image.format == "PPM" else 63)
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def _eight_bits(image: Image.Image, white: int) -> Image.Image:
     """Grey values of 16 or 32 bits, by the smallest usual range that holds them, unless the file says which it is."""
     import numpy as np
     from PIL import Image
@@ -202,10 +216,10 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     low, high = int(values.min()), int(values.max())
     if low < 0 or high >= 2**16:
         raise ValueError(f"grey values from {low} to {high} have no agreed range: save it with 8 or 16 bits")
-    if image.format in ("PPM", "JPEG2000"):  # which Pillow has stretched
-        high = 2**16 - 1
+    if 0 < white < _FULL:  # then Pillow has stretched it
+        high = _FULL
     for told in (2 ** (_tag(image, 258) or 16) - 1, _tag(image, 281)):  # bits, and the largest value
-        if told is not None and high <= told < 2**16 - 1:
+        if told is not None and high <= told < _FULL:
             high = told
     bits = next(bits for bits in (8, 10, 12, 14, 16) if high < 2**bits)
     grey = (values >> (bits - 8)).astype(np.uint8)

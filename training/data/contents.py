@@ -22,7 +22,7 @@ from .pictures import examined
 SETTLED_NS = 2_000_000_000
 """A file is remembered when its last change is this long ago: a second change might not show in its times before."""
 # What is a picture, and of which digest: Pillow's version, and ours.
-_READER = f"{PIL.__version__}, 2"
+_READER = f"{PIL.__version__}, 3"
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,11 @@ from ..machine.threads import Weights
 _WHITE = (255, 255, 255)
 # Widths of what cameras and scanners write into files of 16 or 32 bits; a file is of the smallest that holds it.
 _BITS = (8, 10, 12, 14, 16)
-# Formats that say which number is white; Pillow has stretched it to 16 bits then.
-_STRETCHED = ("PPM", "JPEG2000")
+_FULL = 2**16 - 1
 # Pillow keeps the upper eight of 16 bits of colours, which have one of these layouts in the file.
 _DEEP_COLOURS = re.compile(r".*;16[BLN]")
+# Where the picture itself begins in JPEG 2000, and how far behind that the bits of its first channel are named.
+_CODESTREAM, _PRECISION = b"\xff\x4f\xff\x51", 42
 # Of a picture in memory with the copies that are made of it (8 to 13 measured, of WebP 21); and what a progressive JPEG
 # takes besides, at its full size.
 _PIXEL_BYTES, _PROGRESSIVE_BYTES = 16, 6
@@ -96,15 +97,15 @@ def _room() -> Weights:
 
 def _rgb(image: Image.Image) -> tuple[Image.Image, str]:
     """The picture, and how its grey values were read, as `examined` says it."""
-    layout = _layout(image)
+    layout, white = _layout(image), _white(image)
     image.load()
     ImageOps.exif_transpose(image, in_place=True)
     reading = ""
     if image.mode.startswith("I"):
-        image, reading = _eight_bits(image)
+        image, reading = _eight_bits(image, white)
     elif image.mode == "F":
         raise ValueError("floating-point pixels have no agreed range")
-    elif _DEEP_COLOURS.fullmatch(layout) and _brightest(image) < 64:
+    elif (white >= _FULL or _DEEP_COLOURS.fullmatch(layout)) and _is_dark(image):
         raise ValueError(
             "its 16-bit colours use 14 bits or fewer, and would come out nearly black: stretch them to 16 bits, or "
             "save it with 8"
@@ -125,17 +126,34 @@ def _layout(image: Image.Image) -> str:
     return first if isinstance(first, str) else ""
 
 
-def _brightest(image: Image.Image) -> int:
-    return max(int(np.asarray(image.getchannel(name)).max()) for name in image.getbands() if name not in "Aa")
+def _white(image: Image.Image) -> int:
+    """The value that PPM and JPEG 2000 call white, 0 where none is known; to be asked before the pixels are loaded.
+
+    Where it is below 2^16 - 1, Pillow stretches what it reads to all bits that it has.
+    """
+    tile, file = getattr(image, "tile", None), getattr(image, "fp", None)
+    if image.format == "PPM" and tile and isinstance(tile[0][3], tuple):
+        return int(tile[0][3][1])
+    if image.format == "JPEG2000" and isinstance(file, BytesIO):
+        data = file.getvalue()
+        place = data.find(_CODESTREAM) + _PRECISION
+        return int(2 ** (1 + (data[place] & 0x7F)) - 1)
+    return 0
 
 
-def _eight_bits(image: Image.Image) -> tuple[Image.Image, str]:
+def _is_dark(image: Image.Image) -> bool:
+    """Whether colours of 16 bits, of which Pillow rounds those of PPM to eight and cuts others, use 14 or fewer."""
+    brightest = max(int(np.asarray(image.getchannel(name)).max()) for name in image.getbands() if name not in "Aa")
+    return brightest <= (64 if image.format == "PPM" else 63)
+
+
+def _eight_bits(image: Image.Image, white: int) -> tuple[Image.Image, str]:
     """Grey values of 16 or 32 bits by the range that they fill, and what that is where it is not 16 bits."""
     values = np.asarray(image)
     low, high = int(values.min()), int(values.max())
     if low < 0 or high >= 2**16:
         raise ValueError(f"grey values from {low} to {high} have no agreed range: save it with 8 or 16 bits")
-    bits = _bits_of(image, high)
+    bits = _bits_of(image, high, white)
     grey = (values >> (bits - 8)).astype(np.uint8)
     # Pillow reverses such files of eight bits, but none of more.
     negative = _tag(image, _PHOTOMETRIC) == 0
@@ -143,11 +161,11 @@ def _eight_bits(image: Image.Image) -> tuple[Image.Image, str]:
     return Image.fromarray(255 - grey if negative else grey), "" if reading == "16" else reading
 
 
-def _bits_of(image: Image.Image, high: int) -> int:
-    if image.format in _STRETCHED:
+def _bits_of(image: Image.Image, high: int, white: int) -> int:
+    if 0 < white < _FULL:
         return 16
     for payload in (2 ** (_tag(image, _BITS_PER_SAMPLE) or 16) - 1, _tag(image, _LARGEST_VALUE)):
-        if payload is not None and high <= payload < 2**16 - 1:
+        if payload is not None and high <= payload < _FULL:
             high = payload
     return next(bits for bits in _BITS if high < 2**bits)
 

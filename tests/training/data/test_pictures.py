@@ -91,7 +91,7 @@ def test_what_the_file_says_of_its_range_is_believed() -> None:
     dark = levels(8)
     assert square(grey(dark, "TIFF", tiffinfo={281: 4095}), SIDE).max() == 255 >> 4
     assert square(grey(dark, "TIFF", tiffinfo={281: 65535}), SIDE).max() == 255
-    for maximum, white in ((4095, 15), (65535, 0)):
+    for maximum, white in ((4095, 15), (65534, 0)):
         header = f"P5 {SIDE} {SIDE} {maximum}\n".encode()
         assert abs(int(square(header + dark.astype(">u2").tobytes(), SIDE).max()) - white) <= 1
     packed = np.zeros((SIDE, SIDE // 2, 3), np.uint8)  # twelve bits, two values in three bytes
@@ -100,6 +100,54 @@ def test_what_the_file_says_of_its_range_is_believed() -> None:
     directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", tag, 4, 1, v) for tag, v in tags.items())
     twelve = struct.pack("<2sHI", b"II", 42, 8 + packed.size) + packed.tobytes() + directory + bytes(4)
     assert set(np.unique(square(twelve, SIDE))) == {0x3F}
+
+
+FULL_WHITE = {
+    "PGM": lambda values: f"P5 {SIDE} {SIDE} 65535\n".encode() + values.astype(">u2").tobytes(),
+    "plain PGM": lambda values: f"P2 {SIDE} {SIDE} 65535\n{' '.join(map(str, values.ravel()))}\n".encode(),
+    "JPEG 2000": lambda values: grey(values, "JPEG2000", irreversible=False),
+}
+"""Files that say 16 bits, as programs do for any array of uint16."""
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("kind", FULL_WHITE)
+def test_a_file_that_says_16_bits_is_read_by_what_it_fills(bits: int, kind: str) -> None:
+    data = FULL_WHITE[kind](levels(bits))
+    picture = square(data, SIDE)
+    np.testing.assert_allclose(picture[:, :, 1], RAMP * 255, atol=1)
+    assert examined(data) == ("" if bits == 16 else str(bits), None)
+    assert np.array_equal(onnx_predict.square(data, SIDE), picture)
+
+
+def test_jpeg_2000_that_says_fewer_bits_is_believed() -> None:
+    # Values are kept as what they lie above the middle of the range, which Pillow takes for that of 16 bits.
+    data = grey(levels(10) + (2**15 - 2**11), "JPEG2000", irreversible=False, no_jp2=True)
+    place = data.index(b"\xff\x4f\xff\x51") + 42
+    twelve = data[:place] + bytes([12 - 1]) + data[place + 1 :]
+    picture = square(twelve, SIDE)
+    np.testing.assert_allclose(picture[:, :, 1], RAMP * 255 / 4, atol=1)
+    assert examined(twelve) == ("", None)
+    assert np.array_equal(onnx_predict.square(twelve, SIDE), picture)
+
+
+def ppm(values: NDArray[np.uint16], white: int) -> bytes:
+    return f"P6 {SIDE} {SIDE} {white}\n".encode() + np.stack([values] * 3, 2).astype(">u2").tobytes()
+
+
+@pytest.mark.parametrize("bits", [8, 12, 14])
+def test_dark_colours_of_a_ppm_that_says_16_bits_are_refused(bits: int) -> None:
+    data = ppm(levels(bits), 65535)
+    assert "use 14 bits or fewer" in str(why_unreadable(data))
+    with pytest.raises(ValueError, match="14 bits or fewer"):
+        onnx_predict.square(data, SIDE)
+
+
+@pytest.mark.parametrize(("bits", "white"), [(16, 65535), (12, 4095), (10, 1023)])
+def test_colours_of_a_ppm_that_fill_what_it_says_are_read(bits: int, white: int) -> None:
+    data = ppm(levels(bits), white)
+    np.testing.assert_allclose(square(data, SIDE)[:, :, 1], RAMP * 255, atol=1)
+    assert np.array_equal(onnx_predict.square(data, SIDE), square(data, SIDE))
 
 
 def test_where_white_is_zero_a_ramp_is_reversed() -> None:
