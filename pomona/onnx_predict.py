@@ -213,7 +213,9 @@ def _eight_bits(image: Image.Image, white: int) -> Image.Image:
     from PIL import Image
 
     values = np.asarray(image)
-    low, high = int(values.min()), int(values.max())
+    transparent = np.isin(values, image.info.get("transparency", []))
+    seen = np.zeros(1, values.dtype) if transparent.all() else values[~transparent]
+    low, high = int(seen.min()), int(seen.max())
     if low < 0 or high >= 2**16:
         raise ValueError(f"grey values from {low} to {high} have no agreed range: save it with 8 or 16 bits")
     if 0 < white < _FULL:  # then Pillow has stretched it
@@ -223,7 +225,8 @@ def _eight_bits(image: Image.Image, white: int) -> Image.Image:
             high = told
     bits = next(bits for bits in (8, 10, 12, 14, 16) if high < 2**bits)
     grey = (values >> (bits - 8)).astype(np.uint8)
-    return Image.fromarray(255 - grey if _tag(image, 262) == 0 else grey)  # where 0 is white
+    grey = 255 - grey if _tag(image, 262) == 0 else grey  # where 0 is white
+    return Image.fromarray(np.where(transparent, np.uint8(255), grey))
 
 
 def _tag(image: Image.Image, number: int) -> int | None:

@@ -150,15 +150,18 @@ def _is_dark(image: Image.Image) -> bool:
 def _eight_bits(image: Image.Image, white: int) -> tuple[Image.Image, str]:
     """Grey values of 16 or 32 bits by the range that they fill, and what that is where it is not 16 bits."""
     values = np.asarray(image)
-    low, high = int(values.min()), int(values.max())
+    transparent = np.isin(values, image.info.get("transparency", []))
+    seen = np.zeros(1, values.dtype) if transparent.all() else values[~transparent]
+    low, high = int(seen.min()), int(seen.max())
     if low < 0 or high >= 2**16:
         raise ValueError(f"grey values from {low} to {high} have no agreed range: save it with 8 or 16 bits")
     bits = _bits_of(image, high, white)
     grey = (values >> (bits - 8)).astype(np.uint8)
     # Pillow reverses such files of eight bits, but none of more.
     negative = _tag(image, _PHOTOMETRIC) == 0
-    reading = f"{bits}{'n' if negative else ''}"
-    return Image.fromarray(255 - grey if negative else grey), "" if reading == "16" else reading
+    reading = f"{bits}{'n' if negative else ''}{'t' if transparent.any() else ''}"
+    shown = np.where(transparent, np.uint8(255), 255 - grey if negative else grey)
+    return Image.fromarray(shown), "" if reading == "16" else reading
 
 
 def _bits_of(image: Image.Image, high: int, white: int) -> int:

@@ -187,6 +187,19 @@ def test_values_without_an_agreed_range_are_refused_in_a_line(data: bytes, reaso
         onnx_predict.square(data, SIDE)
 
 
+@pytest.mark.parametrize("value", [0, 4095, 65535])
+def test_the_transparent_value_of_a_grey_png_of_16_bits_is_white_and_no_light(value: int) -> None:
+    values = levels(12)
+    values[0, 0] = value
+    data = grey(values, transparency=value)
+    picture = square(data, SIDE)[:, :, 1]
+    assert np.array_equal(picture, np.where(values == value, 255, values >> 4))
+    assert examined(data) == ("12t", None)
+    assert np.array_equal(onnx_predict.square(data, SIDE)[:, :, 1], picture)
+    everywhere = np.full((SIDE, SIDE), value, np.uint16)
+    assert square(grey(everywhere, transparency=value), SIDE).min() == 255
+
+
 def test_black_stays_black_and_one_bit_becomes_black_and_white() -> None:
     assert square(grey(np.zeros((SIDE, SIDE), np.uint16)), SIDE).max() == 0
     checks = Image.fromarray((RAMP > 0.5).astype(np.uint8) * 255).convert("1")
