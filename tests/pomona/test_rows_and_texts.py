@@ -388,4 +388,4 @@ def test_data_on_which_the_metric_has_no_value_is_scored_with_a_note(
 
 def test_a_table_of_another_task_is_not_generated() -> None:
     with pytest.raises(InputError, match="name a CSV file"):
-        open_data("generated", replace(BONUS, name="mine", columns=("height", "weight"), sources=()))
+        open_data("generated", replace(BONUS, name="mine", columns=("height", "age", "shoes", "weight"), sources=()))

@@ -47,11 +47,11 @@ def open_data(
 
     Raises:
         InputError: as from `scan`, the classes are not the task's, the metric has no value on the validation examples,
-            the seed of rendered data is no number, there is no such modality, or no folder is named and the task has no
-            source of its own.
+            the seed of rendered data is no number, there is no such modality, the task's space does not fit its
+            columns, or no folder is named and the task has no source of its own.
     """
     kind = Kind.of(task)
-    modality_named(kind.modality).check_kind(kind)
+    modality_named(kind.modality).check_task(task)
     if source is None:
         if not task.sources:
             raise InputError(_data_wanted(task))

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from search_spaces import InputError
+
 from ..data.augment import augment
 from ..data.batches import as_input, to_floats
 from ..data.splits import Split, Splits
@@ -106,14 +108,22 @@ class Prefixes:
         )
 
     def fitted_to(self, splits: Splits) -> Prefixes:
-        """These, or others whose backbones begin with what was fitted on the training split of `splits`."""
+        """These, or others whose backbones begin with what was fitted on the training split of `splits`.
+
+        A backbone that does not take such data raises InputError when it is asked for.
+        """
         fitted = splits.fitted
         if fitted is None:
             return self
 
         def backbones(name: str) -> Backbone:
             backbone = self._backbones(name)
-            backbone.stages[0].load_state_dict(dict(fitted))
+            try:
+                backbone.stages[0].load_state_dict(dict(fitted))
+            except RuntimeError:
+                raise InputError(
+                    f"{splits.source} does not fit the first stage of {name}: name other data, or another backbone"
+                ) from None
             return replace(backbone, weights_digest=digest_of(backbone.stages), origin=FITTED)
 
         return Prefixes(

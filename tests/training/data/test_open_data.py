@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from search_spaces import CATS_DOGS, FLOWERS, IMAGES, InputError, Task
+from search_spaces import BONUS, CATS_DOGS, FLOWERS, IMAGES, Choice, InputError, Task
 from training.data import Kind, open_again, open_data, open_labelled
+from training.frozen.prefixes import Prefixes
 
 from .folders import BARE, TWO_SPLITS, write_folder
 
@@ -63,3 +64,19 @@ def test_the_classes_of_a_task_have_no_order(tmp_path: Path) -> None:
     assert open_data(folder, replace(IMAGES, classes=("pear", "apple"))).classes == ("apple", "pear")
     with pytest.raises(InputError, match="has the classes pear, plum, but orchard has apple, pear"):
         open_data(folder, replace(IMAGES, classes=("pear", "plum")))
+
+
+def test_a_table_s_network_takes_as_many_features_as_there_are_columns(tmp_path: Path) -> None:
+    task = replace(BONUS, name="rent", columns=("rooms", "square_metres", "floor", "year", "rent"))
+    with pytest.raises(
+        InputError,
+        match=r"^task rent has 4 features \(rooms, .*, year\), but its backbone is table:3: make it table:4$",
+    ):
+        open_data(tmp_path / "is not looked at.csv", task)
+    file = tmp_path / "rent.csv"
+    file.write_text("\n".join([",".join(task.columns), *(f"{n},{n % 7},{n % 5},{n},{n}" for n in range(20))]))
+    fitting = task.with_space(task.space.replace(backbone=Choice("table:4")))
+    splits = open_data(file, fitting).at(0)
+    assert Prefixes().fitted_to(splits).backbone("table:4").widths == (4,)
+    with pytest.raises(InputError, match=r"rent\.csv does not fit the first stage of table:3"):
+        Prefixes().fitted_to(splits).backbone("table:3")

@@ -149,6 +149,14 @@ class Modality(ABC):
         if self.has_columns != bool(kind.columns):
             raise InputError("columns are those of a table: at least one feature's and, last, the target's")
 
+    def check_task(self, task: Task) -> None:
+        """As `check_kind`, of all that a task says before its data is opened.
+
+        Raises:
+            InputError: no config of its space could be trained on such data.
+        """
+        self.check_kind(Kind.of(task))
+
     def check_scored(self, data: Data, task: Task) -> None:
         """
         Raises:

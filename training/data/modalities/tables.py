@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from search_spaces import InputError, Task
+from search_spaces import Choice, InputError, Task
 
 from ...machine.display import number_text
 from ..previews import Numbers
@@ -19,6 +20,8 @@ from ..tables import GENERATED, TableSet, generate_bonus, read_features, read_la
 from .modality import InputSignature, Kind, Modality, ModelInput, Reading, check_undivided, number_in, numbered
 
 _MOST_FEATURES = 23
+# What networks for tables are called, with their number of features: see models/backbones/table.py.
+_NETWORK = re.compile(r"table:([1-9]\d*)")
 _CLIENT = {
     "input": "floats (batch, features), the numbers as they are, in the order of columns, without the last one",
     "inside the model": "minus the training rows' mean, divided by their deviation",
@@ -34,6 +37,18 @@ class Tables(Modality):
 
     def wanted(self, task: Task) -> str:
         return f"--data FILE: a CSV file with the columns {', '.join(task.columns)}"
+
+    def check_task(self, task: Task) -> None:
+        super().check_task(task)
+        features = len(task.columns) - 1
+        choices = [(n, d) for n, d in task.space.dimensions.items() if isinstance(d, Choice)]
+        for name, network in [(name, value) for name, choice in choices for value in choice.possible]:
+            found = _NETWORK.fullmatch(str(network))
+            if found is not None and int(found[1]) != features:
+                raise InputError(
+                    f"task {task.name} has {features} feature{'s' if features > 1 else ''} "
+                    f"({', '.join(task.columns[:-1])}), but its {name} is {network}: make it table:{features}"
+                )
 
     def open(self, source: str | Path, kind: Kind, reading: Reading) -> TableSet:
         if _is_generated(source):
