@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -50,7 +51,7 @@ def _distinct(held: dict[str, object], own: Sequence[Task]) -> list[Task]:
 
 
 def _run(file: Path) -> ModuleType:
-    """The file as a module, run anew each time, so that a notebook sees what was changed."""
+    """The file as a module, run anew each time, so that a notebook sees what was changed. It prints to stderr."""
     name = f"_pomona_task_{hashlib.sha256(str(file).encode()).hexdigest()[:16]}"
     loader = SourceFileLoader(name, str(file))
     try:
@@ -70,7 +71,9 @@ def _run(file: Path) -> ModuleType:
     # Known by its name while it runs, as dataclasses want it.
     sys.modules[name] = module
     try:
-        exec(code, vars(module))
+        # What it prints is for people: stdout is for the answer.
+        with redirect_stdout(sys.stderr):
+            exec(code, vars(module))
     except BaseException as problem:
         del sys.modules[name]
         if isinstance(problem, Exception | SystemExit):

@@ -112,6 +112,11 @@ def test_a_file_that_breaks_off_leaves_no_half_of_a_module(
     assert modules() == before
 
 
+def test_what_a_file_prints_is_not_part_of_an_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task_named(str(written(tmp_path, f"print('loading')\n{BIRDS}")))
+    assert capsys.readouterr() == ("", "loading\n")
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "folder.py").mkdir()
     (tmp_path / "file").write_text("")
