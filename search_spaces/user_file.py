@@ -52,7 +52,7 @@ def _distinct(held: dict[str, object], own: Sequence[Task]) -> list[Task]:
 
 def _run(file: Path) -> ModuleType:
     """The file as a module, run anew each time, so that a notebook sees what was changed. It prints to stderr."""
-    name = f"_pomona_task_{hashlib.sha256(str(file).encode()).hexdigest()[:16]}"
+    name = f"_pomona_task_{hashlib.sha256(os.fsencode(file)).hexdigest()[:16]}"
     loader = SourceFileLoader(name, str(file))
     try:
         # Not exec_module(): it would leave a __pycache__ in the user's folder, and might run that instead.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -29,6 +30,14 @@ def test_a_file_gives_its_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(tmp_path)
     assert task_named("my_task.py") == task_named("./my_task.py") == task
     assert [path.name for path in tmp_path.iterdir()] == ["my_task.py"]
+
+
+def test_a_folder_s_name_need_not_be_utf8(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    assert task_named(str(written(folder, BIRDS))).name == "birds"
+    with pytest.raises(InputError, match="line 1: ZeroDivisionError"):
+        task_named(str(written(folder, "1 / 0")))
 
 
 def test_a_changed_file_gives_its_new_task(tmp_path: Path) -> None:
