@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 
 from .dimensions import Config
 from .errors import InputError
@@ -17,6 +20,11 @@ class Target:
 
     value: float
     origin: str
+
+    def __post_init__(self) -> None:
+        if not _is_number(self.value):
+            raise InputError(f"a target is a finite number, as in Target(0.92, 'why'), not {self.value!r}")
+        object.__setattr__(self, "value", float(self.value))
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,10 @@ class Task:
             raise InputError(f"a task's name consists of letters, digits, - and _, unlike {self.name!r}")
         if self.direction not in ("maximize", "minimize"):
             raise InputError(f"a direction is 'maximize' or 'minimize', not {self.direction!r}")
+        for name in ("classes", "sources", "columns"):
+            object.__setattr__(self, name, _texts(name, getattr(self, name)))
+        if self.target is not None:
+            _check_target(self.target)
         if len(self.columns) == 1:
             raise InputError("columns are those of a table: at least one feature's and, last, the target's")
         check_metric(self.metric, self.direction)
@@ -67,3 +79,30 @@ class Task:
 
     def __hash__(self) -> int:
         return hash((self.name, self.space.digest))
+
+
+def _texts(name: str, given: object) -> tuple[str, ...]:
+    """What a field of texts was given, as a tuple.
+
+    Raises:
+        InputError: it is one text, or holds something else, an empty text or one twice.
+    """
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        # Without its comma, ("photos") is no tuple.
+        shown = f"({given!r},)" if isinstance(given, str) else "('one', 'another')"
+        raise InputError(f"{name} is a tuple of texts, as in {shown}, not {given!r}")
+    for place, item in enumerate(given):
+        if not isinstance(item, str) or not item:
+            raise InputError(f"{name} is a tuple of texts, and holds {item!r}: write a text for it")
+        if item in given[:place]:
+            raise InputError(f"{name} holds {item!r} twice: keep one")
+    return tuple(given)
+
+
+def _check_target(given: object) -> None:
+    if not isinstance(given, Target):
+        raise InputError(f"target is a search_spaces.Target(0.92, 'why') or None, not {given!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from search_spaces import (
+    BONUS,
     CATS_DOGS,
     CIFAR10,
     CLOTHING,
@@ -18,6 +20,7 @@ from search_spaces import (
     TASKS,
     Choice,
     InputError,
+    Target,
     Task,
     task_named,
 )
@@ -55,6 +58,37 @@ def test_a_recipe_outside_the_space_cannot_be_built(task: Task) -> None:
 def test_a_direction_is_one_of_two(task: Task) -> None:
     with pytest.raises(InputError, match="direction"):
         replace(task, direction="up")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "saying"),
+    [
+        ("classes", (0, 1), r"^classes is a tuple of texts, and holds 0: write a text for it$"),
+        ("classes", range(10), r"^classes is a tuple of texts, and holds 0"),
+        ("classes", ("cat", ""), r"^classes is a tuple of texts, and holds ''"),
+        ("classes", ("cat", "dog", "cat"), r"^classes holds 'cat' twice"),
+        ("classes", ("spam"), r"^classes is a tuple of texts, as in \('spam',\), not 'spam'$"),
+        ("sources", ("photos"), r"^sources is a tuple of texts, as in \('photos',\), not 'photos'$"),
+        ("sources", None, r"^sources is a tuple of texts, as in \('one', 'another'\), not None$"),
+        ("columns", ("a", "a", "b"), r"^columns holds 'a' twice"),
+        ("target", 0.95, r"^target is a search_spaces\.Target\(0\.92, 'why'\) or None, not 0\.95$"),
+    ],
+)
+def test_what_a_task_does_not_take_is_said_in_one_line(field: str, value: object, saying: str) -> None:
+    with pytest.raises(InputError, match=saying):
+        replace(FRUIT, **{field: value})
+
+
+def test_texts_of_a_task_may_be_a_list() -> None:
+    task = replace(BONUS, columns=list(BONUS.columns), sources=list(BONUS.sources))
+    assert (task.columns, task.sources) == (BONUS.columns, BONUS.sources)
+    assert task == BONUS
+
+
+@pytest.mark.parametrize("value", ["0.95", True, float("nan"), float("inf"), None])
+def test_a_target_is_a_finite_number(value: Any) -> None:
+    with pytest.raises(InputError, match=r"^a target is a finite number"):
+        Target(value, "why")
 
 
 @pytest.mark.parametrize("name", ["", "a b", "../up", "-x", "a/b", "a.b", "é"])
