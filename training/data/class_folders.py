@@ -47,14 +47,15 @@ def has_classes(folder: Path, manifest: Manifest) -> bool:
     return not names.isdisjoint(row.label.casefold() for row in manifest.rows.values())
 
 
-def photos_in_class_folders(folder: Path, manifest: Manifest) -> Contents:
+def photos_in_class_folders(folder: Path, manifest: Manifest, *, to_train: bool = True) -> Contents:
     """The files of `DIR/<split>/<class>/` or `DIR/<class>/`, with what the manifest says of them.
 
     Raises:
-        InputError: the folder is empty or laid out otherwise, a link is broken, or the manifest contradicts it.
+        InputError: the folder is empty or laid out otherwise, a link is broken, the manifest contradicts it, or it is
+            `to_train` on and of its splits none is train.
         OSError: a folder can't be read.
     """
-    splits = _split_folders(folder)
+    splits = _split_folders(folder, to_train)
     unused = list(splits.unused)
     photos = [photo for split, path in splits.folders for photo in _photos_of(folder, path, split, unused)]
     if not photos:
@@ -76,7 +77,7 @@ def _what_to_give(folder: Path) -> str:
     return f"{wanted}, or add a {MANIFEST} with path,label"
 
 
-def _split_folders(folder: Path) -> _Splits:
+def _split_folders(folder: Path, to_train: bool) -> _Splits:
     """Folders that hold class folders; the folder itself, without a split, where it has no splits."""
     tops = usable_entries(folder)
     splits: dict[str, Entry] = {}
@@ -91,7 +92,7 @@ def _split_folders(folder: Path) -> _Splits:
             raise InputError(f"{splits[split].name}/ and {top.name}/ in {str(folder)!r} mean the same: keep one")
         else:
             splits[split] = top
-    if splits and "train" not in splits:
+    if to_train and splits and "train" not in splits:
         how = f"{flat['train'].name}/ holds no class folders" if "train" in flat else "no train/: add it"
         raise InputError(f"{str(folder)!r} has {', '.join(top.name for top in splits.values())} but {how}")
     if splits:
@@ -114,8 +115,8 @@ def _all_splits(classes: Sequence[Entry]) -> bool:
 
 
 def _check_no_validation(folder: Path, splits: dict[str, Entry], beside: Iterable[Entry]) -> None:
-    """Raises InputError where there is no valid, but another folder that may be meant to be it."""
-    if "valid" in splits:
+    """Raises InputError where there is train and no valid, but another folder that may be meant to be it."""
+    if "valid" in splits or "train" not in splits:
         return
     classes = {entry.name.casefold() for entry in folders_in(splits["train"].path)}
     for entry in beside:

@@ -31,7 +31,7 @@ class Arranged:
     note: str = ""
 
 
-def arrange_photos(folder: Path, *, trust_split: bool = False) -> Arranged:
+def arrange_photos(folder: Path, *, trust_split: bool = False, to_train: bool = True) -> Arranged:
     """As `find_photos`, and where no manifest says otherwise altered copies are one group with their original, by name.
 
     Where copies of one photo are in several splits, the split is taken away, or with `trust_split` kept: the groups
@@ -40,7 +40,7 @@ def arrange_photos(folder: Path, *, trust_split: bool = False) -> Arranged:
     Raises:
         InputError: as from `find_photos`.
     """
-    contents = find_photos(folder)
+    contents = find_photos(folder, to_train=to_train)
     found, unused = contents.photos, "; ".join(contents.notes)
     if contents.grouped:
         return Arranged(found, note=unused)
@@ -66,7 +66,7 @@ def arrange_photos(folder: Path, *, trust_split: bool = False) -> Arranged:
     return Arranged(anew, anew=True, note="; ".join(filter(None, (note, unused))))
 
 
-def find_photos(folder: Path) -> Contents:
+def find_photos(folder: Path, *, to_train: bool = True) -> Contents:
     """The files of `DIR/<split>/<class>/` or `DIR/<class>/`, with what `DIR/manifest.csv` says of them.
 
     Where the manifest labels photos that are not in class folders, the files that it names instead, wherever they lie
@@ -75,8 +75,8 @@ def find_photos(folder: Path) -> Contents:
     checked. Labels are the `display_name` of what they are called.
 
     Raises:
-        InputError: the folder is missing, empty or laid out otherwise, part of it can't be read, or it contradicts its
-            manifest.
+        InputError: the folder is missing, empty or laid out otherwise, part of it can't be read, it contradicts its
+            manifest, or it is `to_train` on and has folders of other splits only.
     """
     try:
         if not folder.exists():
@@ -86,6 +86,6 @@ def find_photos(folder: Path) -> Contents:
         manifest = read_manifest(folder)
         if manifest.labels_all and not has_classes(folder, manifest):
             return listed_photos(folder, manifest)
-        return photos_in_class_folders(folder, manifest)
+        return photos_in_class_folders(folder, manifest, to_train=to_train)
     except OSError as problem:
         raise InputError(f"cannot read {problem.filename or str(folder)!r}: {problem.strerror or problem}") from None

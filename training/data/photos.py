@@ -197,6 +197,7 @@ def labelled_photos(
     progress: Progress | None = None,
 ) -> Labelled:
     """One split of a folder, `valid` unless given, labelled by position in `classes`; they may be absent from it.
+    Other splits may be absent too.
 
     Where the folder has no `valid`, or its split can't be used, `valid` and `train` are both all that `scan` divides:
     which of it is which, only a checkpoint that was trained on it knows.
@@ -204,7 +205,7 @@ def labelled_photos(
     Raises:
         InputError: as from `scan`, or the folder has a class that is not in `classes`, or not that split.
     """
-    arranged = arrange_photos(folder, trust_split=trust_split)
+    arranged = arrange_photos(folder, trust_split=trust_split, to_train=False)
     root = folder.resolve()
     present = [name for name in SPLITS if any(photo.split == name for photo in arranged.photos)]
     wanted = split or "valid"
@@ -217,7 +218,8 @@ def labelled_photos(
         has = f"it has {' and '.join(present)}" if present else "it has none"
         if arranged.anew:
             has = "its own one is not used, as it tears copies of photos apart (--trust-split keeps it)"
-        raise InputError(f"{str(folder)!r} has no split {wanted!r}, {has}: leave the split out, or name another one")
+        way = "leave the split out, or name another one" if split else "name that one, or other data"
+        raise InputError(f"{str(folder)!r} has no split {wanted!r}, {has}: {way}")
     found = [photo if photo.label in classes else _as_trained(photo, classes) for photo in found]
     if unknown := sorted({photo.label for photo in found} - set(classes)):
         raise InputError(f"{str(folder)!r} has class {unknown[0]!r}, which is none of {', '.join(classes)}")

@@ -213,11 +213,28 @@ def test_all_that_is_to_be_divided_is_taken(tmp_path: Path, layout: Layout) -> N
         (BARE | {"quince": 1}, None, "class 'quince', which is none of apple, pear"),
         (BARE, "test", "no split 'test', it has none"),
         (TWO_SPLITS, "test", "no split 'test', it has train and valid"),
+        ({"test/pear": 2}, None, "no split 'valid', it has test: name that one, or other data"),
+        ({"test/pear": 2}, "train", "no split 'train', it has test: leave"),
+        ({"valid/pear": 2}, "train", "no split 'train', it has valid: leave"),
     ],
 )
 def test_labelled_photos_refuses(tmp_path: Path, layout: Layout, split: str | None, message: str) -> None:
     with pytest.raises(InputError, match=message):
         labelled_photos(write_folder(tmp_path, layout), ("apple", "pear"), split, 8)
+
+
+@pytest.mark.parametrize(("name", "split"), [("test", "test"), ("valid", "valid"), ("valid", None)])
+def test_a_split_that_came_by_itself_can_be_scored_and_not_trained_on(
+    tmp_path: Path, name: str, split: str | None
+) -> None:
+    write_folder(tmp_path, {f"{name}/apple": 2, f"{name}/pear": 1, "train": 1})
+    labelled = labelled_photos(tmp_path, ("apple", "pear"), split, 8)
+    assert (labelled.split, sorted(labelled.examples.labels.tolist())) == (name, [0, 0, 1])
+    with pytest.raises(InputError, match=f"has {name} but train/ holds no class folders"):
+        scan(tmp_path)
+    shutil.rmtree(tmp_path / "train")
+    with pytest.raises(InputError, match=f"has {name} but no train/: add it"):
+        scan(tmp_path)
 
 
 def test_labelled_photos_skips_only_on_demand(tmp_path: Path) -> None:
