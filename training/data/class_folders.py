@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -10,10 +9,11 @@ from pathlib import Path, PurePosixPath
 from search_spaces import InputError
 
 from ..machine.display import display_names
+from .accents import composed, written_as
 from .found import Contents, Found, check_all_or_no_splits, examples_of, joined_split, unused_columns_note
 from .listed import missing_file
 from .listing import Entry, entries, folders_in, is_picture_name, usable_entries
-from .manifest import MANIFEST, Manifest
+from .manifest import MANIFEST, Manifest, Row
 from .split_names import split_of
 
 
@@ -183,9 +183,7 @@ def _nested(root: Path, class_folder: Entry, inside: str, *, alone: bool) -> str
 
 def _with_manifest(folder: Path, photos: Sequence[Found], manifest: Manifest) -> list[Found]:
     by_path = {photo.path: photo for photo in photos}
-    in_one_form = {_composed(path): path for path in by_path}
-    for named, row in manifest.rows.items():
-        path = named if named in by_path else in_one_form.get(_composed(named), named)
+    for path, row in _rows_of(photos, manifest).items():
         if path not in by_path:
             if not (folder / path).is_file():
                 raise missing_file(folder, manifest, path)
@@ -193,17 +191,23 @@ def _with_manifest(folder: Path, photos: Sequence[Found], manifest: Manifest) ->
                 f"{manifest.name} names {path!r}, which is in no class folder: correct or remove that line"
             )
         photo = by_path[path]
-        if _composed(row.label) not in ("", _composed(photo.label)) and _are_labels(manifest):
+        if composed(row.label) not in ("", composed(photo.label)) and _are_labels(manifest):
             raise InputError(f"{manifest.name} calls {path!r} {row.label!r}, but its folder says {photo.label!r}")
-        by_path[path] = Found(path, photo.label, joined_split(manifest, path, photo.split), row.group)
+        by_path[path] = Found(path, photo.label, joined_split(manifest, row, path, photo.split), row.group)
     joined = list(by_path.values())
     check_all_or_no_splits(manifest, joined)
     return joined
 
 
-def _composed(text: str) -> str:
-    """With accents as parts of their letters: a Mac writes them as characters of their own."""
-    return unicodedata.normalize("NFC", text)
+def _rows_of(photos: Sequence[Found], manifest: Manifest) -> dict[str, Row]:
+    """The rows of the manifest by the paths of the photos, which may write accents otherwise than it does."""
+    rows: dict[str, Row] = {}
+    paths = written_as([photo.path for photo in photos], manifest.rows)
+    for path, row in zip(paths, manifest.rows.values(), strict=True):
+        if path in rows:
+            raise InputError(f"{manifest.name} names {path!r} twice: keep one line")
+        rows[path] = row
+    return rows
 
 
 def _are_labels(manifest: Manifest) -> bool:
@@ -213,8 +217,8 @@ def _are_labels(manifest: Manifest) -> bool:
 def _ignored_labels_note(photos: Sequence[Found], manifest: Manifest) -> str:
     if not manifest.rows or _are_labels(manifest) or not manifest.label_column:
         return ""
-    folder_says = {photo.path: photo.label for photo in photos}
-    if all(row.label in ("", folder_says[path]) for path, row in manifest.rows.items()):
+    folder_says = {photo.path: composed(photo.label) for photo in photos}
+    if all(composed(row.label) in ("", folder_says[path]) for path, row in _rows_of(photos, manifest).items()):
         return ""
     column = repr(manifest.label_column)
     return f"column {column} of {manifest.name} is not used, as class folders name the classes"

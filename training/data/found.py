@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from search_spaces import InputError
 
-from .manifest import Manifest
+from .manifest import Manifest, Row
 from .split_names import SPLITS, split_of
 
 
@@ -33,16 +33,15 @@ class Contents:
     grouped: bool = False
 
 
-def joined_split(manifest: Manifest, path: str, by_folder: str) -> str:
-    """The split of a photo by the manifest and by its folder, either of which may be silent.
+def joined_split(manifest: Manifest, row: Row, path: str, by_folder: str) -> str:
+    """The split of the photo at `path` by its `row` of the manifest and by its folder, either of which may be silent.
 
     Raises:
         InputError: they contradict each other, or the manifest names none that there is.
     """
-    written = manifest.rows[path].split
-    split = split_of(written) if written else ""
+    split = split_of(row.split) if row.split else ""
     if split is None:
-        raise InputError(f"{manifest.name} puts {path!r} into split {written!r}: there is {', '.join(SPLITS)}")
+        raise InputError(f"{manifest.name} puts {path!r} into split {row.split!r}: there is {', '.join(SPLITS)}")
     if by_folder and split not in ("", by_folder):
         raise InputError(f"{manifest.name} puts {path!r} into split {split!r}, but its folder says {by_folder!r}")
     return by_folder or split

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from search_spaces import InputError
 
+from .accents import composed
 from .found import Contents, Found, check_all_or_no_splits, joined_split, unused_columns_note
 from .listing import files_below, is_picture_name
 from .manifest import Manifest
@@ -25,13 +26,14 @@ def listed_photos(folder: Path, manifest: Manifest) -> Contents:
     for path, row in manifest.rows.items():
         _check_file(folder, manifest, path)
         outermost, *inner = PurePosixPath(path).parts
-        split = joined_split(manifest, path, (split_of(outermost) or "") if inner else "")
+        split = joined_split(manifest, row, path, (split_of(outermost) or "") if inner else "")
         photos.append(Found(path, row.label, split, row.group))
     check_all_or_no_splits(manifest, photos)
+    named = {composed(path) for path in manifest.rows}
     unnamed = [
         path
         for file in files_below(folder)
-        if is_picture_name(file.name) and (path := file.relative_to(folder).as_posix()) not in manifest.rows
+        if is_picture_name(file.name) and composed(path := file.relative_to(folder).as_posix()) not in named
     ]
     notes = [unused_columns_note(manifest)]
     if unnamed:

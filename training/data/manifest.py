@@ -7,14 +7,14 @@ import io
 import os
 import posixpath
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from search_spaces import InputError
 
 from ..machine.display import display_name
+from .accents import forms_of
 
 MANIFEST = "manifest.csv"
 
@@ -168,6 +168,9 @@ def _path(folder: Path, written: str) -> str:
                 break
     if path.isascii() or (folder / path).exists():
         return path
-    # A Mac writes an accent as a character of its own into names of files, and few editors do.
-    forms = [unicodedata.normalize(form, path) for form in ("NFC", "NFD")]
-    return next((form for form in forms if (folder / form).exists()), path)
+    # A Mac writes an accent as a character of its own into names of files, and few editors do. A path may have both.
+    found = ""
+    for part in PurePosixPath(path).parts:
+        below = [posixpath.join(found, form) for form in forms_of(part)]
+        found = next((form for form in below if (folder / form).exists()), below[0])
+    return found

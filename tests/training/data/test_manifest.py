@@ -188,6 +188,29 @@ def test_photos_of_which_none_is_in_train(tmp_path: Path) -> None:
         scan(write_folder(tmp_path, FLAT, "path,label,split\n" + _labels().replace("\n", ",valid\n")))
 
 
+@pytest.mark.parametrize("columns", ["path,group", "path,class"])
+@pytest.mark.parametrize("file", ["p\u00eache", "\u212bngstr\u00f6m"])
+def test_a_path_may_have_accents_in_several_forms(tmp_path: Path, columns: str, file: str) -> None:
+    """As where only the folder comes from a Mac, or a letter is written in neither of the two forms."""
+    folders = {label: unicodedata.normalize("NFD", label) for label in ("caf\u00e9", "th\u00e9")}
+    lines = []
+    for label, folder in folders.items():
+        for number in range(5):
+            write_photo(tmp_path / folder / f"{file}{number}.png", f"{label}{number}")
+            lines.append(unicodedata.normalize("NFC", f"{label}/{file}{number}.png") + f",{label}{number % 2}")
+    (tmp_path / "manifest.csv").write_text("\n".join([columns, *lines]), encoding="utf-8")
+    contents = find_photos(tmp_path)
+    assert {photo.label for photo in contents.photos} == {*folders.values()}
+    if columns == "path,group":
+        assert {photo.group for photo in contents.photos} == {f"{label}{n}" for label in folders for n in (0, 1)}
+    else:
+        assert "column 'class' of manifest.csv is not used" in contents.notes[0]
+    again = unicodedata.normalize("NFD", lines[0])
+    (tmp_path / "manifest.csv").write_text("\n".join([columns, *lines, again]), encoding="utf-8")
+    with pytest.raises(InputError, match="twice"):
+        find_photos(tmp_path)
+
+
 @pytest.mark.parametrize(("on_disk", "written"), [("NFD", "NFC"), ("NFC", "NFD"), ("NFD", "NFD")])
 def test_accents_of_file_names_may_be_written_in_either_form(tmp_path: Path, on_disk: str, written: str) -> None:
     names = [f"{label}/p\u00eache{number}.png" for label in ("a", "b") for number in range(10)]
