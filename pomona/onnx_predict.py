@@ -23,6 +23,7 @@ import os
 import re
 import sys
 import time
+import unicodedata
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -327,7 +328,7 @@ def _place(file: Path, header: Sequence[str], column: str) -> int:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]+", "_", name.casefold())
+    return re.sub(r"[\s_-]+", "_", unicodedata.normalize("NFC", name.casefold()))
 
 
 def _number(file: Path, line: int, column: str, cell: str) -> float:

@@ -12,6 +12,7 @@ from search_spaces import InputError, Task
 
 from ..machine.interrupts import CheckStop, never_stop
 from ..machine.threads import Progress
+from .accents import composed
 from .drawn.rendered import rendered_folder as rendered_folder
 from .modalities import RENDERED as RENDERED
 from .modalities import Kind as Kind
@@ -61,7 +62,7 @@ def open_data(
     modality = modality_for(kind.modality, source)
     data = modality.open(source, kind, Reading(seed, skip_unreadable, trust_split, progress))
     # Their order is the data's: outputs go by it, scores by names.
-    if task.classes and sorted(data.classes) != sorted(task.classes):
+    if task.classes and sorted(map(composed, data.classes)) != sorted(map(composed, task.classes)):
         raise InputError(
             f"task {task.name} has the classes {', '.join(task.classes)}, but {data.source} has "
             f"{', '.join(data.classes)}: rename them, or choose another task"

@@ -41,7 +41,7 @@ def has_classes(folder: Path, manifest: Manifest) -> bool:
     candidates = [entry for inner in splits.values() for entry in inner] if in_splits else tops
     if any(_folders(candidate.path) for candidate in candidates):
         return False
-    names = {candidate.name.casefold() for candidate in candidates}
+    names = {composed(candidate.name).casefold() for candidate in candidates}
     if not _are_labels(manifest) and len(names) > 1 and not _all_splits(candidates):
         return True
     return not names.isdisjoint(row.label.casefold() for row in manifest.rows.values())
@@ -191,7 +191,7 @@ def _with_manifest(folder: Path, photos: Sequence[Found], manifest: Manifest) ->
                 f"{manifest.name} names {path!r}, which is in no class folder: correct or remove that line"
             )
         photo = by_path[path]
-        if composed(row.label) not in ("", composed(photo.label)) and _are_labels(manifest):
+        if row.label not in ("", composed(photo.label)) and _are_labels(manifest):
             raise InputError(f"{manifest.name} calls {path!r} {row.label!r}, but its folder says {photo.label!r}")
         by_path[path] = Found(path, photo.label, joined_split(manifest, row, path, photo.split), row.group)
     joined = list(by_path.values())
@@ -218,7 +218,7 @@ def _ignored_labels_note(photos: Sequence[Found], manifest: Manifest) -> str:
     if not manifest.rows or _are_labels(manifest) or not manifest.label_column:
         return ""
     folder_says = {photo.path: composed(photo.label) for photo in photos}
-    if all(composed(row.label) in ("", folder_says[path]) for path, row in _rows_of(photos, manifest).items()):
+    if all(row.label in ("", folder_says[path]) for path, row in _rows_of(photos, manifest).items()):
         return ""
     column = repr(manifest.label_column)
     return f"column {column} of {manifest.name} is not used, as class folders name the classes"

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from search_spaces import InputError
 
+from .accents import composed
+
 _LARGEST = float(np.finfo(np.float32).max)
 # Every 64-bit float holds so many decimal digits.
 _DIGITS = 15
@@ -60,7 +62,8 @@ def csv_file(path: Path) -> Path:
 def read_cells(file: Path, columns: Sequence[str]) -> Cells:
     """The cells of `columns`, found by the names in the first line; empty lines are no rows.
 
-    Names may differ in case, in blanks around them, and in blanks or hyphens for underscores.
+    Names may differ in case, in blanks around them, and in blanks or hyphens for underscores, and in how accents are
+    encoded.
 
     Raises:
         InputError: the file can't be read as CSV in UTF-8, lacks a column, or has no rows.
@@ -105,7 +108,7 @@ def _place(file: Path, header: Sequence[str], column: str) -> int:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]+", "_", name.casefold())
+    return re.sub(r"[\s_-]+", "_", composed(name.casefold()))
 
 
 def numbers_of(file: Path, rows: Sequence[tuple[int, Sequence[str]]], columns: Sequence[str]) -> NDArray[np.float64]:

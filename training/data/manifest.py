@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from search_spaces import InputError
 
 from ..machine.display import display_name
-from .accents import forms_of
+from .accents import composed, forms_of
 
 MANIFEST = "manifest.csv"
 
@@ -32,7 +32,7 @@ _EXCEL_DELIMITER = re.compile(r"sep=(.)\r?\n")
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the manifest, empty strings where it does not say; `split` as it stands there."""
+    """A line of the manifest, empty strings where it does not say; `split` as it stands there, `label` composed."""
 
     label: str
     split: str
@@ -122,7 +122,7 @@ def _parsed(folder: Path, file: Path, text: str, delimiter: str) -> Manifest:
         path = _path(folder, given["path"])
         if path in rows:
             raise InputError(f"{file.name} names {path!r} twice: keep one line")
-        rows[path] = Row(display_name(given.get("label", "")), given.get("split", ""), given.get("group", ""))
+        rows[path] = Row(composed(display_name(given.get("label", ""))), given.get("split", ""), given.get("group", ""))
     label_column = header[places["label"]].strip() if "label" in places else ""
     return Manifest(file.name, rows, label_column, tuple(unused))
 

@@ -18,6 +18,7 @@ from search_spaces import InputError
 
 from ..machine.display import display_name
 from ..machine.threads import Progress, in_threads, usable_cores
+from .accents import written_as
 from .contents import ContentIndex
 from .copies import copies_note, united_groups
 from .decode import DECODING, decoded, decoder, is_decoded
@@ -166,12 +167,6 @@ def scan(
     )
 
 
-def _as_trained(photo: Found, classes: Sequence[str]) -> Found:
-    """With the class that reads the same: a Mac writes an accent as a character of its own."""
-    known = {unicodedata.normalize("NFC", name): name for name in classes}
-    return replace(photo, label=known.get(unicodedata.normalize("NFC", photo.label), photo.label))
-
-
 def _left_out(skipped: Sequence[str]) -> str:
     return f"{len(skipped)} unreadable files left out, the first of them {skipped[0]!r}"
 
@@ -220,7 +215,8 @@ def labelled_photos(
             has = "its own one is not used, as it tears copies of photos apart (--trust-split keeps it)"
         way = "leave the split out, or name another one" if split else "name that one, or other data"
         raise InputError(f"{str(folder)!r} has no split {wanted!r}, {has}: {way}")
-    found = [photo if photo.label in classes else _as_trained(photo, classes) for photo in found]
+    labels = written_as(classes, [photo.label for photo in found])
+    found = [replace(photo, label=label) for photo, label in zip(found, labels, strict=True)]
     if unknown := sorted({photo.label for photo in found} - set(classes)):
         raise InputError(f"{str(folder)!r} has class {unknown[0]!r}, which is none of {', '.join(classes)}")
     index = ContentIndex(root)

@@ -17,6 +17,7 @@ from search_spaces import InputError
 
 from ..machine.display import display_name
 from ..machine.threads import Progress
+from .accents import composed, written_as
 from .csv_rows import Cells, csv_file, lost_digits, numbers_of, read_cells
 from .dividing import divide
 from .precision import Floats, compact, constant_columns, offset_of, short_floats_suffice, standardisation
@@ -166,7 +167,7 @@ def read_labelled_rows(path: Path, columns: Sequence[str], classes: Sequence[str
     if numeric:
         targets = _targets(numbers_of(file, cells.columns(len(names), len(columns)), [target])[:, 0])
     else:
-        labels = _labels(file, cells, target)
+        labels = written_as(classes, _labels(file, cells, target))
         if unknown := sorted({*labels} - {*classes}):
             raise InputError(f"{file}: {target} is {unknown[0]!r} in a row, which is none of {', '.join(classes)}")
         targets = np.array([classes.index(label) for label in labels], np.int64)
@@ -251,14 +252,14 @@ def _labels(file: Path, cells: Cells, column: str) -> list[str]:
     for line, row in cells.rows:
         if not row[-1]:
             raise InputError(f"{file} line {line}: {column} is empty: name a class, or remove the row")
-    return [row[-1] for _, row in cells.rows]
+    return [composed(row[-1]) for _, row in cells.rows]
 
 
 def _identities(cells: Cells, *, numeric: bool) -> torch.Tensor:
     """Equal for rows of equal numbers and targets, however they are written; the last cell is the target."""
     # Zero has two signs here too. In 64 bits: what training rounds away may tell two rows apart.
     return _digests(
-        [*(float(cell) + 0.0 for cell in (row if numeric else row[:-1])), *([] if numeric else row[-1:])]
+        [*(float(cell) + 0.0 for cell in (row if numeric else row[:-1])), *([] if numeric else [composed(row[-1])])]
         for _, row in cells.rows
     )
 

@@ -18,6 +18,7 @@ from search_spaces import InputError
 
 from ..machine.display import display_name
 from ..machine.threads import Progress
+from .accents import composed, written_as
 from .dividing import divide
 from .splits import Split, Splits, counts_of, identities_of, short_digest
 
@@ -152,6 +153,7 @@ def read_labelled_texts(path: Path, classes: Sequence[str]) -> Split:
     """
     file = _file(path)
     labels, texts = _parsed(file)
+    labels = written_as(classes, labels)
     if not texts:
         raise InputError(f"{str(file)!r}: there are no texts: give it lines of label<TAB>text")
     if unknown := sorted({*labels} - {*classes}):
@@ -219,7 +221,7 @@ def lines_of(file: Path) -> list[str]:
 
 
 def _parsed(file: Path) -> tuple[list[str], list[str]]:
-    """Labels and texts of the lines; empty lines are passed over, quotes are part of the text."""
+    """Labels and texts of the lines; empty lines are passed over, quotes are part of the text, labels are composed."""
     labels, texts = [], []
     for number, line in enumerate(lines_of(file), 1):
         place = f"{str(file)!r}, line {number}"
@@ -231,6 +233,6 @@ def _parsed(file: Path) -> tuple[list[str], list[str]]:
             raise InputError(f"{place} has no tab: write label<TAB>text")
         if not label.strip():
             raise InputError(f"{place} has no label before its tab: write label<TAB>text")
-        labels.append(label.strip())
+        labels.append(composed(label.strip()))
         texts.append(text)
     return labels, texts

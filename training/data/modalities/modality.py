@@ -15,6 +15,7 @@ from search_spaces import InputError, Task, is_numeric, positive_class
 
 from ...machine.display import display_name, number_text
 from ...machine.threads import Progress
+from ..accents import composed
 from ..previews import Lines, Preview
 from ..splits import Data, Labelled, Split
 
@@ -221,12 +222,12 @@ class Modality(ABC):
 
 
 def with_classes(data: Data, classes: Sequence[str]) -> Data:
-    """`data`, which has exactly these classes.
+    """`data`, which has exactly these classes, in this order, however their accents are encoded.
 
     Raises:
         InputError: it has others.
     """
-    if data.classes != tuple(classes):
+    if [*map(composed, data.classes)] != [*map(composed, classes)]:
         raise InputError(
             f"{data.source} had the classes {', '.join(classes)} and now has {', '.join(data.classes)}: "
             "put them back, or name other data"
