@@ -380,13 +380,27 @@ def evaluate(
 
 
 @_public
-def predict(checkpoint: PathLike, files: PathLike | Iterable[PathLike], *, device: str = "auto") -> list[Prediction]:
+def predict(
+    checkpoint: PathLike,
+    files: PathLike | Iterable[PathLike],
+    *,
+    device: str = "auto",
+    skip_unreadable: bool = False,
+) -> list[Prediction]:
     """The answers of a checkpoint for an image file, the lines of a text file or the rows of a CSV file, or of several.
 
     Raises:
-        InputError: there is no checkpoint or no file, or a file is not what it was trained on.
+        InputError: there is no checkpoint, or a file is missing or not what it was trained on. With `skip_unreadable`
+            such files are left out; then it is raised if no other is left.
     """
     from . import arguments as to
+    from .console import note
     from .use import predictions_for
 
-    return predictions_for(to.folder("checkpoint", checkpoint), to.paths("files", files), to.device(device))
+    return predictions_for(
+        to.folder("checkpoint", checkpoint),
+        to.paths("files", files),
+        to.device(device),
+        to.flag("skip_unreadable", skip_unreadable),
+        note,
+    )

@@ -75,13 +75,27 @@ class Model:
         Raises:
             PredictionError: a file is missing, or no picture, table or text.
         """
-        reader = READERS.get(self.modality)
-        if reader is None:
+        batches = self._reader().read(self, files)
+        return [one for names, inputs in batches for one in self.predictions(names, inputs)]
+
+    def unreadable(self, files: Sequence[str | Path]) -> dict[Any, str]:
+        """The files for which `predict` has no answers, as they are given, each with the line that it raises."""
+        reader, found = self._reader(), {}
+        for file in files:
+            try:
+                for _ in reader.read(self, [file]):
+                    pass
+            except PredictionError as problem:
+                found[file] = str(problem)
+        return found
+
+    def _reader(self) -> Reader:
+        if self.modality not in READERS:
             raise PredictionError(
                 f"the model takes examples of modality {self.modality!r}, and files are read of {', '.join(READERS)}: "
                 "add a reader for it to READERS, or predict with `pomona predict`"
             )
-        return [one for names, inputs in reader.read(self, files) for one in self.predictions(names, inputs)]
+        return READERS[self.modality]
 
     def predictions(self, names: Sequence[str], inputs: NDArray[Any]) -> Iterator[dict[str, Any]]:
         """As `predict`, for examples that were read already: (n, ...), with the name of each."""
@@ -241,9 +255,29 @@ def _photos(model: Model, files: Sequence[str | Path]) -> Batches:
     """Image files, decoded a batch at a time."""
     import numpy as np
 
+    problems: list[tuple[str, str]] = []
     for start in range(0, len(files), _BATCH):
-        paths = files[start : start + _BATCH]
-        yield [str(path) for path in paths], np.stack([_picture(model, Path(path)) for path in paths])
+        paths = [str(path) for path in files[start : start + _BATCH]]
+        pixels = []
+        for path in paths:
+            try:
+                pixels.append(_picture(model, Path(path)))
+            except _NoPictureError as problem:
+                problems.append((path, str(problem)))
+        if not problems:
+            yield paths, np.stack(pixels)
+    if len(files) == 1 and problems:
+        raise PredictionError("cannot read {!r}: {}".format(*problems[0]))
+    if problems:
+        some = ", ".join(f"{path!r} ({why})" for path, why in problems[:3]) + (", ..." if problems[3:] else "")
+        raise PredictionError(
+            f"cannot read {len(problems)} of {len(files)} files: {some}: repair them, or leave them out with "
+            "--skip-unreadable"
+        )
+
+
+class _NoPictureError(Exception):
+    """Why a file is no picture."""
 
 
 def _picture(model: Model, path: Path) -> NDArray[np.uint8]:
@@ -261,9 +295,11 @@ def _read(path: Path, resolution: int) -> NDArray[np.uint8]:
             warnings.filterwarnings("ignore", module="PIL")
             return square(path.read_bytes(), resolution)
     except OSError as problem:
-        raise PredictionError(f"cannot read {str(path)!r}: {problem.strerror or 'it is no whole picture'}") from None
+        if os.path.isdir(path):
+            raise _NoPictureError(f"it is a folder, name its files: {path}/*") from None
+        raise _NoPictureError(problem.strerror or "it is no whole picture") from None
     except Exception as problem:
-        raise PredictionError(f"cannot read {str(path)!r}: {_one_line(problem)}") from None
+        raise _NoPictureError(_one_line(problem)) from None
 
 
 def _rows(model: Model, files: Sequence[str | Path]) -> Batches:
@@ -285,7 +321,7 @@ def _read_table(file: Path, columns: Sequence[str]) -> list[list[float]]:
     What `pomona` does when it reads a table, once more.
     """
     if not os.path.isfile(file):
-        raise PredictionError(f"{file} is not there: name a CSV file")
+        raise PredictionError(f"{file} is {'a folder' if os.path.isdir(file) else 'not there'}: name a CSV file")
     rows: list[tuple[int, list[str]]] = []
     line = 1
     try:
@@ -361,7 +397,8 @@ def _read_lines(file: Path) -> list[str]:
     try:
         raw = file.read_bytes()
     except OSError as problem:
-        raise PredictionError(f"{file} can't be read: {problem.strerror}") from None
+        why = "it is a folder, name a file of texts" if os.path.isdir(file) else problem.strerror
+        raise PredictionError(f"{file} can't be read: {why}") from None
     lines = []
     for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n").split(b"\n"), 1):
         try:
@@ -449,15 +486,30 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def _readable(model: str, files: Sequence[str]) -> list[str]:
+    """The files that can be read; what is left out is said on stderr."""
+    problems = load(model).unreadable(files)
+    if len(problems) == len(set(files)):
+        raise PredictionError(f"none of the {len(files)} files can be read: {next(iter(problems.values()))}")
+    for problem in problems.values():
+        sys.stderr.write(f"left out: {problem}\n")
+    return [file for file in files if file not in problems]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     description = "Answers for photos, the rows of CSV files or the lines of text files. Prints JSON."
     parser = argparse.ArgumentParser(prog="onnx_predict", description=description)
     parser.add_argument("--profile", action="store_true", help="print what it took in place of the answers")
+    skip_help = "leave out files that can't be read, and say which"
+    parser.add_argument("--skip-unreadable", action="store_true", help=skip_help)
     parser.add_argument("model", metavar="MODEL", help="a file that `pomona export` wrote")
     parser.add_argument("files", metavar="FILE", nargs="+", help="photos; CSV files; text files, one text a line")
     wanted = parser.parse_args(argv)
+    if wanted.profile and wanted.skip_unreadable:
+        parser.error("--profile measures a fresh process, in which nothing was read before: name readable files")
     try:
-        told: object = (profile if wanted.profile else predict)(wanted.model, wanted.files)
+        files = _readable(wanted.model, wanted.files) if wanted.skip_unreadable else wanted.files
+        told: object = (profile if wanted.profile else predict)(wanted.model, files)
     except PredictionError as problem:
         sys.stderr.write(f"error: {problem}\n")
         return 1

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,22 +115,37 @@ def _how_far(checkpoint: training.Checkpoint) -> list[str]:
     return [f"the model was {checkpoint.record.interrupted}"] if checkpoint.record.interrupted else []
 
 
-def answers_for(path: Path, files: Sequence[Path], device: str = "auto") -> list[dict[str, Any]]:
+def answers_for(
+    path: Path,
+    files: Sequence[Path],
+    device: str = "auto",
+    skip_unreadable: bool = False,
+    notify: Callable[[str], None] | None = None,
+) -> list[dict[str, Any]]:
     """The answers of a checkpoint or an ONNX file for image files, the rows of CSV files or the lines of text files.
 
-    With the fields of `training.Prediction`: `path`, and either those of a class or `value`.
+    With the fields of `training.Prediction`: `path`, and either those of a class or `value`. `skip_unreadable` leaves
+    out files that can't be read, and `notify` is told in a line for people which.
 
     Raises:
         InputError: there is no checkpoint or model, or a file is not what it was trained on.
     """
     if path.suffix != _ONNX:
         checkpoint = training.load_model(path)
+        if skip_unreadable:
+            from training.data import unreadable
+
+            files = _readable(files, unreadable(checkpoint.record.kind, files), notify)
         return [_fields_of(answer) for answer in training.predict(checkpoint, files, training.resolve_device(device))]
     if device.startswith("cuda"):
         raise InputError("an ONNX file is used on the CPU: leave --device out")
     try:
         model = onnx_predict.load(path)
         known = model.modality in onnx_predict.READERS
+        if skip_unreadable:
+            files = _readable(
+                files, model.unreadable(files) if known else _unreadable_by_modality(model, files), notify
+            )
         predictions = model.predict(files) if known else _predicted_by_modality(model, files)
     except onnx_predict.PredictionError as problem:
         raise InputError(str(problem)) from None
@@ -145,6 +160,25 @@ def _predicted_by_modality(model: onnx_predict.Model, files: Sequence[Path]) -> 
     return list(model.predictions(names, inputs.numpy()))
 
 
+def _unreadable_by_modality(model: onnx_predict.Model, files: Sequence[Path]) -> dict[Path, str]:
+    from training.data import Kind, unreadable
+
+    return unreadable(Kind(model.modality, model.columns), files)
+
+
+def _readable(
+    files: Sequence[Path], problems: Mapping[Path, str], notify: Callable[[str], None] | None
+) -> Sequence[Path]:
+    """`files` without those that have problems; raises InputError where none is left."""
+    found = [file for file in files if file not in problems]
+    some = "; ".join([*problems.values()][:3]) + ("; ..." if len(problems) > 3 else "")
+    if not found:
+        raise InputError(f"none of the {len(files)} files can be read: {some}")
+    if problems and notify is not None:
+        notify(f"{len(files) - len(found)} of {len(files)} files left out: {some}")
+    return found
+
+
 def _fields_of(answer: training.Prediction) -> dict[str, Any]:
     if answer.value is not None:
         return {"path": answer.path, "value": answer.value}
@@ -153,6 +187,12 @@ def _fields_of(answer: training.Prediction) -> dict[str, Any]:
     return fields
 
 
-def predictions_for(path: Path, files: Sequence[Path], device: str = "auto") -> list[training.Prediction]:
+def predictions_for(
+    path: Path,
+    files: Sequence[Path],
+    device: str = "auto",
+    skip_unreadable: bool = False,
+    notify: Callable[[str], None] | None = None,
+) -> list[training.Prediction]:
     """`answers_for` as objects."""
-    return [training.Prediction(**answer) for answer in answers_for(path, files, device)]
+    return [training.Prediction(**answer) for answer in answers_for(path, files, device, skip_unreadable, notify)]

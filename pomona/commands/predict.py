@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..console import print_json, print_table
+from ..console import note, print_json, print_table
 from .options import AsJson, Device
 
 
@@ -21,6 +21,9 @@ def predict(
         typer.Argument(metavar="FILE...", help="Photos; CSV files with a header; or text files, one text a line."),
     ],
     device: Device = "auto",
+    skip_unreadable: Annotated[
+        bool, typer.Option("--skip-unreadable", help="Answer for the other files where some can't be read.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Name what is on photos, tell the number of each row of a table, or the class of each line of a text file.
@@ -39,7 +42,7 @@ def predict(
 
     from ..use import answers_for
 
-    predictions = answers_for(model, files, device)
+    predictions = answers_for(model, files, device, skip_unreadable, note)
     if as_json:
         print_json(predictions)
     elif "value" in predictions[0]:

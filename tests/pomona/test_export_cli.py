@@ -194,6 +194,46 @@ def test_more_images_than_a_batch(model: Path, images: list[Path]) -> None:
         same(opened.predict([many[index]]), [predictions[index]])
 
 
+@pytest.mark.parametrize("form", ["checkpoint", "ONNX"])
+def test_what_can_be_read_is_answered_for(
+    run: Run, checkpoint: Path, model: Path, images: list[Path], tmp_path: Path, form: str
+) -> None:
+    source = checkpoint if form == "checkpoint" else model
+    good, broken = [str(path) for path in images[:2]], ["torn.jpg", "none.jpg", "folder", "x.heic"]
+    (tmp_path / "torn.jpg").write_bytes(images[-1].read_bytes()[:40])
+    (tmp_path / "x.heic").write_text("x")
+    (tmp_path / "folder").mkdir()
+    mixed = [good[0], *broken, good[1]]
+    code, out, err = run("predict", source, *mixed)
+    assert (code, out) == (1, "")
+    assert "error: cannot read 4 of 6 files: 'torn.jpg' (" in err
+    assert "'folder' (it is a folder, name its files: folder/*), ...: repair them, or leave them out" in err
+    code, out, err = run("predict", source, *mixed, "--skip-unreadable", "--json")
+    assert code == 0, err
+    assert [answer["path"] for answer in json.loads(out)] == good
+    assert "4 of 6 files left out: cannot read 'torn.jpg': " in err
+    code, out, err = run("predict", source, *broken, "--skip-unreadable")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "none of the 4 files can be read: cannot read 'torn.jpg'" in err
+    answers = pomona.predict(source, mixed, skip_unreadable=True)
+    assert [answer.label for answer in answers] == [answer.label for answer in pomona.predict(source, good)]
+
+
+def test_a_deployment_answers_for_what_can_be_read(
+    model: Path, images: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.heic").write_text("x")
+    mixed = [str(images[0]), str(tmp_path / "x.heic")]
+    assert onnx_predict.main([str(model), *mixed]) == 1
+    assert "cannot read 1 of 2 files" in capsys.readouterr().err
+    assert onnx_predict.main([str(model), *mixed, "--skip-unreadable"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == onnx_predict.predict(model, mixed[:1])
+    assert err.startswith(f"left out: cannot read {mixed[1]!r}: ")
+    assert onnx_predict.main([str(model), mixed[1], "--skip-unreadable"]) == 1
+    assert "none of the 1 files can be read" in capsys.readouterr().err
+
+
 def test_what_is_wrong_is_said_in_a_line(run: Run, model: Path, images: list[Path], tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("no model")
     (tmp_path / "torn.jpg").write_bytes(images[-1].read_bytes()[:40])

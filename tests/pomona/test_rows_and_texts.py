@@ -386,6 +386,23 @@ def test_data_on_which_the_metric_has_no_value_is_scored_with_a_note(
         assert saying.replace("these 2", "these 18") in " ".join(err.split())
 
 
+@pytest.mark.parametrize("name", ["level", "texts"])
+def test_files_that_cannot_be_read_are_left_out_on_demand(
+    run: Run, trained: dict[str, Model], tmp_path: Path, name: str
+) -> None:
+    good = trained[name][2]
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "damaged").write_bytes(b"performance,projects_completed\n\xff\n")
+    for source in trained[name][:2]:
+        plain = json.loads(run("predict", source, good, "--json")[1])
+        code, out, err = run("predict", source, "damaged", good, "none", "--skip-unreadable", "--json")
+        assert (code, json.loads(out)) == (0, plain)
+        assert "2 of 3 files left out: " in err
+    code, _, err = run("predict", trained[name][1], "folder")
+    assert code == 1
+    assert ("is a folder: name a CSV file" if name == "level" else "it is a folder, name a file of texts") in err
+
+
 def test_a_table_of_another_task_is_not_generated() -> None:
     with pytest.raises(InputError, match="name a CSV file"):
         open_data("generated", replace(BONUS, name="mine", columns=("height", "age", "shoes", "weight"), sources=()))

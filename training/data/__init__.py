@@ -142,6 +142,11 @@ def unlabelled(kind: Kind, paths: Sequence[Path], resolution: int) -> tuple[Tens
     return modality_named(kind.modality).unlabelled(paths, kind, resolution)
 
 
+def unreadable(kind: Kind, paths: Sequence[Path]) -> dict[Path, str]:
+    """The files in which `unlabelled` finds no examples, each with why."""
+    return modality_named(kind.modality).unreadable(paths, kind)
+
+
 def _check_what_is_meant(source: str | Path) -> None:
     """Raises InputError where a name that stands for made-up data is that of a folder or file too."""
     if isinstance(source, str) and source in (RENDERED, GENERATED) and os.path.lexists(source):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import unicodedata
 from collections import Counter
@@ -233,18 +234,41 @@ def read_photos(paths: Sequence[Path], resolution: int) -> Tensor:
     """Single photos as uint8 (n, resolution, resolution, 3), not cached.
 
     Raises:
-        InputError: a file is missing or no picture.
+        InputError: files are missing or no pictures; it says how many, and names the first.
     """
+    read = in_threads(lambda path: _pixels(path, resolution), paths)
+    problems = [(path, why) for path, why in zip(paths, read, strict=True) if isinstance(why, str)]
+    if len(paths) == 1 and problems:
+        raise InputError(_cannot_read(*problems[0]))
+    if problems:
+        some = ", ".join(f"{str(path)!r} ({why})" for path, why in problems[:3]) + (", ..." if problems[3:] else "")
+        raise InputError(
+            f"cannot read {len(problems)} of {len(paths)} files: {some}: repair them, or leave them out with "
+            "--skip-unreadable"
+        )
+    return torch.stack([pixels for pixels in read if not isinstance(pixels, str)])
 
-    def read(path: Path) -> Tensor:
-        try:
-            return torch.from_numpy(square(path.read_bytes(), resolution).copy())
-        except OSError as problem:
-            raise InputError(f"cannot read {str(path)!r}: {problem.strerror or 'it is no whole picture'}") from None
-        except Exception as problem:
-            raise InputError(f"cannot read {str(path)!r}: {problem}") from None
 
-    return torch.stack(in_threads(read, paths))
+def unreadable_photos(paths: Sequence[Path]) -> dict[Path, str]:
+    """The files that are missing or no pictures, each with what `read_photos` says of it alone."""
+    read = in_threads(lambda path: _pixels(path, 1), paths)
+    return {path: _cannot_read(path, why) for path, why in zip(paths, read, strict=True) if isinstance(why, str)}
+
+
+def _pixels(path: Path, resolution: int) -> Tensor | str:
+    """The photo at `path`, or why there is none."""
+    try:
+        return torch.from_numpy(square(path.read_bytes(), resolution).copy())
+    except OSError as problem:
+        if os.path.isdir(path):
+            return f"it is a folder, name its files: {path}/*"
+        return problem.strerror or "it is no whole picture"
+    except Exception as problem:
+        return " ".join(str(problem).split()) or type(problem).__name__
+
+
+def _cannot_read(path: Path, why: str) -> str:
+    return f"cannot read {str(path)!r}: {why}"
 
 
 def _readable(

@@ -209,7 +209,8 @@ def lines_of(file: Path) -> list[str]:
     try:
         raw = file.read_bytes()
     except OSError as problem:
-        raise InputError(f"{file} can't be read: {problem.strerror}") from None
+        why = "it is a folder, name a file of texts" if os.path.isdir(file) else problem.strerror
+        raise InputError(f"{file} can't be read: {why}") from None
     # Split as bytes, so that a line that is no UTF-8 has a number.
     lines = []
     for number, line in enumerate(raw.removeprefix(_MARK).removesuffix(b"\n").split(b"\n"), 1):

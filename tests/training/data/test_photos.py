@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from search_spaces import InputError
-from training.data.photos import PhotoSet, labelled_photos, read_photos, scan
+from training.data.photos import PhotoSet, labelled_photos, read_photos, scan, unreadable_photos
 
 from ...shared import SHARED_DATA, needs_data
 from .folders import BARE, TWO_SPLITS, Layout, files_below, write_folder, write_photo
@@ -259,6 +259,22 @@ def test_read_photos_names_the_file_that_it_cannot_read(tmp_path: Path) -> None:
     for name in ("cut.png", "notes.txt", "missing.png", "."):
         with pytest.raises(InputError, match=f"cannot read .*{name}"):
             read_photos([good, tmp_path / name], 8)
+
+
+def test_all_that_cannot_be_read_is_counted_and_the_first_are_named(tmp_path: Path) -> None:
+    good = write_photo(tmp_path / "good.png")
+    broken = [tmp_path / f"{number}.heic" for number in range(4)]
+    for path in broken:
+        path.write_text("x")
+    with pytest.raises(InputError, match=r"cannot read 4 of 6 files: .*0\.heic.*1\.heic.*2\.heic' \([^)]*\), \.\.\.:"):
+        read_photos([good, *broken, good], 8)
+    found = unreadable_photos([good, *broken, tmp_path])
+    assert [*found] == [*broken, tmp_path]
+    assert found[tmp_path] == f"cannot read {str(tmp_path)!r}: it is a folder, name its files: {tmp_path}/*"
+    for path, why in found.items():
+        with pytest.raises(InputError) as caught:
+            read_photos([path], 8)
+        assert str(caught.value) == why
 
 
 def test_some_photos_tell_how_long_all_take_and_those_that_are_gone_tell_nothing(tmp_path: Path) -> None:

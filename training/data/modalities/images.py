@@ -15,7 +15,7 @@ from search_spaces import Task
 from ...machine.display import display_name
 from ..batches import as_input, to_floats
 from ..decode import DECODING
-from ..photos import read_photos
+from ..photos import read_photos, unreadable_photos
 from ..previews import Pictures
 from ..splits import Split
 from .modality import InputSignature, Kind, Modality, ModelInput
@@ -46,6 +46,9 @@ class Images(Modality):
 
     def unlabelled(self, paths: Sequence[Path], kind: Kind, resolution: int) -> tuple[Tensor, tuple[str, ...]]:
         return read_photos(paths, resolution), tuple(display_name(str(path)) for path in paths)
+
+    def unreadable(self, paths: Sequence[Path], kind: Kind) -> dict[Path, str]:
+        return unreadable_photos(paths)
 
     def preview(self, split: Split, index: Tensor, classes: Sequence[str], columns: Sequence[str] = ()) -> Pictures:
         keys = split.keys or split.names

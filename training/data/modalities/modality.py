@@ -142,6 +142,16 @@ class Modality(ABC):
             InputError: a file is missing, or not what it should be.
         """
 
+    def unreadable(self, paths: Sequence[Path], kind: Kind) -> dict[Path, str]:
+        """The files of which `unlabelled` gives nothing, each with the line that it raises."""
+        found: dict[Path, str] = {}
+        for path in paths:
+            try:
+                self.unlabelled([path], kind, 1)
+            except InputError as problem:
+                found[path] = str(problem)
+        return found
+
     def check_kind(self, kind: Kind) -> None:
         """
         Raises:
