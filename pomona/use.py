@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -96,9 +97,10 @@ def export_checkpoint(
     """
     from training.export.export_int8 import check_quantisable, quantise
     from training.export.held_out import LabelledSource, examples_to_compare
-    from training.export.onnx import export_onnx
+    from training.export.onnx import check_file, export_onnx
 
     checkpoint = training.load_model(path)
+    check_file(file)
     if int8:
         check_quantisable(checkpoint.record.modality, models=len(checkpoint.configs))
     source = LabelledSource(data, skip_unreadable, trust_split, progress)
@@ -130,7 +132,8 @@ def answers_for(
     Raises:
         InputError: there is no checkpoint or model, or a file is not what it was trained on.
     """
-    if path.suffix != _ONNX:
+    # A checkpoint's folder may have any name.
+    if path.suffix != _ONNX or os.path.isdir(path):
         checkpoint = training.load_model(path)
         if skip_unreadable:
             from training.data import unreadable

@@ -24,7 +24,7 @@ from pomona.cli import main
 from search_spaces import FRUIT
 from training import Numerics, load_checkpoint
 from training.data import decode
-from training.export import export_int8
+from training.export import export_int8, held_out
 from training.lanes.checkpoint import save_checkpoint
 
 from .conftest import Run
@@ -192,6 +192,38 @@ def test_more_images_than_a_batch(model: Path, images: list[Path]) -> None:
     opened = onnx_predict.load(model)
     for index in (0, 31, 32, 34):
         same(opened.predict([many[index]]), [predictions[index]])
+
+
+def test_a_checkpoint_may_be_called_like_an_onnx_file(
+    run: Run, checkpoint: Path, images: list[Path], tmp_path: Path
+) -> None:
+    shutil.copytree(checkpoint, tmp_path / "fruit.onnx")
+    for command in ("predict", "evaluate"):
+        named, other = [
+            run(command, source, *(images[:1] if command == "predict" else []), "--json")
+            for source in ("fruit.onnx", checkpoint)
+        ]
+        assert named[:2] == other[:2]
+        assert named[0] == 0, named[2]
+
+
+def test_where_an_export_cannot_be_written_is_said_before_data_is_read(
+    run: Run, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held_out, "open_again", None)
+    (tmp_path / "folder.onnx").mkdir()
+    (tmp_path / "file").touch()
+    for name, saying in (
+        ("folder.onnx", "folder.onnx is a folder: choose another name"),
+        ("fruit.pt", "an ONNX file is named fruit.onnx, not 'fruit.pt'"),
+        ("file/new/fruit.onnx", "file is in the way and is not a folder"),
+    ):
+        code, out, err = run("export", checkpoint, "--onnx", name)
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert saying in err
+    monkeypatch.setattr(os, "access", lambda folder, _mode: folder != tmp_path)
+    assert "may not be written to, choose another folder" in run("export", checkpoint, "--onnx", "new/fruit.onnx")[2]
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("form", ["checkpoint", "ONNX"])

@@ -17,6 +17,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import os
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -134,6 +135,25 @@ class Deployed(nn.Module):
         return self.model.answers(inputs, Numerics())
 
 
+def check_file(file: Path) -> None:
+    """
+    Raises:
+        InputError: onnx or onnxruntime is missing, or no ONNX file can be written there, as far as that can be told
+            without making its folder.
+    """
+    for name in ("onnx", "onnxruntime"):
+        library(name)
+    if file.suffix != SUFFIX:
+        raise InputError(f"an ONNX file is named {file.stem}{SUFFIX}, not {file.name!r}")
+    if os.path.isdir(file):
+        raise InputError(f"{file} is a folder: choose another name for the file")
+    folder = next((parent for parent in file.absolute().parents if os.path.lexists(parent)), file.parent)
+    if not os.path.isdir(folder):
+        raise InputError(f"cannot write {file}: {folder} is in the way and is not a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write {file}: {folder} may not be written to, choose another folder")
+
+
 def export_onnx(checkpoint: Checkpoint, file: Path, split: Split) -> Export:
     """Writes `checkpoint` to `file` once onnxruntime answers as torch does, both in fp32, on examples of `split`.
 
@@ -143,10 +163,7 @@ def export_onnx(checkpoint: Checkpoint, file: Path, split: Split) -> Export:
         InputError: onnx or onnxruntime is missing, the backbone can't be exported, the answers differ by more than
             the tolerance, or `file` can't be written. What stood at `file` before is unchanged.
     """
-    for name in ("onnx", "onnxruntime"):
-        library(name)
-    if file.suffix != SUFFIX:
-        raise InputError(f"an ONNX file is named {file.stem}{SUFFIX}, not {file.name!r}")
+    check_file(file)
     record, model = checkpoint.record, checkpoint.classifier()
     sample = {r: sample_of(at_resolution(split, r), record.kind, r, most=MOST_EXAMPLES) for r in checkpoint.resolutions}
     seen = pack(sample)
