@@ -477,12 +477,14 @@ def _peak_megabytes() -> float:
         return peak / 2**20 if sys.platform == "darwin" else peak / 1024
 
 
-def _without_nan(value: Any) -> Any:
-    """JSON has no NaN and no infinities: null stands for them."""
+def _for_json(value: Any) -> Any:
+    """As JSON has it: null for NaN and infinities, and bytes of a file's name that are not UTF-8 as \\xe9."""
+    if isinstance(value, str):
+        return value if value.isprintable() else os.fsencode(value).decode("utf-8", "backslashreplace")
     if isinstance(value, dict):
-        return {name: _without_nan(part) for name, part in value.items()}
+        return {name: _for_json(part) for name, part in value.items()}
     if isinstance(value, list):
-        return [_without_nan(part) for part in value]
+        return [_for_json(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -513,7 +515,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PredictionError as problem:
         sys.stderr.write(f"error: {problem}\n")
         return 1
-    sys.stdout.write(json.dumps(_without_nan(told), indent=2, allow_nan=False) + "\n")
+    return _print(json.dumps(_for_json(told), indent=2, allow_nan=False) + "\n")
+
+
+def _print(text: str) -> int:
+    """Writes the answer; gives the exit code, which is 0 too where its reader (head, less) has seen enough."""
+    try:
+        if sys.stdout is None:  # closed by the shell, as in >&-
+            raise OSError("it is closed")
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as problem:
+        if sys.stdout is not None:
+            # What is left in its buffer is written once more when the process ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(problem, BrokenPipeError):
+            return 0
+        sys.stderr.write(f"error: the answer can't be written to stdout: {problem.strerror or problem}\n")
+        return 1
     return 0
 
 

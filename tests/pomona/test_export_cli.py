@@ -185,6 +185,35 @@ def test_run_as_a_program(
     assert capsys.readouterr().err == "error: no file none.onnx: expected a model that `pomona export` wrote\n"
 
 
+def run_as_a_program(model: Path, image: Path | str, shell: str) -> subprocess.CompletedProcess[str]:
+    command = f'"$0" -m pomona.onnx_predict "$1" "$2" {shell}'
+    arguments = [sys.executable, str(model), str(image)]
+    return subprocess.run(["bash", "-c", command, *arguments], capture_output=True, text=True, cwd=ROOT, check=False)
+
+
+def test_as_a_program_it_names_files_that_are_not_utf8_in_valid_json(
+    model: Path, images: list[Path], tmp_path: Path
+) -> None:
+    file = tmp_path / os.fsdecode(b"caf\xe9.jpg")
+    shutil.copy(images[0], file)
+    done = run_as_a_program(model, file, "")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)[0]["path"] == f"{tmp_path}/caf\\xe9.jpg"
+    assert "\\ud" not in done.stdout
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_as_a_program_it_says_that_its_answer_is_lost(model: Path, images: list[Path]) -> None:
+    lost = "error: the answer can't be written to stdout: "
+    for shell, code, said in (
+        (">/dev/full", 1, f"{lost}No space left on device\n"),
+        (">&-", 1, f"{lost}it is closed\n"),
+        ("| true; exit ${PIPESTATUS[0]}", 0, ""),
+    ):
+        done = run_as_a_program(model, images[0], shell)
+        assert (done.returncode, done.stdout, done.stderr) == (code, "", said)
+
+
 def test_more_images_than_a_batch(model: Path, images: list[Path]) -> None:
     many = (images * 7)[:35]
     predictions = onnx_predict.predict(model, many)

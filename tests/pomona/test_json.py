@@ -148,7 +148,7 @@ def test_whatever_is_answered_is_strict(value: Any) -> None:
 
 @given(st.dictionaries(st.sampled_from("ab"), st.floats() | st.lists(st.floats())))
 def test_the_copied_file_for_onnx_is_strict_too(value: Any) -> None:
-    strict(json.dumps(onnx_predict._without_nan(value), allow_nan=False))
+    strict(json.dumps(onnx_predict._for_json(value), allow_nan=False))
 
 
 def test_bytes_that_are_no_text_are_told_apart() -> None:
