@@ -120,6 +120,8 @@ def _parsed(folder: Path, file: Path, text: str, delimiter: str) -> Manifest:
         if not given["path"]:
             raise InputError(f"{str(file)!r} line {line} names no path: fix or remove the line")
         path = _path(folder, given["path"])
+        if path == ".":
+            raise InputError(f"{str(file)!r} line {line} names the folder itself: name a photo, or remove the line")
         if path in rows:
             raise InputError(f"{file.name} names {path!r} twice: keep one line")
         rows[path] = Row(composed(display_name(given.get("label", ""))), given.get("split", ""), given.get("group", ""))

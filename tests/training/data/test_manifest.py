@@ -102,6 +102,8 @@ def test_a_column_that_class_folders_contradict_is_no_label_unless_called_so(tmp
         (BARE, "path,split\napple/0.png,train\n", "not of 'apple/1.png'"),
         (BARE, "path\napple/0.png\n./apple/0.png\n", "names 'apple/0.png' twice"),
         (BARE, "path,group\n,g\n", "line 2 names no path"),
+        (BARE, "path,group\n./,g\n", "line 2 names the folder itself"),
+        (FLAT, f"path,label\n{_labels()}images/..,pear\n", "line 12 names the folder itself"),
         (BARE, "path,group\napple/0.png,a,b\n", "line 2: 3 cells, but 2 columns"),
         (BARE, 'path,group\n"apple/0.png,a\napple/1.png,b\n', "no table in UTF-8: unexpected end of data"),
         (TWO_SPLITS, "path,split\ntrain/apple/0.png,valid\n", "into split 'valid', but its folder says 'train'"),
