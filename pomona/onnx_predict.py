@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import csv
 import importlib
+import itertools
 import json
 import math
 import os
@@ -29,7 +30,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +45,7 @@ _BATCH = 32
 _WHITE = (255, 255, 255)
 _FULL = 2**16 - 1
 _LARGEST = 3.4028234663852886e38  # of 32-bit floats
+_EXCEL_SEPARATOR = re.compile(r"sep=([,;\t|])[\r\n]*")
 _COMMAS = re.compile(r"[+-]?[\d.,' ]*,[\d.,' ]*")
 
 
@@ -326,10 +328,11 @@ def _read_table(file: Path, columns: Sequence[str]) -> list[list[float]]:
     line = 1
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
-            reader = csv.reader(text, strict=True)
-            header = [name.strip() for name in next(reader, [])]
-            places = [_place(file, header, column) for column in columns]
-            line = reader.line_num + 1
+            reader, before = _reader(text)
+            header = next((names for row in reader if any(names := [name.strip() for name in row])), [])
+            line = max(before + reader.line_num, 1)
+            places = [_place(file, line, header, column) for column in columns]
+            line = before + reader.line_num + 1
             for row in reader:
                 if row and len(row) != len(header):
                     raise PredictionError(
@@ -337,7 +340,7 @@ def _read_table(file: Path, columns: Sequence[str]) -> list[list[float]]:
                     )
                 if row:
                     rows.append((line, row))
-                line = reader.line_num + 1
+                line = before + reader.line_num + 1
     except csv.Error as problem:
         raise PredictionError(f"{file} line {line} can't be read as CSV ({problem}): fix its quotes") from None
     except (OSError, UnicodeDecodeError) as problem:
@@ -348,19 +351,37 @@ def _read_table(file: Path, columns: Sequence[str]) -> list[list[float]]:
     return [[_number(file, line, column, row[place].strip()) for column, place in wanted] for line, row in rows]
 
 
-def _place(file: Path, header: Sequence[str], column: str) -> int:
+def _reader(text: TextIO) -> tuple[Any, int]:
+    """The rows of an open file, and how many of its lines they leave out: Excel names the separator in the first."""
+    first = text.readline()
+    told = _EXCEL_SEPARATOR.fullmatch(first)
+    lines = text if told else itertools.chain([first], text)
+    # Strict, as a quote that is not closed would swallow the rows up to the next one.
+    return csv.reader(lines, delimiter=told[1] if told else ",", strict=True), 1 if told else 0
+
+
+def _place(file: Path, line: int, header: Sequence[str], column: str) -> int:
     places = [place for place, name in enumerate(header) if name == column]
     if not places:
         places = [place for place, name in enumerate(header) if _plain(name) == _plain(column)]
     if len(places) == 1:
         return places[0]
-    if len(header) == 1 and (other := next((mark for mark in ";\t|" if mark in header[0]), None)) is not None:
+    if not places and (other := _other_separator(header, column)):
         raise PredictionError(
-            f"{file} line 1: no column {column!r}, the cells are separated by {other!r}: save it with commas between "
-            "cells and points in numbers"
+            f"{file} line {line}: no column {column!r}, the cells are separated by {other!r}: save it with commas "
+            "between cells and points in numbers"
         )
     how = "several columns" if places else "no column"
-    raise PredictionError(f"{file} line 1: {how} {column!r}, there are {', '.join(header)}: rename the columns")
+    raise PredictionError(f"{file} line {line}: {how} {column!r}, there are {', '.join(header)}: rename the columns")
+
+
+def _other_separator(header: Sequence[str], column: str) -> str:
+    """What else than commas seems to separate the cells of a header without `column`; empty where nothing does."""
+    for mark in ";\t|":
+        names = [name.strip(' "') for name in ",".join(header).split(mark)]
+        if len(names) >= max(len(header), 2) and (len(header) == 1 or _plain(column) in map(_plain, names)):
+            return mark
+    return ""
 
 
 def _plain(name: str) -> str:

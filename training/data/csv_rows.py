@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import os
 import re
 from collections import defaultdict
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,7 @@ from .accents import composed
 _LARGEST = float(np.finfo(np.float32).max)
 # Every 64-bit float holds so many decimal digits.
 _DIGITS = 15
+_EXCEL_SEPARATOR = re.compile(r"sep=([,;\t|])[\r\n]*")
 _COMMAS = re.compile(r"[+-]?[\d.,' ]*,[\d.,' ]*")
 
 
@@ -60,7 +63,7 @@ def csv_file(path: Path) -> Path:
 
 
 def read_cells(file: Path, columns: Sequence[str]) -> Cells:
-    """The cells of `columns`, found by the names in the first line; empty lines are no rows.
+    """The cells of `columns`, found by the names in the first line that has any; empty lines are no rows.
 
     Names may differ in case, in blanks around them, and in blanks or hyphens for underscores, and in how accents are
     encoded.
@@ -72,17 +75,17 @@ def read_cells(file: Path, columns: Sequence[str]) -> Cells:
     line = 1
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
-            # Strict, as a quote that is not closed would swallow the rows up to the next one.
-            reader = csv.reader(text, strict=True)
-            header = [name.strip() for name in next(reader, [])]
-            places = [_place(file, header, column) for column in columns]
-            line = reader.line_num + 1
+            reader, before = _reader(text)
+            header = next((names for row in reader if any(names := [name.strip() for name in row])), [])
+            line = max(before + reader.line_num, 1)
+            places = [_place(file, line, header, column) for column in columns]
+            line = before + reader.line_num + 1
             for row in reader:
                 if row and len(row) != len(header):
                     raise InputError(f"{file} line {line}: {len(row)} cells, but {len(header)} columns: fix the line")
                 if row:
                     found.append((line, [row[place].strip() for place in places]))
-                line = reader.line_num + 1
+                line = before + reader.line_num + 1
     except csv.Error as problem:
         raise InputError(f"{file} line {line} can't be read as CSV ({problem}): fix its quotes") from None
     except (OSError, UnicodeDecodeError) as problem:
@@ -92,19 +95,37 @@ def read_cells(file: Path, columns: Sequence[str]) -> Cells:
     return Cells(found, tuple(name for place, name in enumerate(header) if place not in places))
 
 
-def _place(file: Path, header: Sequence[str], column: str) -> int:
+def _reader(text: TextIO) -> tuple[Any, int]:
+    """The rows of an open file, and how many of its lines they leave out: Excel names the separator in the first."""
+    first = text.readline()
+    told = _EXCEL_SEPARATOR.fullmatch(first)
+    lines = text if told else itertools.chain([first], text)
+    # Strict, as a quote that is not closed would swallow the rows up to the next one.
+    return csv.reader(lines, delimiter=told[1] if told else ",", strict=True), 1 if told else 0
+
+
+def _place(file: Path, line: int, header: Sequence[str], column: str) -> int:
     places = [place for place, name in enumerate(header) if name == column]
     if not places:
         places = [place for place, name in enumerate(header) if _plain(name) == _plain(column)]
     if len(places) == 1:
         return places[0]
-    if len(header) == 1 and (other := next((mark for mark in ";\t|" if mark in header[0]), None)) is not None:
+    if not places and (other := _other_separator(header, column)):
         raise InputError(
-            f"{file} line 1: no column {column!r}, the cells are separated by {other!r}: save it with commas between "
-            "cells and points in numbers"
+            f"{file} line {line}: no column {column!r}, the cells are separated by {other!r}: save it with commas "
+            "between cells and points in numbers"
         )
     how = "several columns" if places else "no column"
-    raise InputError(f"{file} line 1: {how} {column!r}, there are {', '.join(header)}: rename the columns")
+    raise InputError(f"{file} line {line}: {how} {column!r}, there are {', '.join(header)}: rename the columns")
+
+
+def _other_separator(header: Sequence[str], column: str) -> str:
+    """What else than commas seems to separate the cells of a header without `column`; empty where nothing does."""
+    for mark in ";\t|":
+        names = [name.strip(' "') for name in ",".join(header).split(mark)]
+        if len(names) >= max(len(header), 2) and (len(header) == 1 or _plain(column) in map(_plain, names)):
+            return mark
+    return ""
 
 
 def _plain(name: str) -> str:

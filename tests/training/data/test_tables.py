@@ -12,7 +12,9 @@ import torch
 from hypothesis import assume, given, reject
 from hypothesis import strategies as st
 
+from pomona import onnx_predict
 from search_spaces import InputError
+from training.data.csv_rows import read_cells
 from training.data.splits import Split, Splits
 from training.data.tables import TableSet, generate_bonus, read_features, read_table
 from training.models.backbones import table
@@ -139,6 +141,23 @@ def test_blanks_in_names_are_as_good_as_underscores(tmp_path: Path) -> None:
     assert read_features(tmp_path, COLUMNS[:-1]).tolist() == [[1, 2, 3]]
 
 
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("sep=,\na,b,y\n1,2,3\n", 3),
+        ("\ufeffsep=;\r\na;b;y\r\n1;2;3\r\n", 3),
+        ("\n\na,b,y\n1,2,3\n", 4),
+        (" , ,\r\na,b,y\r\n1,2,3\r\n", 3),
+        ('sep=\t\n\n"a"\tb\ty\n1\t2\t3\n', 4),
+    ],
+)
+def test_what_stands_before_the_header_is_no_header(tmp_path: Path, text: str, first: int) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text(text, encoding="utf-8", newline="")
+    assert read_cells(file, ("a", "b", "y")).rows == [(first, ["1", "2", "3"])]
+    assert onnx_predict._read_table(file, ("a", "b", "y")) == [[1, 2, 3]]
+
+
 def test_classes_are_the_values_of_the_target(tmp_path: Path) -> None:
     rows = [(n, -n, ("yes", "no", "no")[n % 3]) for n in range(30)]
     data = read_table(written(tmp_path / "t.csv", rows), ("a", "b", "y"), numeric=False)
@@ -178,6 +197,10 @@ BAD: dict[str, tuple[str, str]] = {
     "overflow": ("a,b,y\n1,1e999,3\n", r"line 2: b is '1e999'"),
     "semicolons": ("a;b;y\n1;2;3\n", r"line 1: no column 'a', the cells are separated by ';': save it with commas"),
     "tabs": ("a\tb\ty\n1\t2\t3\n", r"line 1: no column 'a', the cells are separated by '.t': save"),
+    "semicolons and a comma": ("a;b,c;y\n1;2;3\n", r"line 1: no column 'a', the cells are separated by ';': save it"),
+    "a bar in a name": ("a|m,b,y\n1,2,3\n", r"line 1: no column 'a', there are a.m, b, y"),
+    "after empty lines": ("\n\nc,b,y\n1,2,3\n", r"line 3: no column 'a', there are c, b, y"),
+    "quote as separator": ('sep="\na,b,y\n1,2,3\n', r"line 1: no column 'a', there are sep="),
     "open quote": ('a,b,y,who\n1,2,3,"Al\n2,3,4,"Bo"\n3,4,5,Cy\n', r"line 2 can't be read as CSV"),
     "two cases": ("A,b,B ,y\n1,1,2,3\n1,2\n", r"line 3: 2 cells"),
     "no case": ("a,B,b_,y\n", r"no rows"),
