@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from search_spaces import Config
 
 from .gain import Array
-from .strategy import ONLY_SPLIT, SHARE, Cost, Costs, Finished, Further, Ladder
+from .strategy import ONLY_SPLIT, SHARE, Cost, Costs, Finished, Further, Ladder, TriedStages
 from .tried import TriedStructures
 
 OPENING_SECONDS = 6.0
@@ -109,9 +110,21 @@ class Costing:
 
     def promoted(self, parent: Finished, structure: Config) -> Config:
         """The parent's config with the structure raised; stages train as those did that were tried, or soundly."""
+        return self._ladder.completed(self._raised(parent, structure), self._stages(structure))
+
+    def varied(self, parent: Finished, structure: Config) -> Config:
+        """The same stages once more: the head's values stay. How the stages train is to be another way, where one is
+        next to be tried, else the sampler's."""
+        return self._ladder.varied(self._raised(parent, structure), self._stages(structure))
+
+    def _raised(self, parent: Finished, structure: Config) -> Config:
+        """Without what says how stages train."""
         raised = (*self._ladder.names, *self._ladder.descent)
-        kept = {name: value for name, value in parent.config.items() if name not in raised}
-        return self._ladder.completed(kept | structure, self._tried.stages.get(self._tried.backbone(structure), ()))
+        return {name: value for name, value in parent.config.items() if name not in raised} | structure
+
+    def _stages(self, structure: Config) -> Sequence[TriedStages]:
+        """What trained stages of the same backbone so far."""
+        return self._tried.stages.get(self._tried.backbone(structure), ())
 
     def common(self, structure: Config) -> Config:
         """Features are tried with small heads first: large ones cost more than the features do."""

@@ -345,9 +345,7 @@ class Rungs:
         if chosen.parent is not None and not again:
             first = self._costing.promoted(chosen.parent, chosen.structure)
         elif chosen.parent is not None and self._tried.trains_stages(chosen.structure):
-            # The same stages once more: the head's values stay, how the stages train is the sampler's.
-            left_open = (*self._ladder.names, *self._ladder.descent)
-            first = {k: v for k, v in chosen.parent.config.items() if k not in left_open} | chosen.structure
+            first = self._costing.varied(chosen.parent, chosen.structure)
         parent = None if chosen.parent is None else chosen.parent.number
         return self._marked(
             Arm(

@@ -6,6 +6,7 @@ begins with rates that are known to be sound, and goes on with what its own tria
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -23,6 +24,8 @@ _STAGE_RATES, _MOMENTUM = {ADAMW: 1e-4, SGD: 2e-3}, 0.9
 _SLOWER = 0.25
 # Rates that differ by rounding alone.
 _SAME = 1.001
+# Of rates that differ by no more than this factor the second tells little.
+_NEAR = 2.0
 
 
 class TriedStages(Protocol):
@@ -51,9 +54,36 @@ def first_descent(space: SearchSpace, config: Config, tried: Sequence[TriedStage
     further than to the rate that is known to be sound, as a rate that suits one may upset two. Where more often than
     not it came to nothing at such a rate, a quarter of it is next.
     """
+    optimizer = from_config(OptimizerSpec, config)
+    return _values(space, config, _descent(optimizer.name, stages_of(config.get(UNFROZEN, 0)), tried))
+
+
+def next_descent(space: SearchSpace, config: Config, tried: Sequence[TriedStages]) -> Config:
+    """As `first_descent`, where as many stages were trained before: at four times the best rate so far, or at a quarter
+    of it, whichever has not been tried nearly so. Empty where both were, or nothing came to anything.
+
+    What rate is best differs by a factor of ten between data sets, and is seldom the one that a search begins with.
+    """
+    optimizer, stages = from_config(OptimizerSpec, config), stages_of(config.get(UNFROZEN, 0))
+    alike = [one for one in tried if _stages(one) == stages and _optimizer_of(one) == optimizer.name]
+    good = [(one.error, _how(one.config)) for one in alike if one.error is not None]
+    if not good:
+        return {}
+    best = min(good, key=lambda each: each[0])[1]
+    steps = [_how(one.config).step for one in alike]
+    too_fast = min((_how(one.config).step for one in alike if one.error is None), default=math.inf)
+    for factor in (1 / _SLOWER, _SLOWER):
+        values = _values(space, config, replace(best, step=factor * best.step))
+        step = _how(config | values).step
+        if step < too_fast and all(max(step / each, each / step) > _NEAR for each in steps):
+            return values
+    return {}
+
+
+def _values(space: SearchSpace, config: Config, descent: _Descent) -> Config:
+    """The dimensions that say so, as far as `config` says nothing of them and the space has them."""
     names = dimensions_of(ScheduleSpec)
     optimizer = from_config(OptimizerSpec, config)
-    descent = _descent(optimizer.name, stages_of(config.get(UNFROZEN, 0)), tried)
     wanted: Config = {
         names["fine_tune_share"]: descent.share,
         names["fine_tune_rate"]: descent.step * _over_momentum(optimizer) / optimizer.learning_rate,
@@ -76,7 +106,7 @@ def first_descent(space: SearchSpace, config: Config, tried: Sequence[TriedStage
 def _descent(optimizer: str, stages: int, tried: Sequence[TriedStages]) -> _Descent:
     """How so many stages are to train with an optimizer of that name."""
     sound = _Descent(_STAGE_RATES[optimizer] / (1 - _MOMENTUM if optimizer == SGD else 1.0))
-    alike = [one for one in tried if from_config(OptimizerSpec, one.config).name == optimizer]
+    alike = [one for one in tried if _optimizer_of(one) == optimizer]
     good = [one for one in alike if one.error is not None]
     descent = sound
     if good:
@@ -106,6 +136,10 @@ def _how(config: Config) -> _Descent:
 
 def _over_momentum(optimizer: OptimizerSpec) -> float:
     return 1 - optimizer.momentum if optimizer.name == SGD else 1.0
+
+
+def _optimizer_of(one: TriedStages) -> str:
+    return from_config(OptimizerSpec, one.config).name
 
 
 def _stages(one: TriedStages) -> int:

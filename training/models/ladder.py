@@ -16,7 +16,7 @@ from functools import cached_property
 from search_spaces import Choice, Config, Dimension, Integer, SearchSpace, Value
 
 from .backbones import family_of
-from .descent import TriedStages, first_descent
+from .descent import TriedStages, first_descent, next_descent
 from .dimensions import dimensions_of
 from .spec import BACKBONE, UNFROZEN, HeadSpec, InputSpec, stages_of
 
@@ -145,6 +145,10 @@ class Ladder:
         those that were `tried` on the same backbone have taught."""
         active = {name: config[name] for name in self.space.dimensions if name in config and self._active(name, config)}
         return active | first_descent(self.space, active, tried)
+
+    def varied(self, config: Config, tried: Sequence[TriedStages]) -> Config:
+        """`config`, of stages that were trained before, with another rate for them; as it is where none is next."""
+        return config | next_descent(self.space, config, tried)
 
     def _leads(self, name: str) -> bool:
         """Whether a dimension says by itself that its rung is reached: one that only takes part there does not."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from search_spaces import Config, task_named
 from studies.strategy import TriedStages
-from training.models.descent import first_descent
+from training.models.descent import first_descent, next_descent
 
 SPACE = task_named("fruit").space
 
@@ -80,6 +80,30 @@ def test_after_stages_that_came_to_nothing_as_many_train_at_a_quarter_of_their_r
         assert rate_of(a_config(4), lost, lost, trained(stages, usual / 2, -2.0)) == pytest.approx(usual / 2)
 
 
+def next_rate(config: Config, *tried: TriedStages) -> float | None:
+    rate = next_descent(SPACE, config, tried).get("fine_tune_rate")
+    assert rate is None or isinstance(rate, float)
+    return rate
+
+
+def test_stages_that_train_once_more_do_at_four_times_the_best_rate_and_at_a_quarter() -> None:
+    config, once = a_config(3), trained(3, 0.1, -2.0)
+    assert next_rate(config, once) == pytest.approx(0.4)
+    assert next_descent(SPACE, config, [once])["fine_tune_share"] == 0.75
+    worse = trained(3, 0.4, -1.5)
+    assert next_rate(config, once, worse) == pytest.approx(0.025)
+    # From the best on; then it is for the sampler to say.
+    better = trained(3, 0.4, -2.5)
+    assert next_rate(config, once, better) == pytest.approx(1.0)
+    assert next_rate(config, once, worse, trained(3, 0.02, -1.0)) is None
+    # A rate at which they came to nothing is not passed.
+    assert next_rate(config, once, trained(3, 0.3, None)) == pytest.approx(0.025)
+    # What was tried of other stages, or with another optimizer, says nothing.
+    for other in (trained(2, 0.4, -3.0), trained(3, 0.4, -3.0, "sgd")):
+        assert next_rate(config, once, other) == pytest.approx(0.4)
+    assert next_rate(config, trained(3, 0.1, None)) is None
+
+
 TRIED = st.lists(
     st.builds(
         trained,
@@ -98,3 +122,5 @@ def test_whatever_was_tried_a_config_is_one_of_the_space(tried: list[TriedStages
     config = {name: value for name, value in config.items() if "fine_tune" not in name and name != "batch_norm"}
     config.pop("views", None)
     SPACE.validate(config | first_descent(SPACE, config, tried))
+    if varied := next_descent(SPACE, config, tried):
+        SPACE.validate(config | varied)
