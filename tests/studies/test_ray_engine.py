@@ -146,7 +146,7 @@ def test_where_nobody_listens_is_no_cluster(address: str) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.raises(
-        InputError, match=r"no Ray cluster at \S+ \(Connection refused\): `ray start --head` begins one"
+        InputError, match=r"no Ray cluster at \S+ \(Connection refused\): begin one with `ray start --head`, or leave"
     ):
         engine_named("ray", Placement(1, ray_address=address.format(port))).check()
 
