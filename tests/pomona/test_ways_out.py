@@ -47,14 +47,14 @@ def test_what_is_taken_for_a_command_s_options_is_all_that_it_has(command: str, 
 
 
 def test_a_way_out_without_its_option_gives_place_to_another() -> None:
-    ways = ("mend it", "leave it out with --skip", "use --device cpu")
-    with pytest.raises(InputError, match=r"^broken: mend it, leave it out with --skip, or use --device cpu$"):
+    ways = ("repair it", "leave it out with --skip", "use --device cpu")
+    with pytest.raises(InputError, match=r"^broken: repair it, leave it out with --skip, or use --device cpu$"):
         raise InputError("broken", *ways)
     for has, instead, said in (
-        (("--device", "--skip"), "begin anew", "mend it, leave it out with --skip, or use --device cpu"),
-        (("--device",), "begin anew", "mend it, use --device cpu, or begin anew"),
-        ((), "begin anew", "mend it, or begin anew"),
-        ((), "", "mend it"),
+        (("--device", "--skip"), "begin anew", "repair it, leave it out with --skip, or use --device cpu"),
+        (("--device",), "begin anew", "repair it, use --device cpu, or begin anew"),
+        ((), "begin anew", "repair it, or begin anew"),
+        ((), "", "repair it"),
     ):
         with pytest.raises(InputError, match=f"^broken: {said}$"), only_options(has, instead):
             raise InputError("broken", *ways)

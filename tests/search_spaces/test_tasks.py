@@ -85,7 +85,7 @@ def test_texts_of_a_task_may_be_a_list() -> None:
     assert task == BONUS
 
 
-@pytest.mark.parametrize("value", ["0.95", True, float("nan"), float("inf"), None])
+@pytest.mark.parametrize("value", [10**400, "0.95", True, float("nan"), float("inf"), None])
 def test_a_target_is_a_finite_number(value: Any) -> None:
     with pytest.raises(InputError, match=r"^a target is a finite number"):
         Target(value, "why")
