@@ -30,7 +30,7 @@ from ..models.classifier import Classifier, Head
 from ..models.spec import Phase, Spec, Structure, spec_of
 from ..scoring.objectives import objective_of
 from .heads import HeadShape, HeadStack, stacked
-from .lane_state import LaneState
+from .lane_state import HEAD_BEFORE, LaneState
 from .optimisation import make_optimizer
 from .outputs import kept_outputs
 from .results import EpochResult, FitResult, State
@@ -247,6 +247,8 @@ class LaneGroup:
             for number, state in optimizer.state_dict()["state"].items():
                 for name, tensor in state.items():
                     tensors[f"optimizer.{number}.{name}"] = _kept(torch.as_tensor(tensor))
+            if key in self._suffixes and (before := self._suffixes[key].head_before) is not None:
+                tensors |= {f"{HEAD_BEFORE}{name}": _kept(tensor) for name, tensor in before.items()}
         return LaneState(tensors, tuple(lane.curve), lane.predictions, lane.seconds)
 
     def model(self, key: int) -> Classifier:
@@ -382,6 +384,7 @@ class LaneGroup:
         if resume is not None:
             own = dict(list(enumerate(suffix.model.stages))[phase.cut :])
             resume.restore(lane.head, suffix.optimizer, own)
+            suffix.head_before = resume.head_before or lane.head.state_dict()
         # Not before: where memory does not suffice for its stages, the lane is where it was.
         if stack_before is not None and lane.key in stack_before.keys:
             stack_before.remove([lane.key])

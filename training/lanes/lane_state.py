@@ -17,6 +17,7 @@ from .results import EpochResult, FitResult, curve_from_json, curve_to_json
 from .saved_result import LANE, scores_record
 from .state_file import StateError, read_metadata, read_state, write_state
 
+HEAD_BEFORE = "head_before."
 _PREDICTIONS = "predictions"
 # Formats of lanes before they had the same as checkpoints; the earlier one had no digests.
 _EARLIER_KEY, _EARLIER, _BEFORE_DIGESTS = "lane", "3", "2"
@@ -24,7 +25,8 @@ _EARLIER_KEY, _EARLIER, _BEFORE_DIGESTS = "lane", "3", "2"
 
 @dataclass(frozen=True, eq=False)
 class LaneState:
-    """A lane after a whole epoch. `tensors` are named `model.head...`, `model.stages.N...` and `optimizer...`.
+    """A lane after a whole epoch. `tensors` are named `model.head...`, `model.stages.N...` and `optimizer...`; and
+    `head_before...` where stages train, the head as it was before they did.
 
     `predictions` (n,) are what it says of the validation examples; None where that is to be found out again.
     """
@@ -46,6 +48,11 @@ class LaneState:
         for number, stage in stages.items():
             stage.load_state_dict(self._below(f"model.stages.{number}."))
         restore_optimizer(optimizer, self.tensors)
+
+    @property
+    def head_before(self) -> dict[str, torch.Tensor]:
+        """Empty where stages don't train yet, and in states that were saved before these were kept."""
+        return self._below(HEAD_BEFORE)
 
     def _below(self, prefix: str) -> dict[str, torch.Tensor]:
         return {name.removeprefix(prefix): t for name, t in self.tensors.items() if name.startswith(prefix)}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from ..frozen.source import Batch
 from ..machine.seeds import number_of
@@ -58,6 +59,10 @@ class SuffixTrainer:
                     reset_stage(stage)
         self.model = Classifier(replace(backbone, stages=(*backbone.stages[: phase.cut], *own)), spec, head)
         self.optimizer = make_optimizer(spec.optimizer, self.model.freeze(phase.cut))
+        # What the model is drawn back to at the end; the stages began as the backbone's, whatever is loaded into them.
+        self._begun = [stage.state_dict() for stage in backbone.stages[phase.cut :]] if phase.kept < 1 else []
+        if self._begun:
+            self._begun.append(copy.deepcopy(head.state_dict()))
         self._rate = spec.optimizer.learning_rate * phase.rate_factor
         # On a GPU the rate is a tensor, whether steps are captured or not: both then compute the same.
         self._rate_now = torch.zeros((), device=device) if device.type == "cuda" else None
@@ -66,6 +71,22 @@ class SuffixTrainer:
         ahead = (phase.epochs - done) * batches
         self._train = CapturedStep(self._take, lambda: self._update.forget_gradients(), device, ahead, capture)
         self._random = self._random_state(number_of(seed, 0, 3))
+
+    @property
+    def _trained(self) -> list[nn.Module]:
+        """The stages and the head."""
+        return [*self.model.stages[self._phase.cut :], self.model.head]
+
+    @property
+    def head_before(self) -> dict[str, torch.Tensor] | None:
+        """The head as it was before the phase; None once nothing is drawn back to it any more."""
+        return self._begun[-1] if self._begun and self._done < self._phase.epochs else None
+
+    @head_before.setter
+    def head_before(self, head: dict[str, torch.Tensor]) -> None:
+        if self._begun:
+            own = self.model.head.state_dict()
+            self._begun[-1] = {name: tensor.to(own[name], copy=True) for name, tensor in head.items()}
 
     def begin(self, epoch: int, order: Sequence[torch.Tensor]) -> None:
         self.model.freeze(self._phase.cut)
@@ -96,7 +117,20 @@ class SuffixTrainer:
 
     def end(self, examples: int) -> list[float]:
         self._done += 1
+        if self._done == self._phase.epochs and self._begun:
+            self._draw_back()
         return [float(self._losses) / examples]
+
+    @torch.no_grad()
+    def _draw_back(self) -> None:
+        """Leaves the model on the line between what it was before the phase and what it is, at the phase's `kept`.
+
+        Source: Wortsman et al. (2022), Robust fine-tuning of zero-shot models, arXiv 2109.01903.
+        """
+        for module, before in zip(self._trained, self._begun, strict=True):
+            for name, tensor in module.state_dict().items():
+                if tensor.is_floating_point():
+                    tensor.copy_(torch.lerp(before[name].to(tensor), tensor, self._phase.kept))
 
     @torch.no_grad()
     def logits(self, batch: Batch) -> torch.Tensor:
@@ -110,11 +144,11 @@ class SuffixTrainer:
 
     def snapshot(self) -> Callable[[], None]:
         """Keeps the training as it is now; to be called to bring it back."""
-        model = copy.deepcopy([*self.model.stages[self._phase.cut :], self.model.head])
+        model = copy.deepcopy(self._trained)
         optimizer, done = copy.deepcopy(self.optimizer.state_dict()), self._done
 
         def restore() -> None:
-            for mine, kept in zip([*self.model.stages[self._phase.cut :], self.model.head], model, strict=True):
+            for mine, kept in zip(self._trained, model, strict=True):
                 mine.load_state_dict(kept.state_dict())
             self.optimizer.load_state_dict(optimizer)
             self._done = done

@@ -20,6 +20,8 @@ BACKBONE = "backbone"
 BATCH_SIZE = "batch_size"
 UNFROZEN = "unfrozen_stages"
 SGD, ADAMW = "sgd", "adamw"
+FINE_TUNE_KEPT = 0.75
+"""Of the way from a pretrained backbone under a trained head to the fine-tuned model (docs/decisions/0032)."""
 EVERY_STAGE = sys.maxsize
 """More stages than any backbone has."""
 
@@ -130,13 +132,15 @@ class OptimizerSpec:
 class Phase:
     """A run of epochs with one set of trained parameters: epochs `first` to `first + epochs - 1`.
 
-    The first `cut` stages are frozen; the learning rate is multiplied by `rate_factor`.
+    The first `cut` stages are frozen; the learning rate is multiplied by `rate_factor`. `kept` is the share of the way
+    from the parameters before the phase to those after it at which the model stays in the end.
     """
 
     first: int
     epochs: int
     cut: int
     rate_factor: float
+    kept: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,12 +153,14 @@ class ScheduleSpec:
         keeps_statistics: whether batch-norm keeps its pretrained statistics in stages that train
             (docs/decisions/0005).
         head_first: whether the head trains alone at first, or everything trains from the first epoch.
+        fine_tune_kept: what is kept of the way that stages and head went together (docs/decisions/0032).
     """
 
     fine_tune_share: float = dimension("fine_tune_share", float, 0.5)
     fine_tune_rate: float = dimension("fine_tune_rate", float, 0.1)
     keeps_statistics: bool = dimension("batch_norm", _is_pretrained, True)
     head_first: bool = True
+    fine_tune_kept: float = FINE_TUNE_KEPT
 
     def phases(self, cut: int, stages: int, epochs: int) -> tuple[Phase, ...]:
         """The phases of `epochs` epochs of a backbone with `stages` stages, of which `cut` stay frozen.
@@ -170,7 +176,8 @@ class ScheduleSpec:
         head = Phase(first=1, epochs=epochs - fine_tuned, cut=stages, rate_factor=1.0)
         if fine_tuned == 0:
             return (head,)
-        return (head, Phase(first=head.epochs + 1, epochs=fine_tuned, cut=cut, rate_factor=self.fine_tune_rate))
+        tuned = Phase(head.epochs + 1, fine_tuned, cut, rate_factor=self.fine_tune_rate, kept=self.fine_tune_kept)
+        return (head, tuned)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from search_spaces import Config, InputError
 from training import EpochResult, FitResult, Numerics, Prefixes, State, Stop, fit, load_checkpoint, resolve
 from training.machine.precision import PRECISIONS
 from training.models.classifier import Classifier, Head
+from training.models.spec import ScheduleSpec
 
 from ...toys import TOY, toy_backbone, toy_splits
 
@@ -176,6 +177,47 @@ def test_frozen_stages_keep_their_weights_and_the_others_move(tmp_path: Path) ->
             assert not torch.equal(trained[f"model.{name}"], tensor), name
         elif name.startswith("stages."):
             assert torch.equal(trained[f"model.{name}"], tensor), name
+
+
+@pytest.mark.parametrize("statistics", ["pretrained", "batch"])
+def test_fine_tuned_weights_are_drawn_back_to_those_before_once_all_epochs_are_done(
+    tmp_path: Path, statistics: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TOY.recipe | {"batch_norm": statistics}
+    drawn_back = train(config=config, checkpoint_to=tmp_path / "drawn back")
+    fine_tuned = resolve(TOY, config).schedule.phases(2, 3, 4)[-1].first
+    heads = fit(
+        TOY,
+        config,
+        toy_splits(),
+        epochs=4,
+        backbones=toy_backbone,
+        checkpoint_to=tmp_path / "before",
+        on_epoch=lambda epoch: _stop_at(epoch, fine_tuned - 1),
+    )
+    of_schedule = ScheduleSpec.phases
+    monkeypatch.setattr(
+        ScheduleSpec, "phases", lambda *given: tuple(replace(phase, kept=1.0) for phase in of_schedule(*given))
+    )
+    whole_way = train(config=config, checkpoint_to=tmp_path / "whole way")
+    assert len(heads.curve) == fine_tuned - 1
+    assert losses(drawn_back)[:-1] == losses(whole_way)[:-1]
+    assert drawn_back.curve[-1].loss == whole_way.curve[-1].loss
+    before, after, kept = (
+        {n: t for n, t in load_checkpoint(tmp_path / name).tensors.items() if n.startswith("model.")}
+        for name in ("before", "whole way", "drawn back")
+    )
+    assert kept.keys() == after.keys()
+    for name, tensor in kept.items():
+        if tensor.is_floating_point():
+            assert torch.equal(tensor, torch.lerp(before[name], after[name], 0.75)), name
+            changes = name.startswith(("model.head", "model.stages.2")) and "running" not in name
+            assert changes <= (not torch.equal(tensor, after[name])), name
+
+
+def _stop_at(epoch: EpochResult, last: int) -> None:
+    if epoch.epoch == last:
+        raise Stop("far enough")
 
 
 def test_pretrained_statistics_stay_where_the_config_says_so(tmp_path: Path) -> None:
