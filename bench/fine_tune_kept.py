@@ -17,6 +17,7 @@ import json
 import shlex
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -75,11 +76,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--tasks", type=lambda text: text.split(","), default=list(TASKS), metavar="NAME,...")
     parser.add_argument("--seeds", type=lambda text: [int(part) for part in text.split(",")], default=[0])
     parser.add_argument("--epochs", type=int, default=EPOCHS)
-    parser.add_argument("--scratch", type=Path, required=True, help="for links to the photos of each task")
     parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER", help="README.md and runs.json")
     options = parser.parse_args(argv)
     try:
-        figures = measured(options, shlex.join(sys.argv[1:] if argv is None else argv))
+        with tempfile.TemporaryDirectory() as links:
+            figures = measured(options, shlex.join(sys.argv[1:] if argv is None else argv), Path(links))
     except InputError as problem:
         sys.stderr.write(f"error: {problem}\n")
         return 1
@@ -89,8 +90,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def measured(options: argparse.Namespace, arguments: str) -> dict[str, Any]:
-    """All figures, also written to `runs.json` after each run, so that a later one goes on from there."""
+def measured(options: argparse.Namespace, arguments: str, links: Path) -> dict[str, Any]:
+    """All figures, also written to `runs.json` after each run, so that a later one goes on from there.
+
+    `links` is an empty folder for links to the photos.
+    """
     path = options.out / "runs.json"
     numerics = measure_numerics(_CPU).numerics
     settings = {"epochs": options.epochs, "configs": short_digest([CONFIGS]), "numerics": str(numerics)}
@@ -105,7 +109,7 @@ def measured(options: argparse.Namespace, arguments: str) -> dict[str, Any]:
     store = PrefixStore()
     for name in options.tasks:
         task = task_named(name)
-        data = open_data(hold_back(options.data / name, options.scratch / name).whole, task)
+        data = open_data(hold_back(options.data / name, links / name).whole, task)
         figures["fingerprints"][name] = data.fingerprint
         for (number, config), seed in itertools.product(enumerate(CONFIGS), options.seeds):
             about = {"task": name, "config": number, "seed": seed}
