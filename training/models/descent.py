@@ -52,7 +52,8 @@ def first_descent(space: SearchSpace, config: Config, tried: Sequence[TriedStage
     Which ones are good depends on the data, so this is where a search begins, not what it stays with. Of what was
     `tried` with the same optimizer, the best of those with the nearest number of stages is followed: fewer stages no
     further than to the rate that is known to be sound, as a rate that suits one may upset two. Where more often than
-    not it came to nothing at such a rate, a quarter of it is next.
+    not it came to nothing at such a rate, a quarter of it is next; where all of it was slower than the sound rate, that
+    is next.
     """
     optimizer = from_config(OptimizerSpec, config)
     return _values(space, config, _descent(optimizer.name, stages_of(config.get(UNFROZEN, 0)), tried))
@@ -114,6 +115,9 @@ def _descent(optimizer: str, stages: int, tried: Sequence[TriedStages]) -> _Desc
         descent = _how(nearest.config)
         if _stages(nearest) < stages:
             descent = replace(descent, step=min(descent.step, sound.step))
+        # A recipe may train stages so slowly that nothing can go wrong, nor much be gained.
+        if not any(_how(one.config).step * _NEAR * _SAME >= sound.step for one in alike):
+            descent = replace(descent, step=sound.step)
     # What goes well with more stages, or at a higher rate, goes well here; what does not with fewer, or at a lower one,
     # does not here.
     well = [_how(one.config).step for one in good if _stages(one) >= stages]

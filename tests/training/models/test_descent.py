@@ -64,6 +64,16 @@ def test_a_rate_that_suits_one_stage_is_not_taken_for_more_where_it_is_above_wha
     assert rate_of(a_config(2), trained(1, 5 * usual, -3.0), trained(3, usual / 8, -1.0)) == pytest.approx(usual / 8)
 
 
+def test_the_sound_rate_is_tried_where_all_were_slower() -> None:
+    usual = rate_of(a_config(5))
+    slow = trained(5, usual / 10, -2.0)
+    for stages in (1, 5):
+        assert rate_of(a_config(stages), slow) == pytest.approx(usual)
+    # Once it was tried, or came to nothing, the slower one may be better.
+    assert rate_of(a_config(5), slow, trained(5, usual, -1.0)) == pytest.approx(usual / 10)
+    assert rate_of(a_config(5), slow, trained(5, usual, None)) == pytest.approx(usual / 10)
+
+
 def test_after_stages_that_came_to_nothing_as_many_train_at_a_quarter_of_their_rate() -> None:
     usual = rate_of(a_config(4))
     lost = trained(4, usual, None)
