@@ -47,13 +47,13 @@ def test_stages_begin_at_a_rate_that_suits_them_whatever_that_of_the_head() -> N
 
 
 def test_stages_train_as_the_best_with_the_nearest_number_of_stages_did() -> None:
-    tried = [trained(3, 0.03, -2.0), trained(3, 0.02, -2.5), trained(5, 0.005, -1.0)]
-    for stages, rate in ((1, 0.02), (3, 0.02), (4, 0.005), (5, 0.005)):
+    tried = [trained(3, 0.3, -2.0), trained(3, 0.2, -2.5), trained(5, 0.005, -1.0)]
+    for stages, rate in ((1, 0.2), (3, 0.2), (4, 0.005), (5, 0.005)):
         found = first_descent(SPACE, a_config(stages), tried)
         assert found["fine_tune_rate"] == pytest.approx(rate)
         assert (found["fine_tune_share"], found["batch_norm"]) == (0.75, "batch")
     # What the head's rate is does not matter, nor what was tried with another optimizer.
-    assert rate_of(a_config(3, learning_rate=0.01), *tried) == pytest.approx(0.002)
+    assert rate_of(a_config(3, learning_rate=0.01), *tried) == pytest.approx(0.02)
     assert rate_of(a_config(3, "sgd"), *tried) == rate_of(a_config(3, "sgd"))
 
 
