@@ -102,7 +102,8 @@ def measured(options: argparse.Namespace, arguments: str, links: Path) -> dict[s
     figures: dict[str, Any] = {
         "settings": settings,
         "command": f"python -m bench.fine_tune_kept {arguments}",
-        "environment": environment(_CPU),
+        # Of the first run, which the others went on from.
+        "environment": kept.get("environment", environment(_CPU)),
         "fingerprints": kept.get("fingerprints", {}),
         "rows": kept.get("rows", []),
     }
@@ -134,6 +135,7 @@ def measured(options: argparse.Namespace, arguments: str, links: Path) -> dict[s
             figures["rows"] += [about | row for row in trained(group, further)]
             write_versioned_json(path, figures)
             sys.stderr.write(f"{name}, config {number}, seed {seed}: {time.monotonic() - began:.0f} s\n")
+    write_versioned_json(path, figures)
     return figures
 
 
