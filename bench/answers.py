@@ -1,9 +1,13 @@
-"""How benchmarks answer programs: `--json` prints, as everywhere in pomona, and `--results FILE` keeps."""
+"""How benchmarks answer programs: `--json` prints, as everywhere in pomona, and `--results FILE` keeps. And how they go
+on from what they kept."""
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 JSON_HELP = "print JSON instead of tables"
 
@@ -19,3 +23,12 @@ def with_results(arguments: Sequence[str]) -> list[str]:
             argument = argument.replace("--json", "--results", 1)
         renamed.append(argument)
     return renamed
+
+
+def figures_before(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What an earlier run with the same `settings` wrote; empty where there is none."""
+    try:
+        kept = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return kept if kept.get("settings") == settings else {}

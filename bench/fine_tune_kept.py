@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import functools
 import itertools
-import json
 import shlex
 import statistics
 import sys
@@ -52,6 +51,7 @@ from training.data.splits import short_digest
 from training.lanes.robustness import score_shifted
 from training.models.spec import FINE_TUNE_KEPT, UNFROZEN
 
+from .answers import figures_before
 from .anytime.held_back import hold_back
 
 Row = Mapping[str, Any]
@@ -98,7 +98,7 @@ def measured(options: argparse.Namespace, arguments: str, links: Path) -> dict[s
     path = options.out / "runs.json"
     numerics = measure_numerics(_CPU).numerics
     settings = {"epochs": options.epochs, "configs": short_digest([CONFIGS]), "numerics": str(numerics)}
-    kept = _kept(path, settings)
+    kept = figures_before(path, settings)
     figures: dict[str, Any] = {
         "settings": settings,
         "command": f"python -m bench.fine_tune_kept {arguments}",
@@ -213,15 +213,6 @@ def _over_tasks(rows: Sequence[Row], tasks: Sequence[str]) -> str:
 
 def _mean(rows: Sequence[Row], kept: float, score: str) -> float:
     return statistics.fmean(row["shares"][score] for row in rows if row["kept"] == kept)
-
-
-def _kept(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What an earlier run with the same settings wrote."""
-    try:
-        kept = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return kept if kept.get("settings") == settings else {}
 
 
 def _modules(group: LaneGroup, cut: int) -> list[torch.nn.Module]:

@@ -12,11 +12,10 @@ from __future__ import annotations
 import argparse
 import functools
 import itertools
-import json
 import shlex
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -51,6 +50,7 @@ from training.data.shifts import REVISION
 from training.data.splits import short_digest
 from training.lanes.robustness import score_shifted
 
+from .answers import figures_before
 from .robustness_report import markdown
 
 TASK = "fruit"
@@ -119,7 +119,7 @@ def measured(options: argparse.Namespace, arguments: str) -> dict[str, Any]:
         task.space.validate(task.space.activate(config))
         for config in robustness_configs(options.backbones, options.resolutions)
     ]
-    kept = _kept(options.out / "robustness.json", settings)
+    kept = figures_before(options.out / "robustness.json", settings).get("rows", [])
     figures["rows"] = [row for row in kept if row["config"] in configs]
     missing = [config for config in configs if config not in [row["config"] for row in figures["rows"]]]
     numerics = measure_numerics(device).numerics
@@ -213,16 +213,6 @@ def _source(name: str) -> str:
 def _counts(elsewhere: Split) -> dict[str, int]:
     sources = sorted(map(_source, elsewhere.names))
     return {source: len(list(group)) for source, group in itertools.groupby(sources)}
-
-
-def _kept(path: Path, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows of an earlier run with the same settings."""
-    try:
-        kept = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return []
-    rows: list[dict[str, Any]] = kept["rows"] if kept.get("settings") == settings else []
-    return rows
 
 
 if __name__ == "__main__":
