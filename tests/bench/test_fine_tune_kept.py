@@ -17,7 +17,7 @@ EPOCHS = 4
 
 
 def a_group(monkeypatch: pytest.MonkeyPatch) -> LaneGroup:
-    monkeypatch.setattr("bench.fine_tune_kept.score_shifted", lambda _group, keys: {key: Robust() for key in keys})
+    monkeypatch.setattr("bench.unseen.score_shifted", lambda _group, keys: {key: Robust() for key in keys})
     splits = toy_splits()
     prefixes = Prefixes(backbones=toy_backbone, device=torch.device("cpu"))
     structure = resolve(TOY, TOY.recipe).structure(len(toy_backbone("toy").stages))
@@ -34,7 +34,8 @@ def test_a_model_is_scored_from_what_it_was_to_what_it_became(monkeypatch: pytes
     alone = a_group(monkeypatch)
     curve = [alone.train_epoch()[0].value for _ in range(EPOCHS)]
     heads = resolve(TOY, TOY.recipe).schedule.phases(2, 3, EPOCHS)[0].epochs
-    rows = trained(a_group(monkeypatch), {"held back": toy_splits().valid, "elsewhere": None})
+    splits = toy_splits()
+    rows = trained(a_group(monkeypatch), TOY.recipe, {"valid": splits.valid, "held back": splits.valid})
     shares = {row["kept"]: row["shares"] for row in rows}
     assert tuple(shares) == KEPT
     assert shares[0.0]["valid"] == pytest.approx(curve[heads - 1])
