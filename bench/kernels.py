@@ -82,6 +82,7 @@ def _never(*_: object) -> bool:
 
 _CLAMPED = partial(Operator, "clamped convolution", clamped_convolution, "is_fused", _never)
 _POINTWISE = partial(Operator, "pointwise convolution", lowering, "is_pointwise", _never)
+_DEPTHWISE = partial(Operator, "depthwise convolution", lowering, "is_slow_depthwise", _never)
 _MEAN = partial(Operator, "spatial mean", backbones, "spatial_mean", spatial_mean.reference)
 OPERATORS = (
     _CLAMPED("mobilenet_v2", "0"),
@@ -89,6 +90,8 @@ OPERATORS = (
     *(operator("mobilenet_v2", depth) for operator in (_POINTWISE, _MEAN) for depth in ("1", "3")),
     _POINTWISE("squeezenet1_1", "3"),
     _POINTWISE("efficientnet_b0", "3"),
+    _DEPTHWISE("mobilenet_v2", ALL),
+    *(_DEPTHWISE("timm:tf_efficientnet_lite0", depth) for depth in ("4", ALL)),
 )
 
 

@@ -15,6 +15,7 @@ from .backbones.backbone import Backbone
 from .backbones.chains import Chain, clamp_of, fold
 from .kernels.clamped_convolution import ClampedConv2d
 from .kernels.convolution import Clamp, is_plain, is_pointwise
+from .kernels.depthwise_convolution import DepthwiseConv2d, is_slow_depthwise
 from .kernels.pointwise_convolution import PointwiseConv2d
 
 
@@ -71,10 +72,13 @@ def _folded(stage: nn.Module, chains: Sequence[Chain]) -> nn.Module:
 
 
 def _fused(stage: nn.Module) -> nn.Module:
-    """`stage` for activations (N, C, H, W) in channels_last: each 1 x 1 convolution a product of matrices."""
+    """`stage` for activations (N, C, H, W) in channels_last: each 1 x 1 convolution a product of matrices, and
+    depthwise ones with gradients that are quick."""
     for name, module in list(stage.named_modules()):
         if is_plain(module) and is_pointwise(module):
             stage = _replaced(stage, name, PointwiseConv2d(module))
+        elif isinstance(module, nn.Conv2d) and is_slow_depthwise(module):
+            stage = _replaced(stage, name, DepthwiseConv2d(module))
     return stage
 
 
