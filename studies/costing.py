@@ -127,6 +127,7 @@ class Costing:
         return self._tried.stages.get(self._tried.backbone(structure), ())
 
     def common(self, structure: Config) -> Config:
-        """Features are tried with small heads first: large ones cost more than the features do."""
+        """Features are tried with small heads first: large ones cost more than the features do. What is settled is so
+        of all heads."""
         first_time = self._ladder.rung(structure) == 0 and not self._tried.groups_of_base()[self._tried.base(structure)]
-        return self._ladder.small if first_time else {}
+        return self._ladder.settled | (self._ladder.small if first_time else {})

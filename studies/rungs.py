@@ -215,10 +215,9 @@ class Rungs:
         quick = [each for each in preferred if each.seconds <= OPENING_SECONDS]
         # The costs of one backbone rise with its resolution.
         chosen = quick[-1] if quick else min(costed, key=lambda each: each.seconds)
-        config = self._ladder.completed(self._recipe | chosen.structure | self._ladder.small)
-        return self._marked(
-            Arm(chosen.structure, config, self._ladder.small, lanes=chosen.lanes, seconds=chosen.seconds)
-        )
+        common = self._ladder.settled | self._ladder.small
+        config = self._ladder.completed(self._recipe | chosen.structure | common)
+        return self._marked(Arm(chosen.structure, config, common, lanes=chosen.lanes, seconds=chosen.seconds))
 
     def _marked(self, arm: Arm) -> Arm:
         """Says so where the first trial is the recipe, by whatever way it came to be chosen."""

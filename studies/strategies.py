@@ -46,7 +46,7 @@ def strategy_of(study: Study, plan: Plan, costs: CostModel | None = None) -> tup
         return Accounts(), None
     seed, space = study.settings.seed, plan.task.space
     costs = costs or costs_of(plan, seed)
-    ladder = ladder_of(space)
+    ladder = ladder_of(space, asked=study.settings.fixed)
     strategy: Rungs | Whole
     if ladder is not None:
         strategy = Rungs(

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from search_spaces import Choice, Config, Dimension, Integer, SearchSpace, Value
 
-from .backbones import family_of
+from .backbones import family_of, needs_weights
 from .descent import TriedStages, first_descent, next_descent
 from .dimensions import dimensions_of
 from .spec import BACKBONE, UNFROZEN, HeadSpec, InputSpec, stages_of
@@ -25,6 +25,9 @@ _RESOLUTION, _BATCH, _AUGMENTATION, _VIEWS = (
 )
 # Of a range, so many values at most stand for all.
 _MOST_VALUES = 9
+# The customary share (Szegedy et al. 2016, arXiv 1512.00567): photos of the same kind can't tell it from less, those of
+# other people can (docs/decisions/0033).
+_SMOOTHING = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +40,8 @@ class Ladder:
         free: dimensions of a structure that change neither features nor fidelity.
         climbs: by rung, 1 and 2, the dimensions that are raised to reach it.
         small: the values of heads that cost least, with which features are tried first.
+        settled: values of heads on pretrained features that are not searched, as the validation examples do not tell
+            which is better.
     """
 
     space: SearchSpace
@@ -44,6 +49,7 @@ class Ladder:
     free: tuple[str, ...]
     climbs: tuple[tuple[str, ...], ...]
     small: Config
+    settled: Config
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -171,10 +177,11 @@ class Ladder:
             yield from self._products(others, chosen | {name: value})
 
 
-def ladder_of(space: SearchSpace) -> Ladder | None:
+def ladder_of(space: SearchSpace, asked: Container[str] = ()) -> Ladder | None:
     """The ladder of a space of transfer learning; None where nothing of a config is frozen.
 
-    Networks that begin with random weights stand on no rung: where there are others, they are left out.
+    Networks that begin with random weights stand on no rung: where there are others, they are left out. What was
+    `asked` for by name is searched in any case, not settled.
     """
     dimensions = space.dimensions
     backbone = dimensions.get(BACKBONE)
@@ -192,6 +199,7 @@ def ladder_of(space: SearchSpace) -> Ladder | None:
         free=there(_BATCH),
         climbs=(there(_AUGMENTATION, _VIEWS), there(UNFROZEN)),
         small=_smallest_head(space),
+        settled=_settled(space, asked) if any(needs_weights(str(name)) for name in backbone.options) else {},
     )
 
 
@@ -202,6 +210,14 @@ def _smallest_head(space: SearchSpace) -> Config:
         if (dimension := space.dimensions.get(name)) is not None and dimension.condition is None:
             found[name] = _rising(name, dimension)[0]
     return found
+
+
+def _settled(space: SearchSpace, asked: Container[str]) -> Config:
+    name = dimensions_of(HeadSpec)["label_smoothing"]
+    dimension = space.dimensions.get(name)
+    if name in asked or dimension is None or dimension.condition is not None:
+        return {}
+    return {} if dimension.problem(_SMOOTHING) is not None else {name: _SMOOTHING}
 
 
 def _rising(name: str, dimension: Dimension) -> tuple[Value, ...]:

@@ -54,6 +54,23 @@ def test_all_structures_are_structures_of_the_space(task: Task) -> None:
     assert len({str(each) for each in known.above(base, free)}) == len(known.above(base, free))
 
 
+@pytest.mark.parametrize("task", WITH_LADDER, ids=lambda task: task.name)
+def test_what_is_settled_is_of_heads_on_pretrained_features(task: Task) -> None:
+    settled = ladder(task).settled
+    assert settled == ({} if task.name in ("mnist_mlp", "fashion_mlp", "bonus") else {"label_smoothing": 0.1})
+    task.space.check_part(settled)
+
+
+def test_what_was_asked_for_is_not_settled() -> None:
+    task = task_named("fruit")
+    known = ladder_of(task.space, asked={"label_smoothing"})
+    assert known is not None
+    assert known.settled == {}
+    narrow = ladder_of(task.space.narrow({"label_smoothing": Part(range=(0.0, 0.05))}))
+    assert narrow is not None
+    assert narrow.settled == {}
+
+
 def test_a_fixed_dimension_climbs_nowhere() -> None:
     task = task_named("fruit")
     space = task.space.fix({"augmentation": 2, "unfrozen_stages": 0})
