@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from bench.label_smoothing import SMOOTHING, markdown, trained
+from bench.settled import SMOOTHING, markdown, trained
 from search_spaces import task_named
-from search_spaces.benchmarks import smoothing_configs
+from search_spaces.benchmarks import settled_configs
 from training import LaneGroup, Prefixes, resolve, spec_of
 
 from ..toys import TOY, toy_backbone, toy_splits
@@ -35,42 +35,42 @@ def test_a_model_is_scored_after_its_last_epoch(monkeypatch: pytest.MonkeyPatch)
     last = [alone.train_epoch()[0].value for _ in range(3)][-1]
     (row,) = trained(group(), config, {"valid": splits.valid})
     assert row["shares"] == {"valid": pytest.approx(last), "robust": 0.5}
-    assert (row["smoothing"], row["stages"], row["n"]) == (0.1, resolve(TOY, config).backbone.unfrozen, {"valid": 24})
+    assert (row["optimizer, smoothing"], row["kind"]) == ("adamw, 0.1", "toy, its last stages too")
+    assert row["n"] == {"valid": len(splits.valid)}
 
 
 def test_the_configs_are_of_the_fruit_task() -> None:
     task = task_named("fruit")
-    configs = smoothing_configs(("mobilenet_v2", "timm:tf_efficientnet_lite0"), SMOOTHING)
+    configs = settled_configs(("mobilenet_v2", "timm:tf_efficientnet_lite0"), SMOOTHING)
     assert all(task.space.validate(config) == config for config in configs)
     specs = [spec_of(config) for config in configs]
-    assert sum(spec.backbone.unfrozen > 0 for spec in specs) == len(SMOOTHING)
+    assert sum(spec.backbone.unfrozen > 0 for spec in specs) == 2 * len(SMOOTHING)
     assert {spec.head.label_smoothing for spec in specs} == set(SMOOTHING)
 
 
-def a_row(task: str, smoothing: float, stages: int, valid: float) -> dict[str, Any]:
-    shares = {"valid": valid, "held back": 0.25, "robust": 0.5}
+def a_row(task: str, kind: str, valid: float) -> dict[str, Any]:
     return {
         "task": task,
         "config": 0,
         "seed": 0,
-        "smoothing": smoothing,
-        "stages": stages,
+        "optimizer, smoothing": "adamw, 0.1",
+        "kind": kind,
         "n": {"valid": 10, "held back": 4},
-        "shares": shares,
+        "shares": {"valid": valid, "held back": 0.25, "robust": 0.5},
     }
 
 
 def test_heads_and_stages_are_apart() -> None:
-    rows = [a_row("fruit", 0.1, 0, 0.9), a_row("fruit", 0.1, 0, 0.7), a_row("fruit", 0.1, 4, 0.6)]
+    rows = [a_row("fruit", "heads", 0.9), a_row("fruit", "heads", 0.7), a_row("fruit", "stages", 0.6)]
     text = markdown(
         {
             "settings": {"epochs": 8, "numerics": "fp32"},
-            "command": "python -m bench.label_smoothing",
+            "command": "python -m bench.settled",
             "environment": {"device": "a processor", "commit": "", "python": "3", "versions": {"torch": "2"}},
             "fingerprints": {"fruit": "f"},
             "rows": rows,
         }
     )
-    heads, stages = text.split("## With stages\n")
-    assert "| 0.1         | 2      | 80.00         | 50.00    | 25.00            |" in heads
-    assert "| 0.1         | 1      | 60.00         | 50.00    | 25.00            |" in stages
+    heads, stages = text.split("## stages\n")
+    assert "| adamw, 0.1             | 2      | 80.00         | 50.00    | 25.00            |" in heads
+    assert "| adamw, 0.1             | 1      | 60.00         | 50.00    | 25.00            |" in stages
