@@ -128,6 +128,6 @@ class Costing:
 
     def common(self, structure: Config) -> Config:
         """Features are tried with small heads first: large ones cost more than the features do. What is settled is so
-        of all heads."""
+        of all."""
         first_time = self._ladder.rung(structure) == 0 and not self._tried.groups_of_base()[self._tried.base(structure)]
         return self._ladder.settled | (self._ladder.small if first_time else {})

@@ -90,10 +90,10 @@ def test_a_group_that_goes_on_after_a_stop_is_scored_as_it_would_have_been(url: 
             raise Interrupted("asked to")
 
     with study.running(), pytest.raises(Interrupted):
-        list(run_study(study, a_plan(24), InlineEngine(), watch))
+        list(run_study(study, a_plan(64), InlineEngine(), watch))
     left = [record.number for record in study.records() if record.state == "interrupted"]
     assert left
-    records = run(Study.open("s", url), 24)
+    records = run(Study.open("s", url), 64)
     assert any(records[number].cv_value is not None for number in left)
 
 
@@ -114,7 +114,7 @@ def test_what_groups_took_is_predicted_and_kept(url: str) -> None:
 
 
 def test_heads_on_plain_features_are_cross_validated_and_stages_scored_on_changed_photos(url: str) -> None:
-    records = run(create(url), 16)
+    records = run(create(url), 64)
     assert any(record.cv_value is not None for record in records if record.rung == 0)
     assert all(record.cv_value is None for record in records if record.rung)
 

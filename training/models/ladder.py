@@ -18,16 +18,19 @@ from search_spaces import Choice, Config, Dimension, Integer, SearchSpace, Value
 from .backbones import family_of, needs_weights
 from .descent import TriedStages, first_descent, next_descent
 from .dimensions import dimensions_of
-from .spec import BACKBONE, UNFROZEN, HeadSpec, InputSpec, stages_of
+from .spec import ADAMW, BACKBONE, UNFROZEN, HeadSpec, InputSpec, OptimizerSpec, stages_of
 
 _RESOLUTION, _BATCH, _AUGMENTATION, _VIEWS = (
     dimensions_of(InputSpec)[field] for field in ("resolution", "batch_size", "augmentation", "views")
 )
 # Of a range, so many values at most stand for all.
 _MOST_VALUES = 9
-# The customary share (Szegedy et al. 2016, arXiv 1512.00567): photos of the same kind can't tell it from less, those of
-# other people can (docs/decisions/0033).
-_SMOOTHING = 0.1
+# Photos of the same kind can't tell these from others, those of other people can (docs/decisions/0033): the customary
+# smoothing of Szegedy et al. (2016, arXiv 1512.00567), and AdamW as in Kumar et al. (2022, arXiv 2211.09359).
+_SETTLED: Config = {
+    dimensions_of(HeadSpec)["label_smoothing"]: 0.1,
+    dimensions_of(OptimizerSpec)["name"]: ADAMW,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +43,8 @@ class Ladder:
         free: dimensions of a structure that change neither features nor fidelity.
         climbs: by rung, 1 and 2, the dimensions that are raised to reach it.
         small: the values of heads that cost least, with which features are tried first.
-        settled: values of heads on pretrained features that are not searched, as the validation examples do not tell
-            which is better.
+        settled: how what is pretrained is trained, where that is not searched, as the validation examples do not tell
+            which value is better.
     """
 
     space: SearchSpace
@@ -134,6 +137,11 @@ class Ladder:
                     eased[name] = values[values.index(structure[name]) - 1]
         return structure | eased if eased else None
 
+    def as_settled(self, config: Config) -> Config | None:
+        """`config`, found elsewhere, with the numbers that are settled; None where it has something else by name."""
+        names = {name: value for name, value in self.settled.items() if isinstance(value, str)}
+        return config | self.settled if names.items() <= config.items() else None
+
     def is_ordered(self, name: str) -> bool:
         """Whether the values of a dimension have an order."""
         dimension = self.space.dimensions[name]
@@ -213,11 +221,12 @@ def _smallest_head(space: SearchSpace) -> Config:
 
 
 def _settled(space: SearchSpace, asked: Container[str]) -> Config:
-    name = dimensions_of(HeadSpec)["label_smoothing"]
-    dimension = space.dimensions.get(name)
-    if name in asked or dimension is None or dimension.condition is not None:
-        return {}
-    return {} if dimension.problem(_SMOOTHING) is not None else {name: _SMOOTHING}
+    possible = {name: dimension for name, dimension in space.dimensions.items() if name not in asked}
+    return {
+        name: value
+        for name, value in _SETTLED.items()
+        if name in possible and possible[name].condition is None and possible[name].problem(value) is None
+    }
 
 
 def _rising(name: str, dimension: Dimension) -> tuple[Value, ...]:

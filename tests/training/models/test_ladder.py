@@ -55,20 +55,29 @@ def test_all_structures_are_structures_of_the_space(task: Task) -> None:
 
 
 @pytest.mark.parametrize("task", WITH_LADDER, ids=lambda task: task.name)
-def test_what_is_settled_is_of_heads_on_pretrained_features(task: Task) -> None:
+def test_something_is_settled_where_something_is_pretrained(task: Task) -> None:
     settled = ladder(task).settled
-    assert settled == ({} if task.name in ("mnist_mlp", "fashion_mlp", "bonus") else {"label_smoothing": 0.1})
+    without = task.name in ("mnist_mlp", "fashion_mlp", "bonus")
+    assert settled == ({} if without else {"label_smoothing": 0.1, "optimizer": "adamw"})
     task.space.check_part(settled)
 
 
-def test_what_was_asked_for_is_not_settled() -> None:
+def test_what_was_asked_for_or_can_not_be_is_not_settled() -> None:
     task = task_named("fruit")
     known = ladder_of(task.space, asked={"label_smoothing"})
     assert known is not None
-    assert known.settled == {}
-    narrow = ladder_of(task.space.narrow({"label_smoothing": Part(range=(0.0, 0.05))}))
+    assert known.settled == {"optimizer": "adamw"}
+    narrow = ladder_of(task.space.narrow({"label_smoothing": Part(range=(0.0, 0.05)), "optimizer": "sgd"}))
     assert narrow is not None
     assert narrow.settled == {}
+
+
+def test_a_config_from_elsewhere_is_settled_or_left_out() -> None:
+    task = task_named("fruit")
+    known = ladder(task)
+    settled = known.as_settled(task.recipe | {"label_smoothing": 0.03})
+    assert settled == task.recipe | {"label_smoothing": 0.1}
+    assert known.as_settled(task.recipe | {"optimizer": "sgd", "momentum": 0.9}) is None
 
 
 def test_a_fixed_dimension_climbs_nowhere() -> None:
