@@ -20,6 +20,7 @@ from training import (
     resolve_device,
     runnable,
 )
+from training.models.ladder import ladder_of
 
 from .creation import NameTakenError, is_whole
 from .done import check_target
@@ -104,6 +105,10 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
     _say(notify, ready, data, device, measured, limited, settings.lanes)
     if outlook is not None:
         notify(f"plan: {outlook}")
+        ladder = ladder_of(ready.task.space, asked=request.fixed)
+        if ladder is not None and ladder.settled:
+            settled = ", ".join(f"{name} {value}" for name, value in ladder.settled.items())
+            notify(f"settled: {settled} (--set NAME=VALUES searches them)")
     _say_workers(notify, engine, placement)
     plan = plan_of(study, ready, data, device, limited, request.weights_dir)
     plan = replace(plan, trial_timeout=settings.trial_timeout)
