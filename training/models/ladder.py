@@ -222,10 +222,17 @@ def _smallest_head(space: SearchSpace) -> Config:
 
 def _settled(space: SearchSpace, asked: Container[str]) -> Config:
     possible = {name: dimension for name, dimension in space.dimensions.items() if name not in asked}
+    # What takes part beside another value only, as the momentum does, was asked for in vain else.
+    conditions = [
+        one.condition for name, one in space.dimensions.items() if name in asked and one.condition is not None
+    ]
     return {
         name: value
         for name, value in _SETTLED.items()
-        if name in possible and possible[name].condition is None and possible[name].problem(value) is None
+        if name in possible
+        and possible[name].condition is None
+        and possible[name].problem(value) is None
+        and all(condition.other != name or value in condition.is_in for condition in conditions)
     }
 
 

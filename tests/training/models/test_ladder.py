@@ -67,6 +67,9 @@ def test_what_was_asked_for_or_can_not_be_is_not_settled() -> None:
     known = ladder_of(task.space, asked={"label_smoothing"})
     assert known is not None
     assert known.settled == {"optimizer": "adamw"}
+    heavy = ladder_of(task.space.fix({"momentum": 0.9}), asked={"momentum"})
+    assert heavy is not None
+    assert heavy.settled == {"label_smoothing": 0.1}
     narrow = ladder_of(task.space.narrow({"label_smoothing": Part(range=(0.0, 0.05)), "optimizer": "sgd"}))
     assert narrow is not None
     assert narrow.settled == {}

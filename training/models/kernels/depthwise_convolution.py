@@ -31,7 +31,7 @@ def is_slow_depthwise(convolution: nn.Conv2d) -> bool:
         and k % 2 == 1
         and k >= _QUICK
         and (k > _QUICK or stride > 1)
-        and (is_plain(convolution) or pads_to_same(convolution))
+        and ((is_plain(convolution) and len({*convolution.padding}) == 1) or pads_to_same(convolution))
     )
 
 

@@ -84,3 +84,4 @@ def test_which_convolutions_are_replaced() -> None:
     assert not is_slow_depthwise(nn.Conv2d(8, 16, 5, groups=8))
     assert is_slow_depthwise(nn.Conv2d(8, 8, 3, 2, groups=8))
     assert not is_slow_depthwise(nn.Conv2d(8, 8, 5, padding="same", groups=8))
+    assert not is_slow_depthwise(nn.Conv2d(8, 8, 5, padding=(2, 1), groups=8))
