@@ -10,10 +10,7 @@ nothing is trained on and nothing is chosen by. What `--out` has already is not 
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from training.machine.process import configure
@@ -29,19 +26,15 @@ from studies.portfolio import shipped_portfolio
 from training import LaneGroup, Split
 from training.models.spec import FINE_TUNE_KEPT, UNFROZEN
 
-from .unseen import KEY, options_of, scored, table, table_over_tasks, what_they_depend_on, written
+from .unseen import KEY, run, scored, table, table_over_tasks, what_they_depend_on
 
 KEPT = (0.0, 0.25, 0.5, 0.75, 1.0)
 CONFIGS = [shipped.config for shipped in shipped_portfolio().configs if shipped.config.get(UNFROZEN)]
-_PROGRAM = "bench.fine_tune_kept"
 _LABEL = "kept"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    summary = (__doc__ or "").splitlines()[0]
-    options = options_of(_PROGRAM, summary, Path("results/fine_tune_kept"), argv)
-    command = f"python -m {_PROGRAM} {shlex.join(sys.argv[1:] if argv is None else argv)}"
-    return written(options, command, CONFIGS, trained, markdown)
+    return run("fine_tune_kept", __doc__, CONFIGS, trained, markdown, argv)
 
 
 def trained(group: LaneGroup, _config: Config, splits: dict[str, Split]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import functools
 import itertools
+import shlex
 import statistics
 import sys
 import tempfile
@@ -57,27 +58,21 @@ _SCORES = ("valid", "robust", "held back", "elsewhere")
 _CPU = torch.device("cpu")
 
 
-def options_of(program: str, description: str, out: Path, argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command line of such a benchmark."""
-    parser = argparse.ArgumentParser(prog=f"python -m {program}", description=description)
-    parser.add_argument("--data", type=Path, required=True, help="the folder that holds one of photos for each task")
-    parser.add_argument("--elsewhere", type=Path, required=True, help="photos of fruit by others, without splits")
-    parser.add_argument("--weights-dir", type=Path)
-    parser.add_argument("--tasks", type=lambda text: text.split(","), default=list(TASKS), metavar="NAME,...")
-    parser.add_argument("--seeds", type=lambda text: [int(part) for part in text.split(",")], default=[0])
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
-    parser.add_argument("--out", type=Path, default=out, metavar="FOLDER", help="README.md and runs.json")
-    return parser.parse_args(argv)
-
-
-def written(
-    options: argparse.Namespace,
-    command: str,
+def run(
+    program: str,
+    description: str | None,
     configs: Sequence[Config],
     scorer: Scorer,
     page: Callable[[Mapping[str, Any]], str],
+    argv: Sequence[str] | None,
 ) -> int:
-    """Trains what `--out` does not have already, writes and prints the page; the exit code."""
+    """The command `python -m bench.PROGRAM`: trains what `--out` does not have already, writes and prints the page.
+
+    Returns the exit code.
+    """
+    arguments = sys.argv[1:] if argv is None else argv
+    options = _options(program, (description or "").splitlines()[0], arguments)
+    command = f"python -m bench.{program} {shlex.join(arguments)}"
     try:
         with tempfile.TemporaryDirectory() as links:
             figures = _measured(options, command, configs, scorer, Path(links))
@@ -88,6 +83,20 @@ def written(
     atomic_write_bytes(options.out / "README.md", text.encode())
     sys.stdout.write(text)
     return 0
+
+
+def _options(program: str, summary: str, arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=f"python -m bench.{program}", description=summary)
+    parser.add_argument("--data", type=Path, required=True, help="the folder that holds one of photos for each task")
+    parser.add_argument("--elsewhere", type=Path, required=True, help="photos of fruit by others, without splits")
+    parser.add_argument("--weights-dir", type=Path)
+    parser.add_argument("--tasks", type=lambda text: text.split(","), default=list(TASKS), metavar="NAME,...")
+    parser.add_argument("--seeds", type=lambda text: [int(part) for part in text.split(",")], default=[0])
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument(
+        "--out", type=Path, default=Path("results") / program, metavar="FOLDER", help="README.md and runs.json"
+    )
+    return parser.parse_args(arguments)
 
 
 def _measured(

@@ -1,9 +1,8 @@
 """A depthwise convolution that trains in bf16 on a CPU, with gradients that oneDNN computes quickly.
 
-With 64 images of 14 x 14 and 672 channels on two cores with AMX (`python -m bench.kernels --only depthwise`), 5 x 5 in
-bf16 takes 3 ms forwards, but 160 ms for the gradient of its weights: in bf16, oneDNN (3.x, torch 2.13) is quick with
-kernels of 3 x 3 alone. And whatever the kernel, the gradient of what goes in takes 90 to 200 ms with a stride of 2, and
-2 to 10 ms in fp32.
+With 64 images of 14 x 14 and 672 channels on two cores with AMX (torch 2.13, docs/log.md), 5 x 5 in bf16 takes 3 ms
+forwards, but 160 ms for the gradient of its weights: in bf16, oneDNN is quick with kernels of 3 x 3 alone. And whatever
+the kernel, the gradient of what goes in takes 80 to 200 ms with a stride of 2, and 2 to 20 ms in fp32.
 """
 
 from __future__ import annotations
