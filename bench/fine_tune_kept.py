@@ -4,8 +4,9 @@
 
 Trains the configs of the shipped portfolio that unfreeze stages, and scores each model at several points of the line
 between what it was before its stages trained and what it was after: on `valid`, on the changed validation photos
-(`robust`), on a fifth of `train` that was held back, and, of fruit, on the photos by others in `--elsewhere`, which
-nothing is trained on and nothing is chosen by. What `--out` has already is not trained again.
+(`robust`), on a fifth of `train` that was held back, and on photos by others (`elsewhere_of`), which nothing is trained
+on and nothing is chosen by: of fruit those in `--elsewhere`, of cats_dogs and clothing other tasks' data in `--data`.
+What `--out` has already is not trained again.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 choices have in common.
 
 Each model is scored on `valid`, on the changed validation photos (`robust`), on a fifth of `train` that was held back,
-and, of fruit, on the photos by others in `--elsewhere`.
+and, where there are some, on photos by others (`elsewhere_of`).
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from training.lanes.robustness import score_shifted
 
 from .answers import figures_before
 from .anytime.held_back import hold_back
+from .elsewhere import TAKEN_ELSEWHERE, elsewhere_of
 
 Row = Mapping[str, Any]
 """Of one run: its `task`, `config` and `seed`, and what `scored` gives, with what the benchmark adds."""
@@ -50,8 +51,6 @@ Scorer = Callable[[LaneGroup, Config, dict[str, Split]], list[dict[str, Any]]]
 
 TASKS = ("fruit", "clothing", "cats_dogs", "flowers")
 EPOCHS = 8
-FAR = "fruit"
-"""The task of which there are photos by others."""
 KEY = 0
 """Of the lane."""
 _SCORES = ("valid", "robust", "held back", "elsewhere")
@@ -108,7 +107,12 @@ def _measured(
     """
     path = options.out / "runs.json"
     numerics = measure_numerics(_CPU).numerics
-    settings = {"epochs": options.epochs, "configs": short_digest([list(configs)]), "numerics": str(numerics)}
+    settings = {
+        "epochs": options.epochs,
+        "configs": short_digest([list(configs)]),
+        "numerics": str(numerics),
+        "elsewhere": list(TAKEN_ELSEWHERE),
+    }
     kept = figures_before(path, settings)
     figures: dict[str, Any] = {
         "settings": settings,
@@ -122,6 +126,7 @@ def _measured(
     for name in options.tasks:
         task = task_named(name)
         data = open_data(hold_back(options.data / name, links / name).whole, task)
+        elsewhere = elsewhere_of(name, options.data, options.elsewhere, links / f"{name}-elsewhere")
         figures["fingerprints"][name] = data.fingerprint
         for (number, config), seed in itertools.product(enumerate(configs), options.seeds):
             about = {"task": name, "config": number, "seed": seed}
@@ -140,8 +145,8 @@ def _measured(
             group = LaneGroup(task, splits, structure, epochs=options.epochs, seed=seed, prefixes=prefixes)
             group.add(KEY, config)
             wanted = {"valid": splits.valid, "held back": splits.test}
-            if name == FAR:
-                opened = open_labelled(options.elsewhere, data.classes, Kind.of(task), None, spec.input.resolution)
+            if elsewhere is not None:
+                opened = open_labelled(str(elsewhere), data.classes, Kind.of(task), None, spec.input.resolution)
                 wanted["elsewhere"] = opened.examples
             scored_on = {which: split for which, split in wanted.items() if split is not None}
             figures["rows"] += [about | row for row in scorer(group, config, scored_on)]
@@ -179,7 +184,7 @@ def table(rows: Sequence[Row], label: str) -> str:
     cells: list[list[object]] = []
     for value in dict.fromkeys(row[label] for row in rows):
         of = [row for row in rows if row[label] == value]
-        cells.append([value, len(of), *(f"{100 * _mean(of, score):.2f}" for score in scores)])
+        cells.append([value, len(of), *(f"{100 * mean_share(of, score):.2f}" for score in scores)])
     return tabulate(cells, [label, "runs", *headings], tablefmt="github", disable_numparse=True) + "\n"
 
 
@@ -189,10 +194,11 @@ def table_over_tasks(rows: Sequence[Row], label: str) -> str:
     cells: list[list[object]] = []
     for value in dict.fromkeys(row[label] for row in rows):
         of_tasks = [[row for row in rows if row["task"] == name and row[label] == value] for name in tasks]
-        means = [statistics.fmean(_mean(of, score) for of in of_tasks) for score in _SCORES[:3]]
+        means = [statistics.fmean(mean_share(of, score) for of in of_tasks) for score in _SCORES[:3]]
         cells.append([value, *(f"{100 * mean:.2f}" for mean in means)])
     return tabulate(cells, [label, *_SCORES[:3]], tablefmt="github", disable_numparse=True) + "\n"
 
 
-def _mean(rows: Sequence[Row], score: str) -> float:
+def mean_share(rows: Sequence[Row], score: str) -> float:
+    """The mean over `rows` of a share, in 0..1."""
     return statistics.fmean(row["shares"][score] for row in rows)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from bench.settled import SMOOTHING, markdown, trained
+from bench.settled import SMOOTHING, _first_seen, markdown, trained
 from search_spaces import task_named
 from search_spaces.benchmarks import settled_configs
 from training import LaneGroup, Prefixes, resolve, spec_of
@@ -74,3 +74,18 @@ def test_heads_and_stages_are_apart() -> None:
     heads, stages = text.split("## stages\n")
     assert "| adamw, 0.1             | 2      | 80.00         | 50.00    | 25.00            |" in heads
     assert "| adamw, 0.1             | 1      | 60.00         | 50.00    | 25.00            |" in stages
+
+
+def test_photos_that_the_values_were_not_settled_by_have_a_table() -> None:
+    def elsewhere(task: str, kind: str, share: float) -> dict[str, Any]:
+        row = a_row(task, kind, 0.9)
+        return row | {"shares": row["shares"] | {"elsewhere": share}, "n": row["n"] | {"elsewhere": 8}}
+
+    rows = [
+        elsewhere("fruit", "heads", 0.1),
+        elsewhere("clothing", "heads", 0.5),
+        elsewhere("clothing", "stages", 0.75),
+    ]
+    (line,) = (line for line in "\n".join(_first_seen(rows)).splitlines() if line.startswith("| adamw"))
+    assert [cell.strip() for cell in line.split("|")[1:-1]] == ["adamw, 0.1", "50.00", "75.00", "62.50"]
+    assert _first_seen([elsewhere("fruit", "heads", 0.1)]) == []
