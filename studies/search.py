@@ -108,7 +108,7 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
         ladder = ladder_of(ready.task.space, asked=request.fixed)
         if ladder is not None and ladder.settled:
             settled = ", ".join(f"{name} {value}" for name, value in ladder.settled.items())
-            notify(f"settled: {settled} (--set NAME=VALUES searches them)")
+            notify(f"settled: {settled} (--set NAME=VALUES searches it)")
     _say_workers(notify, engine, placement)
     plan = plan_of(study, ready, data, device, limited, request.weights_dir)
     plan = replace(plan, trial_timeout=settings.trial_timeout)

@@ -57,7 +57,7 @@ def strategy_of(study: Study, plan: Plan, costs: CostModel | None = None) -> tup
             lanes=plan.lanes,
             seed=seed,
             recipe=plan.task.recipe,
-            portfolio=[known for config in portfolio_for(space) if (known := ladder.as_settled(config)) is not None],
+            portfolio=[config for config in portfolio_for(space) if ladder.agrees(config)],
         )
     else:
 

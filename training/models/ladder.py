@@ -25,12 +25,9 @@ _RESOLUTION, _BATCH, _AUGMENTATION, _VIEWS = (
 )
 # Of a range, so many values at most stand for all.
 _MOST_VALUES = 9
-# Photos of the same kind can't tell these from others, those of other people can (docs/decisions/0033): the customary
-# smoothing of Szegedy et al. (2016, arXiv 1512.00567), and AdamW as in Kumar et al. (2022, arXiv 2211.09359).
-_SETTLED: Config = {
-    dimensions_of(HeadSpec)["label_smoothing"]: 0.1,
-    dimensions_of(OptimizerSpec)["name"]: ADAMW,
-}
+# Photos of the same kind can't tell it from others, those of other people can (docs/decisions/0033), as in Kumar et al.
+# (2022, arXiv 2211.09359).
+_SETTLED: Config = {dimensions_of(OptimizerSpec)["name"]: ADAMW}
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,10 +134,9 @@ class Ladder:
                     eased[name] = values[values.index(structure[name]) - 1]
         return structure | eased if eased else None
 
-    def as_settled(self, config: Config) -> Config | None:
-        """`config`, found elsewhere, with the numbers that are settled; None where it has something else by name."""
-        names = {name: value for name, value in self.settled.items() if isinstance(value, str)}
-        return config | self.settled if names.items() <= config.items() else None
+    def agrees(self, config: Config) -> bool:
+        """Whether `config`, found elsewhere, has what is settled."""
+        return self.settled.items() <= config.items()
 
     def is_ordered(self, name: str) -> bool:
         """Whether the values of a dimension have an order."""
