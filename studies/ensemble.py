@@ -1,5 +1,9 @@
 """Which trials to average: a greedy choice among the kept outputs of the best ones.
 
+Many trials are right on all validation examples but a few, which then say little of which of them to average. So the
+choice is made on the changed forms of these examples too, where trials were scored on them: on photos of other people
+such ensembles are several points better (docs/decisions/0034).
+
 Source: R. Caruana, A. Niculescu-Mizil, G. Crew, A. Ksikes (2004), Ensemble selection from libraries of models, ICML:
 forward selection with replacement, which begins with the best few.
 """
@@ -25,6 +29,8 @@ MOST_DRAWS = 16
 MOST_MEMBERS = 5
 """Different trials: each has to be trained, and takes its time for every answer."""
 
+# Forms of the examples take part as long as all are no more than so many, so that nobody waits for a leaderboard.
+_MOST_EXAMPLES = 10_000
 # By which an addition must lower the loss where it changes no value: a smaller gain is not worth a model.
 _LEAST_GAIN = 0.01
 
@@ -55,6 +61,10 @@ def select(
 ) -> Selection | None:
     """The mean of outputs with the best value of `metric` that a greedy search finds; None where a single one is best.
 
+    It looks for the best value on the examples and their changed forms, among trials that were scored on both. Where
+    there are none, or what it finds is worse on the examples themselves than a single trial, it looks for the best
+    value on these alone, among all.
+
     Outputs of other examples than the most have, and such as are not finite, are left out. The value is never worse
     than that of the best single trial. One set of outputs gives one selection, whatever its order.
 
@@ -66,13 +76,38 @@ def select(
     if len(candidates) < 2:
         return None
     known = next(iter(candidates.values()))
-    search = _Search({n: one.values.astype(np.float64) for n, one in candidates.items()}, known, metric, direction)
-    drawn = search.run(kinds or {})
+    values = {number: one.values.astype(np.float64) for number, one in candidates.items()}
+    search = _Search(values, Score.of(metric, known.classes, known.labels), direction)
+    drawn = _drawn_on_forms(candidates, metric, direction, kinds or {})
+    if len(drawn) < 2 or not search.is_no_worse(drawn):
+        drawn = search.run(kinds or {})
     if len(drawn) < 2:
         return None
-    count = drawn.total()
+    count, mean = drawn.total(), search.mean_of(drawn)
     weights = {number: drawn[number] / count for number in sorted(drawn)}
-    return Selection(weights, search.score.estimate(search.mean), search.score.grouped(search.mean, known.groups))
+    return Selection(weights, search.score.estimate(mean), search.score.grouped(mean, known.groups))
+
+
+def _drawn_on_forms(
+    candidates: Mapping[int, Outputs], metric: str, direction: str, kinds: Mapping[int, str]
+) -> Counter[int]:
+    """How often each trial is drawn by what it says of the examples and of their changed forms; empty where less than
+    two were scored on these."""
+    known = next(iter(candidates.values()))
+    most = _MOST_EXAMPLES // max(len(known.labels), 1) - 1
+    forms = {number: one.shifted for number, one in candidates.items() if one.shifted is not None}
+    forms = {number: form[:most] for number, form in forms.items() if most > 0 and np.isfinite(form[:most]).all()}
+    counts = Counter(form.shape for form in forms.values() if form.shape[1:] == known.values.shape)
+    (shape, found), *_ = counts.most_common(1) or [((0,), 0)]
+    if found < 2:
+        return Counter()
+    values = {
+        number: np.concatenate([candidates[number].values, *form]).astype(np.float64)
+        for number, form in forms.items()
+        if form.shape == shape
+    }
+    score = Score.of(metric, known.classes, np.tile(known.labels, 1 + shape[0]))
+    return _Search(values, score, direction).run(kinds)
 
 
 def _comparable(outputs: Mapping[int, Outputs]) -> dict[int, Outputs]:
@@ -91,11 +126,17 @@ class _Search:
     A draw may leave a worse mean, or the same trial once more: then the next one can get a smaller weight.
     """
 
-    def __init__(self, values: Mapping[int, _Values], known: Outputs, metric: str, direction: str) -> None:
-        self.score = Score.of(metric, known.classes, known.labels)
+    def __init__(self, values: Mapping[int, _Values], score: Score, direction: str) -> None:
+        self.score = score
         self._values = values
         self._sign = 1.0 if direction == "maximize" else -1.0
         self._drawn: Counter[int] = Counter()
+
+    def is_no_worse(self, drawn: Counter[int]) -> bool:
+        """Whether the mean of what is `drawn` has no worse a value than any trial alone."""
+        alone = [self._sign * self.score.value(values) for values in self._values.values()]
+        together = self._sign * self.score.value(self.mean_of(drawn))
+        return all(together >= value for value in alone if math.isfinite(value))
 
     def run(self, kinds: Mapping[int, str]) -> Counter[int]:
         """How often each trial is drawn; empty where no trial has a value."""
@@ -115,14 +156,14 @@ class _Search:
         for order in (ranked, of_kinds):
             for count in range(1, min(len(order), MOST_MEMBERS) + 1):
                 drawn = Counter(order[:count])
-                rating = self._rating(self._mean_of(drawn))
+                rating = self._rating(self.mean_of(drawn))
                 if best is None or _helps(rating, best):
                     best, self._drawn = rating, drawn
 
     def _draw_on(self, usable: list[int]) -> None:
-        drawn, best = Counter(self._drawn), self._rating(self.mean)
+        drawn, best = Counter(self._drawn), self._rating(self.mean_of(self._drawn))
         while drawn.total() < MOST_DRAWS:
-            full, count, total = len(drawn) == MOST_MEMBERS, drawn.total() + 1, drawn.total() * self._mean_of(drawn)
+            full, count, total = len(drawn) == MOST_MEMBERS, drawn.total() + 1, drawn.total() * self.mean_of(drawn)
             ratings = {
                 number: self._rating((total + self._values[number]) / count)
                 for number in usable
@@ -133,16 +174,12 @@ class _Search:
             if _helps(ratings[chosen], best):
                 best, self._drawn = ratings[chosen], Counter(drawn)
 
-    def _mean_of(self, drawn: Counter[int]) -> _Values:
+    def mean_of(self, drawn: Counter[int]) -> _Values:
+        """The mean of what is drawn, in 64 bits."""
         total = np.zeros(next(iter(self._values.values())).shape)
         for number in sorted(drawn):
             total += drawn[number] * self._values[number]
         return total / drawn.total()
-
-    @property
-    def mean(self) -> _Values:
-        """Of what was drawn, in 64 bits."""
-        return self._mean_of(self._drawn)
 
     def _rating(self, values: _Values) -> _Rating:
         value, loss = self._sign * self.score.value(values), self.score.loss(values)

@@ -21,7 +21,7 @@ from .records import TrialRecord
 from .study import Study
 
 _FILE = "ensemble.json"
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)

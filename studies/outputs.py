@@ -28,6 +28,7 @@ FOLDER = "outputs"
 
 _FORMAT = 1
 _KEY = "state"
+_SHIFTED = "shifted"
 _ENDING = ".safetensors"
 _NOT_ONE = (OSError, ValueError, KeyError, safetensors.SafetensorError)
 
@@ -98,7 +99,12 @@ class KeptOutputs:
             if record.arrays != _digest(arrays):
                 return None
             outputs = Outputs(
-                arrays["values"], arrays["labels"], arrays["groups"], classes=record.classes, split=record.split
+                arrays["values"],
+                arrays["labels"],
+                arrays["groups"],
+                classes=record.classes,
+                split=record.split,
+                shifted=arrays.get(_SHIFTED),
             )
         except _NOT_ONE:
             return None
@@ -119,6 +125,8 @@ class KeptOutputs:
 
 def _packed(value: float, outputs: Outputs, kind: str) -> bytes:
     arrays = {"values": outputs.values, "labels": outputs.labels, "groups": outputs.groups}
+    if outputs.shifted is not None:
+        arrays[_SHIFTED] = outputs.shifted
     plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     record = _Record(_FORMAT, value, outputs.classes, outputs.split, _digest(plain), kind)
     return safetensors.numpy.save(plain, {"made_by": "pomona", _KEY: json_text(sealed(vars(record)), indent=None)})

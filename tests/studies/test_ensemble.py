@@ -36,9 +36,15 @@ def studies_of(draw: st.DrawFn) -> tuple[str, dict[int, Outputs]]:
         }
     labels = generator.integers(3, size=n)
     right = np.eye(3)[labels]
+    # Some trials were scored on changed forms of the examples too.
+    forms, scored = draw(st.integers(1, 3)), draw(st.sets(st.sampled_from(numbers)))
+
+    def said(*forms: int) -> np.ndarray:
+        return (right + noise * generator.normal(size=(*forms, n, 3))).astype(np.float32)
+
+    outputs = {number: outputs_of(said(), labels) for number in numbers}
     return metric, {
-        number: outputs_of((right + noise * generator.normal(size=(n, 3))).astype(np.float32), labels)
-        for number in numbers
+        number: replace(one, shifted=said(forms)) if number in scored else one for number, one in outputs.items()
     }
 
 
@@ -155,3 +161,45 @@ def test_groups_get_an_interval_of_their_own() -> None:
     assert selection is not None
     assert selection.grouped is not None
     assert selection.grouped.n == 3
+
+
+def test_what_is_right_on_changed_examples_decides_between_what_is_right_on_all() -> None:
+    labels = np.array([0, 1, 2, 0, 1, 2])
+    right, wrong = 3 * np.eye(3)[labels], 3 * np.eye(3)[(labels + 1) % 3]
+    # Each is right on a half of the changed ones, and unsure of the others; 0 and 1 are more certain than 2 and 3.
+    halves = [np.arange(6) < 3, np.arange(6) < 3, np.arange(6) < 3, np.arange(6) >= 3]
+    outputs = {}
+    for number, half in enumerate(halves):
+        sure = 9 if number < 2 else 1
+        shifted = np.where(half[:, None], right, 0.5 * wrong)[None]
+        outputs[number] = replace(outputs_of(sure * right + 0.01 * number, labels), shifted=shifted)
+    selection = select(outputs, "accuracy", "maximize")
+    assert selection is not None
+    assert 3 in selection.weights
+    assert selection.value == 1.0
+    # Without them nothing is gained by any mean.
+    assert select({n: replace(one, shifted=None) for n, one in outputs.items()}, "accuracy", "maximize") is None
+
+
+def test_changed_examples_never_cost_what_the_examples_say() -> None:
+    labels = np.array([0, 1, 2, 0, 1, 2])
+    right, wrong = 3 * np.eye(3)[labels], 3 * np.eye(3)[(labels + 1) % 3]
+    good = outputs_of(right, labels)
+    # Right on changed ones and wrong on two as they are, for the mean of both too.
+    poor = replace(outputs_of(np.where(np.arange(6)[:, None] < 2, 9 * wrong, right), labels), shifted=right[None])
+    other = replace(poor, shifted=np.where(np.arange(6)[:, None] < 1, wrong, right)[None])
+    assert select({1: poor, 2: other, 3: good}, "accuracy", "maximize") is None
+    # Of other shapes, of one trial alone, or not finite, they say nothing.
+    for shifted in (right, right[None, :3], np.full((1, 6, 3), np.nan)):
+        odd = {1: replace(poor, shifted=shifted), 2: other, 3: good}
+        assert select(odd, "accuracy", "maximize") is None
+
+
+def test_nobody_waits_for_many_changed_examples() -> None:
+    n = 6_000
+    labels = np.arange(n) % 3
+    right = np.eye(3)[labels]
+    noise = np.random.default_rng(0)
+    plain = {number: outputs_of(right + noise.normal(size=(n, 3)), labels) for number in range(3)}
+    outputs = {number: replace(one, shifted=np.zeros((5, n, 3))) for number, one in plain.items()}
+    assert select(outputs, "accuracy", "maximize") == select(plain, "accuracy", "maximize")

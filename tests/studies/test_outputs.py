@@ -36,6 +36,17 @@ def test_what_is_kept_comes_back_as_it_was(tmp_path: Path) -> None:
         np.testing.assert_array_equal(after, before)
 
 
+@pytest.mark.parametrize("forms", [0, 3])
+def test_what_changed_examples_gave_comes_back_too(tmp_path: Path, forms: int) -> None:
+    shifted = np.random.default_rng(2).normal(size=(forms, 12, 3)).astype(np.float32)
+    KeptOutputs(tmp_path, "maximize").keep(7, 0.5, replace(some_outputs(), shifted=shifted))
+    KeptOutputs(tmp_path, "maximize").keep(8, 0.5, some_outputs())
+    (_, one), (_, other) = (KeptOutputs(tmp_path, "maximize").read(n) or (0.0, some_outputs(1)) for n in (7, 8))
+    assert one.shifted is not None
+    np.testing.assert_array_equal(one.shifted, shifted)
+    assert other.shifted is None
+
+
 def test_there_may_be_none(tmp_path: Path) -> None:
     kept = KeptOutputs(tmp_path / "outputs", "maximize")
     assert kept.numbers() == []

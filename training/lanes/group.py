@@ -233,8 +233,15 @@ class LaneGroup:
 
         What the prefixes' `check_stop` raises passes through, as does running out of memory.
         """
+        return {key: said for key, (_, said, _) in self._scored(keys, split).items()}
+
+    def outputs(self, keys: Container[int], split: Split) -> dict[int, torch.Tensor]:
+        """What the predictions of `predict` come from (n, outputs), on the device."""
+        return {key: outputs for key, (_, _, outputs) in self._scored(keys, split).items()}
+
+    def _scored(self, keys: Container[int], split: Split) -> dict[int, Score]:
         runners = [runner for runner in self._runners() if any(key in keys for key in runner.keys)]
-        return {key: said for key, (_, said, _) in self._score(runners, split).items() if key in keys}
+        return {key: score for key, score in self._score(runners, split).items() if key in keys}
 
     def state(self, key: int) -> LaneState:
         """What a lane needs to go on later, in another group at the same epoch."""

@@ -90,6 +90,8 @@ class Outputs:
         labels: (n,), places in `classes`, or numbers where those are empty.
         groups: (n,), equal for examples of one group; empty where the data has no groups.
         split: a digest of which examples they are: outputs of equal splits stand in the same order.
+        shifted: (forms, n, outputs) the same as `values`, of the forms in which others might have brought the examples;
+            None where it was not scored on these.
     """
 
     values: NDArray[np.floating[Any]]
@@ -97,6 +99,7 @@ class Outputs:
     groups: NDArray[np.int64]
     classes: tuple[str, ...]
     split: str
+    shifted: NDArray[np.floating[Any]] | None = None
 
 
 @dataclass(frozen=True)

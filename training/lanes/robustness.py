@@ -6,16 +6,23 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from ..data import shifted
 from .group import LaneGroup
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Robustness:
-    """`value` is the mean of the metric over the forms of the validation examples; `seconds` are this lane's share."""
+    """`value` is the mean of the metric over the forms of the validation examples, `outputs` (forms, n, outputs) are
+    what the lane gave for these; `seconds` are this lane's share."""
 
     value: float
+    outputs: NDArray[np.floating[Any]]
     seconds: float
 
 
@@ -28,10 +35,16 @@ def score_shifted(group: LaneGroup, keys: Sequence[int]) -> dict[int, Robustness
         Exception: what `LaneGroup.predict` raises.
     """
     started = time.perf_counter()
-    metric = group.objective.metric
+    metric, absolute = group.objective.metric, group.objective.absolute
     values: dict[int, list[float]] = {key: [] for key in keys}
+    given: dict[int, list[torch.Tensor]] = {key: [] for key in keys}
     for split in shifted(group.splits, group.task.modality):
-        for key, predictions in group.predict(values, split).items():
-            values[key].append(metric.value(predictions, split.labels))
+        for key, outputs in group.outputs(values, split).items():
+            values[key].append(metric.value(absolute(metric.predictions(outputs).cpu()), split.labels))
+            given[key].append(absolute(outputs).cpu())
     share = (time.perf_counter() - started) / max(len(keys), 1)
-    return {key: Robustness(statistics.fmean(found), share) for key, found in values.items() if found}
+    return {
+        key: Robustness(statistics.fmean(found), torch.stack(given[key]).numpy(), share)
+        for key, found in values.items()
+        if found
+    }

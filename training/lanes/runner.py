@@ -231,8 +231,10 @@ class GroupRunner:
         if self.job.robust:
             shifted = self._measured(score_shifted, group, complete, "scored on changed examples")
             for key, robustness in shifted.items():
-                seconds = results[key].seconds + robustness.seconds
-                results[key] = replace(results[key], robust=robustness.value, seconds=seconds)
+                seconds, outputs = results[key].seconds + robustness.seconds, results[key].outputs
+                if outputs is not None:
+                    outputs = replace(outputs, shifted=robustness.outputs)
+                results[key] = replace(results[key], robust=robustness.value, outputs=outputs, seconds=seconds)
         if self.job.cross_validate:
             for key, crossed in self._measured(cross_validate, group, complete, "cross-validated").items():
                 seconds = results[key].seconds + crossed.seconds

@@ -87,6 +87,14 @@ def test_it_is_the_mean_accuracy_on_the_changed_photos(tmp_path: Path, configs: 
     found = results(runner(configs, tmp_path if kept else None))
     for key, config in enumerate(configs):
         assert found[key].robust == pytest.approx(by_hand(config), abs=1 / len(SPLITS.valid))
+        outputs = found[key].outputs
+        assert outputs is not None
+        assert outputs.shifted is not None
+        assert outputs.shifted.shape == (len(shifted(SPLITS, "image")), *outputs.values.shape)
+        assert outputs.shifted.dtype == outputs.values.dtype
+        # The figure is what these outputs say.
+        right = outputs.shifted.argmax(2) == outputs.labels
+        assert found[key].robust == pytest.approx(right.mean())
 
 
 def test_nothing_else_of_a_result_changes() -> None:
