@@ -38,7 +38,7 @@ from .suffix import SuffixTrainer
 
 OnBatch = Callable[[int, int], None]
 Score = tuple[float, torch.Tensor, torch.Tensor]
-"""A lane's loss, predictions (n,) and outputs (n, outputs) on the validation split."""
+"""A lane's loss, predictions (n,) and outputs (n, outputs) on a split."""
 
 
 @dataclass(eq=False)
@@ -233,13 +233,10 @@ class LaneGroup:
 
         What the prefixes' `check_stop` raises passes through, as does running out of memory.
         """
-        return {key: said for key, (_, said, _) in self._scored(keys, split).items()}
+        return {key: said for key, (_, said, _) in self.scores(keys, split).items()}
 
-    def outputs(self, keys: Container[int], split: Split) -> dict[int, torch.Tensor]:
-        """What the predictions of `predict` come from (n, outputs), on the device."""
-        return {key: outputs for key, (_, _, outputs) in self._scored(keys, split).items()}
-
-    def _scored(self, keys: Container[int], split: Split) -> dict[int, Score]:
+    def scores(self, keys: Container[int], split: Split) -> dict[int, Score]:
+        """As `predict`, with the losses and the outputs."""
         runners = [runner for runner in self._runners() if any(key in keys for key in runner.keys)]
         return {key: score for key, score in self._score(runners, split).items() if key in keys}
 

@@ -39,8 +39,8 @@ def score_shifted(group: LaneGroup, keys: Sequence[int]) -> dict[int, Robustness
     values: dict[int, list[float]] = {key: [] for key in keys}
     given: dict[int, list[torch.Tensor]] = {key: [] for key in keys}
     for split in shifted(group.splits, group.task.modality):
-        for key, outputs in group.outputs(values, split).items():
-            values[key].append(metric.value(absolute(metric.predictions(outputs).cpu()), split.labels))
+        for key, (_, predictions, outputs) in group.scores(values, split).items():
+            values[key].append(metric.value(predictions, split.labels))
             given[key].append(absolute(outputs).cpu())
     share = (time.perf_counter() - started) / max(len(keys), 1)
     return {
