@@ -1,8 +1,8 @@
 """Photos by other people of what a task tells apart.
 
-Of fruit there is a folder of them. For two more tasks they are made of other tasks' data, which were taken by other
-people, with other cameras, for other ends: CIFAR-10's cats and dogs for cats_dogs, and pieces of Fashion-MNIST for
-clothing. Nothing is trained on them.
+Of fruit there is a folder of them. For three more tasks they are made of other tasks' data, which were taken by other
+people, with other cameras, for other ends: CIFAR-10's cats and dogs for cats_dogs, and the other way round, and pieces
+of Fashion-MNIST for clothing. Nothing is trained on them.
 """
 
 from __future__ import annotations
@@ -36,12 +36,16 @@ def elsewhere_of(name: str, data: Path, fruit: Path, folder: Path) -> Path | Non
     return folder
 
 
-def _cats_and_dogs(data: Path, folder: Path) -> None:
-    """Links to all cats and dogs of CIFAR-10, of 32 x 32 pixels."""
-    for animal in _ANIMALS:
-        (folder / animal).mkdir(parents=True)
-        for photo in sorted((data / "cifar10").glob(f"*/{animal}/*.png")):
-            (folder / animal / f"{photo.parent.parent.name}-{photo.name}").symlink_to(photo.resolve())
+def _cats_and_dogs_of(task: str) -> Callable[[Path, Path], None]:
+    """Links to all cats and dogs of another task."""
+
+    def make(data: Path, folder: Path) -> None:
+        for animal in _ANIMALS:
+            (folder / animal).mkdir(parents=True)
+            for photo in sorted((data / task).glob(f"*/{animal}/*")):
+                (folder / animal / f"{photo.parent.parent.name}-{photo.name}").symlink_to(photo.resolve())
+
+    return make
 
 
 def _clothing(data: Path, folder: Path) -> None:
@@ -56,6 +60,10 @@ def _clothing(data: Path, folder: Path) -> None:
             Image.fromarray(pixels.squeeze()).save(folder / ours / f"{number}.png")
 
 
-_MADE: Mapping[str, Callable[[Path, Path], None]] = {"cats_dogs": _cats_and_dogs, "clothing": _clothing}
+_MADE: Mapping[str, Callable[[Path, Path], None]] = {
+    "cats_dogs": _cats_and_dogs_of("cifar10"),
+    "clothing": _clothing,
+    "cifar10": _cats_and_dogs_of("cats_dogs"),
+}
 TAKEN_ELSEWHERE = tuple(_MADE)
 """The tasks whose photos by others are other tasks' data."""

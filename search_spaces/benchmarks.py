@@ -127,3 +127,25 @@ def settled_configs(backbones: Sequence[str], smoothing: Sequence[float]) -> lis
     chosen = [frozen_recipe(backbone) | optimizer for backbone in backbones for optimizer in (adamw, sgd)]
     chosen += [frozen_recipe(backbones[0]) | optimizer | stages for optimizer in (adamw, sgd)]
     return [config | {"label_smoothing": degree} for config in chosen for degree in smoothing]
+
+
+def tie_break_configs(backbones: Sequence[str], found: Sequence[Config]) -> list[Config]:
+    """What a search may end with: linear heads on frozen features of each of the backbones, those backbones with two
+    and with four stages trained, and those among the `found` configs that train stages with AdamW, at their rate and at
+    half of it."""
+    rates: list[Config] = [{"learning_rate": 3e-3}, {"learning_rate": 1e-2, "label_smoothing": 0.1}]
+    stages: Config = {"fine_tune_share": 0.5, "fine_tune_rate": 0.3, "batch_norm": "pretrained", "learning_rate": 3e-3}
+    heads = [
+        frozen_recipe(backbone, resolution) | rate
+        for backbone in backbones
+        for resolution in (160, 224)
+        for rate in rates
+    ]
+    deeper = [frozen_recipe(backbone, 160) | stages | {"unfrozen_stages": k} for backbone in backbones for k in (2, 4)]
+    of_searches = [
+        config | {"learning_rate": float(str(config["learning_rate"])) * factor}
+        for config in found
+        if config["optimizer"] == "adamw" and config["unfrozen_stages"]
+        for factor in (1.0, 0.5)
+    ]
+    return [*heads, *deeper, *of_searches]

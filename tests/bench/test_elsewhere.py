@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+import pytest
 import torch
 from PIL import Image
 
@@ -30,16 +31,17 @@ def test_fruit_has_its_own_and_most_tasks_have_none(tmp_path: Path) -> None:
     assert "fruit" not in TAKEN_ELSEWHERE
 
 
-def test_cats_and_dogs_are_those_of_all_splits_and_nothing_else(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "theirs"), [("cats_dogs", "cifar10"), ("cifar10", "cats_dogs")])
+def test_cats_and_dogs_are_those_of_all_splits_and_nothing_else(tmp_path: Path, name: str, theirs: str) -> None:
     for split, animal in itertools.product(("train", "valid"), ("cat", "dog", "frog")):
         # One name in both splits.
-        write_photo(tmp_path / "cifar10" / split / animal / "1.png", f"{split} {animal}")
-    folder = elsewhere_of("cats_dogs", tmp_path, tmp_path, tmp_path / "made")
+        write_photo(tmp_path / theirs / split / animal / "1.png", f"{split} {animal}")
+    folder = elsewhere_of(name, tmp_path, tmp_path, tmp_path / "made")
     assert folder == tmp_path / "made"
     made = sorted((path.parent.name, path.read_bytes()) for path in folder.glob("*/*"))
-    theirs = (tmp_path / "cifar10").glob("*/*/*")
-    assert made == sorted((path.parent.name, path.read_bytes()) for path in theirs if path.parent.name != "frog")
-    assert len(opened("cats_dogs", folder).examples) == 4
+    all_of_them = (tmp_path / theirs).glob("*/*/*")
+    assert made == sorted((path.parent.name, path.read_bytes()) for path in all_of_them if path.parent.name != "frog")
+    assert len(opened(name, folder).examples) == 4
 
 
 def test_pieces_of_clothing_are_test_images_of_the_same_class(tmp_path: Path) -> None:
