@@ -129,15 +129,15 @@ def settled_configs(backbones: Sequence[str], smoothing: Sequence[float]) -> lis
     return [config | {"label_smoothing": degree} for config in chosen for degree in smoothing]
 
 
-def tie_break_configs(backbones: Sequence[str], found: Sequence[Config]) -> list[Config]:
-    """What a search may end with: linear heads on frozen features of each of the backbones, those backbones with two
-    and with four stages trained, and those among the `found` configs that train stages with AdamW, at their rate and at
+def tie_break_configs(backbones: Sequence[str], only_heads: Sequence[str], found: Sequence[Config]) -> list[Config]:
+    """What a search may end with: linear heads on frozen features of each backbone, those in `backbones` with two and
+    with four stages trained, and those among the `found` configs that train stages with AdamW, at their rate and at
     half of it."""
     rates: list[Config] = [{"learning_rate": 3e-3}, {"learning_rate": 1e-2, "label_smoothing": 0.1}]
     stages: Config = {"fine_tune_share": 0.5, "fine_tune_rate": 0.3, "batch_norm": "pretrained", "learning_rate": 3e-3}
     heads = [
         frozen_recipe(backbone, resolution) | rate
-        for backbone in backbones
+        for backbone in (*backbones, *only_heads)
         for resolution in (160, 224)
         for rate in rates
     ]

@@ -68,14 +68,14 @@ def test_a_model_is_scored_after_its_last_epoch(monkeypatch: pytest.MonkeyPatch)
 
 def test_the_configs_are_of_every_task_that_is_measured() -> None:
     found = [shipped.config for shipped in shipped_portfolio().configs]
-    configs = tie_break_configs(("mobilenet_v2", "timm:tf_efficientnet_lite0"), found)
+    configs = tie_break_configs(("mobilenet_v2",), ("timm:tf_efficientnet_lite0",), found)
     for name in ("fruit", "clothing", "cats_dogs", "cifar10"):
         space = task_named(name).space
         assert all(space.validate(config) == config for config in configs)
     specs = [spec_of(config) for config in configs]
     assert {spec.optimizer.name for spec in specs} == {"adamw"}
     assert sum(spec.backbone.unfrozen == 0 for spec in specs) == 8
-    rates = [spec.optimizer.learning_rate for spec in specs[12:]]
+    rates = [spec.optimizer.learning_rate for spec in specs[10:]]
     assert rates[1::2] == [rate / 2 for rate in rates[::2]]
 
 
