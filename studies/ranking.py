@@ -72,7 +72,8 @@ class Best:
 def tied(record: TrialRecord, best: TrialRecord, direction: str) -> bool:
     """Whether a trial lies inside the 95 % interval of the one with the best value, or beyond its better end.
 
-    Only trials of the same weights are: between backbones `robust` was found to say nothing (results/robustness).
+    Only trials of the same weights are: between backbones `robust` was found to say nothing of photos by others
+    (results/robustness, results/tie_break).
 
     It is the interval over groups where both trials have a value over groups, else that over examples; without one a
     trial is tied with the best only where their values are equal.
