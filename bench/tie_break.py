@@ -78,7 +78,7 @@ def trained(group: LaneGroup, config: Config, splits: dict[str, Split]) -> list[
         group.train_epoch()
     result, backbone = group.result(KEY, State.COMPLETE), spec_of(config).backbone
     known = {
-        "backbone": backbone.name,
+        "weights": backbone.name,
         "unfrozen": backbone.unfrozen,
         "ci95": result.estimate and list(result.estimate.ci95),
         "group_value": result.grouped and result.grouped.value,
@@ -108,7 +108,7 @@ def record_of(row: Row, number: int) -> TrialRecord:
         parameters=0,
         seed=0,
         engine="",
-        weights=row["backbone"],
+        weights=row["weights"],
         note="",
         robust=row["shares"]["robust"],
     )
@@ -134,7 +134,7 @@ def markdown(figures: Mapping[str, Any]) -> str:
     ]
     found = {task: named([row for row in rows if row["task"] == task]) for task in figures["fingerprints"]}
     for task, of_rules in found.items():
-        parts += [f"## {task}\n", _table(of_rules), _backbones([row for row in rows if row["task"] == task])]
+        parts += [f"## {task}\n", _table(of_rules), _by_weights([row for row in rows if row["task"] == task])]
     decide = [task for task in found if task in TAKEN_ELSEWHERE]
     if decide:
         parts += [
@@ -152,15 +152,15 @@ def _table(of_rules: Mapping[str, Sequence[Row]]) -> str:
     return tabulate(cells, ["rule", *known], tablefmt="github", disable_numparse=True) + "\n"
 
 
-def _backbones(rows: Sequence[Row]) -> str:
+def _by_weights(rows: Sequence[Row]) -> str:
     """What was trained of each backbone, by whether stages were."""
     cells: list[list[object]] = []
     scores = [score for score in ("valid", "robust", *_SCORES[1:]) if score in rows[0]["shares"]]
-    for kind in dict.fromkeys((row["backbone"], row["unfrozen"] > 0) for row in rows):
-        of = [row for row in rows if (row["backbone"], row["unfrozen"] > 0) == kind]
+    for kind in dict.fromkeys((row["weights"], row["unfrozen"] > 0) for row in rows):
+        of = [row for row in rows if (row["weights"], row["unfrozen"] > 0) == kind]
         cells.append([kind[0], "stages" if kind[1] else "head", len(of)])
         cells[-1] += [f"{100 * mean_share(of, score):.2f}" for score in scores]
-    return tabulate(cells, ["backbone", "trained", "models", *scores], tablefmt="github", disable_numparse=True) + "\n"
+    return tabulate(cells, ["weights", "trained", "models", *scores], tablefmt="github", disable_numparse=True) + "\n"
 
 
 def _over_tasks(found: Mapping[str, Mapping[str, Sequence[Row]]], decide: Sequence[str]) -> str:

@@ -20,12 +20,12 @@ class Robust:
     value = 0.5
 
 
-def a_row(task: str, backbone: str, valid: float, robust: float, elsewhere: float, unfrozen: int = 0) -> dict[str, Any]:
+def a_row(task: str, weights: str, valid: float, robust: float, elsewhere: float, unfrozen: int = 0) -> dict[str, Any]:
     return {
         "task": task,
         "config": 0,
         "seed": 0,
-        "backbone": backbone,
+        "weights": weights,
         "unfrozen": unfrozen,
         "ci95": [valid - 0.05, valid + 0.05],
         "group_value": None,
@@ -63,7 +63,7 @@ def test_a_model_is_scored_after_its_last_epoch(monkeypatch: pytest.MonkeyPatch)
     group.add(0, TOY.recipe)
     (row,) = trained(group, TOY.recipe, {"valid": splits.valid, "held back": splits.valid})
     assert row["ci95"][0] <= row["shares"]["valid"] <= row["ci95"][1]
-    assert (row["backbone"], row["unfrozen"]) == ("toy", spec_of(TOY.recipe).backbone.unfrozen)
+    assert (row["weights"], row["unfrozen"]) == ("toy", spec_of(TOY.recipe).backbone.unfrozen)
 
 
 def test_the_configs_are_of_every_task_that_is_measured() -> None:

@@ -24,8 +24,9 @@ from ..data.splits import Split
 from ..machine.seeds import number_of
 from ..scoring.intervals import Estimate, wilson
 from ..scoring.racing import FOLDS, Race, entrants, t_quantile
-from .group import Lane, LaneGroup
+from .group import LaneGroup
 from .heads import HeadShape, HeadStack, stacked
+from .lane import Lane
 from .optimisation import make_optimizer
 from .results import CrossValidated
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass, field
 
 import torch
 
@@ -30,6 +29,7 @@ from ..models.classifier import Classifier, Head
 from ..models.spec import Phase, Spec, Structure, spec_of
 from ..scoring.objectives import objective_of
 from .heads import HeadShape, HeadStack, stacked
+from .lane import Lane
 from .lane_state import HEAD_BEFORE, LaneState
 from .optimisation import make_optimizer
 from .outputs import kept_outputs
@@ -39,29 +39,6 @@ from .suffix import SuffixTrainer
 OnBatch = Callable[[int, int], None]
 Score = tuple[float, torch.Tensor, torch.Tensor]
 """A lane's loss, predictions (n,) and outputs (n, outputs) on a split."""
-
-
-@dataclass(eq=False)
-class Lane:
-    """One run of a group. `curve`, `predictions` and `outputs` are of its whole epochs.
-
-    `outputs` are those of the last one, on the device; None where the lane goes on and nobody asked it yet.
-    """
-
-    key: int
-    config: Config
-    spec: Spec
-    phases: tuple[Phase, ...]
-    head: Head
-    optimizer: torch.optim.Optimizer
-    parameters: int
-    curve: list[EpochResult] = field(default_factory=list)
-    predictions: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
-    outputs: torch.Tensor | None = None
-    seconds: float = 0.0
-
-    def phase_of(self, epoch: int) -> Phase:
-        return next(phase for phase in self.phases if phase.first <= epoch < phase.first + phase.epochs)
 
 
 class LaneGroup:
