@@ -10,7 +10,7 @@ search might have tried them, and says what three rules name. What `--out` has a
 What is to come of it, written before the first figure: trials are to be ranked by `robust` across all weights if what
 that names is better on photos elsewhere by at least a point, in the mean over the tasks in `TAKEN_ELSEWHERE`, than what
 it names among the same weights, is worse on no more than one of them, and is worse on the photos that were held back by
-no more than 0.3 points, in the mean over all tasks. Fruit elsewhere has no say.
+no more than 0.3 points, in the mean over all tasks. Fruit elsewhere has no say. What became of it is in docs/log.md.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from studies.records import TrialRecord
 from training import LaneGroup, Split, State, spec_of
 
 from .elsewhere import TAKEN_ELSEWHERE
-from .unseen import KEY, Row, mean_share, run, scored, what_they_depend_on
+from .unseen import KEY, Row, mean_share, run, scored, table, what_they_depend_on
 
 _BACKBONES = ("mobilenet_v2", "timm:tf_efficientnet_lite0", "squeezenet1_1")
 _ONLY_HEADS = ("resnet50",)
@@ -134,7 +134,13 @@ def markdown(figures: Mapping[str, Any]) -> str:
     ]
     found = {task: named([row for row in rows if row["task"] == task]) for task in figures["fingerprints"]}
     for task, of_rules in found.items():
-        parts += [f"## {task}\n", _table(of_rules), _by_weights([row for row in rows if row["task"] == task])]
+        named_rows = [{**row, "rule": rule} for rule, of_rule in of_rules.items() for row in of_rule]
+        trained_rows = [
+            {**row, "kind": f"{row['weights']}, {'stages' if row['unfrozen'] else 'head'}"}
+            for row in rows
+            if row["task"] == task
+        ]
+        parts += [f"## {task}\n", table(named_rows, "rule"), table(trained_rows, "kind")]
     decide = [task for task in found if task in TAKEN_ELSEWHERE]
     if decide:
         parts += [
@@ -144,23 +150,6 @@ def markdown(figures: Mapping[str, Any]) -> str:
             _over_tasks(found, decide),
         ]
     return "\n".join(parts)
-
-
-def _table(of_rules: Mapping[str, Sequence[Row]]) -> str:
-    known = [score for score in _SCORES if all(score in row["shares"] for rows in of_rules.values() for row in rows)]
-    cells = [[rule, *(f"{100 * mean_share(rows, score):.2f}" for score in known)] for rule, rows in of_rules.items()]
-    return tabulate(cells, ["rule", *known], tablefmt="github", disable_numparse=True) + "\n"
-
-
-def _by_weights(rows: Sequence[Row]) -> str:
-    """What was trained of each backbone, by whether stages were."""
-    cells: list[list[object]] = []
-    scores = [score for score in ("valid", "robust", *_SCORES[1:]) if score in rows[0]["shares"]]
-    for kind in dict.fromkeys((row["weights"], row["unfrozen"] > 0) for row in rows):
-        of = [row for row in rows if (row["weights"], row["unfrozen"] > 0) == kind]
-        cells.append([kind[0], "stages" if kind[1] else "head", len(of)])
-        cells[-1] += [f"{100 * mean_share(of, score):.2f}" for score in scores]
-    return tabulate(cells, ["weights", "trained", "models", *scores], tablefmt="github", disable_numparse=True) + "\n"
 
 
 def _over_tasks(found: Mapping[str, Mapping[str, Sequence[Row]]], decide: Sequence[str]) -> str:
