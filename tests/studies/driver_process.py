@@ -1,7 +1,8 @@
 """A driver of a study of a toy task, as a process: `python -m tests.studies.driver_process URL TRIALS runs|joins`.
 
 It beats every second and is taken for lost after three, so that a test need not wait for minutes. Each trial that it
-records is a line on stdout.
+records is a line on stdout. After each it waits for a line on stdin, so that a test can keep trials for what is to
+happen; once stdin is closed it goes on by itself.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def main(url: str, trials: int, how: str) -> None:
         with held:
             for outcome in run_inline(study, replace(plan(STAGES, 1, trials), epochs=EPOCHS), lambda _progress: None):
                 print(outcome.number, outcome.result.value, flush=True)
+                sys.stdin.readline()
     print("done", flush=True)
 
 

@@ -34,15 +34,16 @@ _PATIENCE_SECONDS = 300.0
 
 
 class Driver:
-    """A process, and what it said so far."""
+    """A process, and what it said so far; one that is `paced` trains one trial, then as many as it is let."""
 
-    def __init__(self, url: str, trials: int, how: str, told: Counter[int]) -> None:
+    def __init__(self, url: str, trials: int, how: str, told: Counter[int], paced: bool = False) -> None:
         # A pipe that nobody reads would fill.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.studies.driver_process", url, str(trials), how],
             cwd=ROOT,
             env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE if paced else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._errors,
         )
@@ -50,6 +51,16 @@ class Driver:
         self._rest = b""
         self.is_done = False
         self.said = 0
+
+    def let(self, trials: int) -> None:
+        """Lets it train so many more."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"\n" * trials)
+        self._process.stdin.flush()
+
+    def let_all(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
 
     def listen(self, seconds: float) -> None:
         """Counts what it says within so many seconds."""
@@ -107,20 +118,22 @@ class Driver:
         with suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGCONT)
         self._process.kill()
-        self._process.communicate()
-        self._errors.close()
+        with self._process:  # closes its pipes
+            self._errors.close()
 
 
 def test_every_trial_ends_once_whatever_happens_to_the_drivers(postgres: Server, tmp_path: Path) -> None:
-    trials, kills = 90, 10
+    # The first driver leaves trials for all that happens, however fast the machine is.
+    trials, kills, trials_between_kills = 90, 10, 3
     url = postgres.new_database()
     Study.create("s", url, settings_for(STAGES, epochs=EPOCHS, trials=trials), STAGES.recipe)
     generator, told = random.Random(0), Counter[int]()
-    first = Driver(url, trials, "runs", told)
+    first = Driver(url, trials, "runs", told, paced=True)
     drivers = [first]
     try:
         first.trains()
         for kill in range(kills):
+            first.let(trials_between_kills)
             other = Driver(url, trials, "joins", told)
             drivers.append(other)
             for _ in range(generator.randint(1, 2)):
@@ -133,6 +146,7 @@ def test_every_trial_ends_once_whatever_happens_to_the_drivers(postgres: Server,
             if kill == 5:
                 postgres.kill()
                 postgres.start()
+        first.let_all()
         notes = first.ends()
     finally:
         for driver in drivers:
@@ -165,12 +179,17 @@ def stop_past_its_grace(driver: Driver, other: Driver, url: str) -> None:
 
     end = time.monotonic() + _PATIENCE_SECONDS
     try:
-        driver.send(signal.SIGSTOP)
-        while not (under_way := in_state("RUNNING")):  # it was between two trials
-            driver.send(signal.SIGCONT)
-            driver.trains()
-            assert not driver.is_done
+        while True:
+            # Right after it recorded one it is between two trials.
+            driver.let(1)
+            while not in_state("RUNNING"):
+                assert not driver.is_done
+                assert time.monotonic() < end
+                driver.listen(0.0)
             driver.send(signal.SIGSTOP)
+            if under_way := in_state("RUNNING"):
+                break
+            driver.send(signal.SIGCONT)
         while not under_way & in_state("FAIL"):
             assert time.monotonic() < end
             other.listen(0.2)
