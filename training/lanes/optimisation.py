@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, cast
+from functools import cache
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
 
 from ..models.spec import SGD, OptimizerSpec
 
+OptimizerT = TypeVar("OptimizerT", bound=torch.optim.Optimizer)
+
 ADAM_BETAS = (0.9, 0.999)
 ADAM_EPSILON = 1e-8
 WARM_UP_SHARE = 0.1
 _MOMENTUM = "momentum_buffer"
+# What torch keeps its compiler from looking into, for which it imports it: that takes a second, before any head trains.
+_KEPT_FROM_COMPILER = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
 
 
 def make_optimizer(spec: OptimizerSpec, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
@@ -27,8 +32,17 @@ def make_optimizer(spec: OptimizerSpec, parameters: Iterable[nn.Parameter]) -> t
     groups = [group for group in groups if group["params"]]
     rate, momentum = spec.learning_rate, spec.momentum
     if spec.name == SGD:
-        return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=momentum > 0, fused=True)
-    return torch.optim.AdamW(groups, lr=rate, betas=ADAM_BETAS, eps=ADAM_EPSILON, fused=True)
+        sgd: type[torch.optim.SGD] = _not_compiled(torch.optim.SGD)
+        return sgd(groups, lr=rate, momentum=momentum, nesterov=momentum > 0, fused=True)
+    adamw: type[torch.optim.AdamW] = _not_compiled(torch.optim.AdamW)
+    return adamw(groups, lr=rate, betas=ADAM_BETAS, eps=ADAM_EPSILON, fused=True)
+
+
+@cache
+def _not_compiled(optimizer: type[OptimizerT]) -> type[OptimizerT]:
+    """The same optimizer for those who never compile it."""
+    methods = {name: getattr(optimizer, name) for name in _KEPT_FROM_COMPILER}
+    return type(optimizer.__name__, (optimizer,), {n: getattr(m, "__wrapped__", m) for n, m in methods.items()})
 
 
 class Update:

@@ -2,7 +2,8 @@
 
 Where torch is a CPU build and torchvision a CUDA build, torchvision's compiled operators can't load, and importing it
 fails as it describes their shapes (`operator torchvision::nms does not exist`). Models, weights and transforms need
-none of them. Both libraries take a second to import, so nothing is imported before it is asked for.
+none of them. Nothing is imported before it is asked for, as it takes a while; and most of it would be torch's
+compiler, which both import for models that are not used here.
 """
 
 from __future__ import annotations
@@ -13,19 +14,55 @@ import importlib.util
 import sys
 import types
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 
 from search_spaces import InputError
 
 _DESCRIPTIONS = "torchvision._meta_registrations"
+_COMPILER, _QUESTION = "torch._dynamo.utils", "is_compile_supported"
 
 
 def torchvision() -> types.ModuleType:
     """The module `torchvision`, with its operators where they load and without them where they don't."""
     if "torchvision" not in sys.modules and _DESCRIPTIONS not in sys.modules and not _operators_load():
         sys.modules[_DESCRIPTIONS] = types.ModuleType(_DESCRIPTIONS)
-    return importlib.import_module("torchvision")
+    with _without_compiler():
+        return importlib.import_module("torchvision")
+
+
+@contextmanager
+def _without_compiler() -> Iterator[None]:
+    """What is imported meanwhile gets torch's compiler only once it uses it.
+
+    torchvision asks it what it supports, for a detector, and timm tells it what to leave alone, in one of its models;
+    torch has a lazy form of that for itself. Importing them takes a second less (torch 2.13, torchvision 0.28,
+    timm 1.0).
+    """
+    lazy = getattr(torch, "_disable_dynamo", None)
+    if _COMPILER in sys.modules or lazy is None:
+        yield
+        return
+
+    def is_compile_supported(device_type: str) -> bool:
+        return bool(getattr(importlib.import_module(_COMPILER), _QUESTION)(device_type))
+
+    def disable(fn: Callable[..., object] | None = None, recursive: bool = True, **_reason: object) -> object:
+        return lazy(fn, recursive)
+
+    stand_in = types.ModuleType(_COMPILER)
+    setattr(stand_in, _QUESTION, is_compile_supported)
+    sys.modules[_COMPILER] = stand_in
+    real, torch.compiler.disable = torch.compiler.disable, disable
+    try:
+        yield
+    finally:
+        torch.compiler.disable = real
+        # Another thread may have imported the true one.
+        if sys.modules.get(_COMPILER) is stand_in:
+            del sys.modules[_COMPILER]
 
 
 def timm() -> types.ModuleType:
@@ -39,7 +76,8 @@ def timm() -> types.ModuleType:
         # A deprecation among its thousand models is nothing that our user could act on.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return importlib.import_module("timm")
+            with _without_compiler():
+                return importlib.import_module("timm")
     except ModuleNotFoundError as missing:
         if missing.name != "timm":
             raise

@@ -85,3 +85,25 @@ def test_a_fresh_process_gets_the_real_ones_quickly_and_quietly() -> None:
     )
     done = subprocess.run([sys.executable, "-W", "default", "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.slow
+def test_torchs_compiler_is_not_loaded_until_it_is_asked() -> None:
+    program = (
+        "import sys, torch; from training.machine import vision\n"
+        "from training.lanes.optimisation import make_optimizer\n"
+        "from training.models.spec import OptimizerSpec\n"
+        "real = torch.compiler.disable\n"
+        "vision.torchvision(); vision.has_timm() and vision.timm()\n"
+        "layer = torch.nn.Linear(2, 1)\n"
+        "for name in ('sgd', 'adamw'):\n"
+        "    optimizer = make_optimizer(OptimizerSpec(learning_rate=0.1, name=name), layer.parameters())\n"
+        "    optimizer.load_state_dict(optimizer.state_dict()); optimizer.zero_grad()\n"
+        "assert not {'torch._dynamo', 'torch._dynamo.utils'} & set(sys.modules)\n"
+        "assert torch.compiler.disable is real\n"
+        "supports = sys.modules['torchvision.ops.roi_align'].is_compile_supported\n"
+        "assert supports('cpu') is True and 'torch._dynamo' in sys.modules\n"
+        "assert torch.compile(lambda x: x + 1, backend='eager')(torch.ones(1)).item() == 2\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
