@@ -45,6 +45,7 @@ class Driver:
         enough: Callable[[], bool],
         costs: CostModel | None = None,
         reserve: Callable[[], float] = lambda: 0.0,
+        on_first: Callable[[], None] = lambda: None,
     ) -> None:
         self._study = study
         self._recording = study.recording
@@ -53,6 +54,7 @@ class Driver:
         self._watch = watch
         self._enough = enough
         self._reserve = reserve
+        self._on_first: Callable[[], None] | None = on_first
         self._folder: Path = study.trial_folder(0).parent
         self._accounts, self._strategy = strategy_of(study, plan, costs)
         self._scheduler = Scheduler(epochs=plan.epochs, lanes=plan.lanes, folder=self._folder, strategy=self._strategy)
@@ -254,6 +256,9 @@ class Driver:
                 self._accounts.end(worker, time.monotonic(), whole=isinstance(event, Done))
                 if (group := self._scheduler.done(worker)) is not None:
                     remove_ours(self._study.trial_folder(group))
+                if self._on_first is not None:
+                    self._on_first()
+                    self._on_first = None
 
     def _fill(self, worker: int, *, together: bool) -> None:
         members: list[Member] = []
@@ -382,7 +387,9 @@ def run_study(
     enough: Callable[[], bool] = lambda: False,
     costs: CostModel | None = None,
     reserve: Callable[[], float] = lambda: 0.0,
+    on_first: Callable[[], None] = lambda: None,
 ) -> Iterator[Outcome]:
     """See `Driver.run`. `enough` is asked when trials have ended: whether the run ends before its plan is fulfilled.
-    `costs` as in `strategy_of`. `reserve` is asked in how many of the last seconds nothing is to begin."""
-    return Driver(study, plan, engine, watch, enough, costs, reserve).run()
+    `costs` as in `strategy_of`. `reserve` is asked in how many of the last seconds nothing is to begin. `on_first` is
+    called when the first group has ended, before there is a second one if there is one worker."""
+    return Driver(study, plan, engine, watch, enough, costs, reserve, on_first).run()

@@ -27,14 +27,12 @@ class Outlook:
     Attributes:
         choices: of frozen features; 0 where there is nothing to unfreeze.
         cheap: heads on all of these, or a quick trial where nothing can be unfrozen.
-        first: the first of them.
         dear: (least, median, most) of a run whose stages train, or of any trial where nothing can be unfrozen.
         recipe: the task's.
     """
 
     choices: int
     cheap: float
-    first: float
     dear: tuple[float, float, float]
     recipe: float
 
@@ -50,8 +48,8 @@ class Outlook:
         if not self.choices:
             return f"a group of trials takes {least} to {most} by its structure, cheap ones come first; {recipe}"
         return (
-            f"heads on {self.choices} choices of frozen features take about {_about(self.cheap)}, the first about "
-            f"{_about(self.first)}; a run that trains stages {least} to {most}; {recipe}"
+            f"heads on {self.choices} choices of frozen features take about {_about(self.cheap)}; a run that trains "
+            f"stages {least} to {most}; {recipe}"
         )
 
 
@@ -63,13 +61,13 @@ def outlook_of(plan: Plan, costs: CostModel) -> Outlook:
         generator = random.Random(0)
         drawn = [structure_part(plan.task.space.sample(generator)) for _ in range(_DRAWN)]
         seconds = [costs.predict(structure).seconds for structure in drawn]
-        return Outlook(0, min(seconds), min(seconds), _spread(seconds), recipe)
+        return Outlook(0, min(seconds), _spread(seconds), recipe)
     middle = ladder.free_values()[len(ladder.free_values()) // 2]
     cheap = [costs.predict(ladder.small | ladder.lowest(base | middle), plan.lanes).seconds for base in ladder.bases()]
     dear = [seconds for base in ladder.bases() for seconds in _with_stages(ladder, costs, ladder.lowest(base | middle))]
     if not dear:
-        return Outlook(0, min(cheap), min(cheap), _spread(cheap), recipe)
-    return Outlook(len(cheap), sum(cheap), min(cheap), _spread(dear), recipe)
+        return Outlook(0, min(cheap), _spread(cheap), recipe)
+    return Outlook(len(cheap), sum(cheap), _spread(dear), recipe)
 
 
 def _with_stages(ladder: Ladder, costs: CostModel, lowest: dict[str, float | int | str | bool]) -> list[float]:

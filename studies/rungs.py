@@ -208,13 +208,15 @@ class Rungs:
 
     def _opening(self, lanes: int) -> Arm:
         """Heads on features of the first backbone, at the highest resolution that is quick, or on what is quickest."""
-        bases = self._ladder.bases()
-        costed = [self._costing.costed(self._ladder.lowest(base | self._middle), lanes) for base in bases]
-        first = self._tried.backbone(bases[0])
-        preferred = [each for each in costed if self._tried.backbone(each.structure) == first]
+        structures = [self._ladder.lowest(base | self._middle) for base in self._ladder.bases()]
+        first = self._tried.backbone(structures[0])
+        # Asking for the costs of another backbone may mean measuring it.
+        preferred = [self._costing.costed(each, lanes) for each in structures if self._tried.backbone(each) == first]
         quick = [each for each in preferred if each.seconds <= OPENING_SECONDS]
-        # The costs of one backbone rise with its resolution.
-        chosen = quick[-1] if quick else min(costed, key=lambda each: each.seconds)
+        if quick:
+            chosen = quick[-1]  # the costs of one backbone rise with its resolution
+        else:
+            chosen = min((self._costing.costed(each, lanes) for each in structures), key=lambda each: each.seconds)
         common = self._ladder.settled | self._ladder.small
         config = self._ladder.completed(self._recipe | chosen.structure | common)
         return self._marked(Arm(chosen.structure, config, common, lanes=chosen.lanes, seconds=chosen.seconds))

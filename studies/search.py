@@ -89,7 +89,11 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
     )
     measured = measure_numerics(device)
     outlook = None
-    if values["strategy"] == RUNGS and study is None:
+    begins = values["strategy"] == RUNGS and study is None
+    ladder = ladder_of(ready.task.space, asked=request.fixed) if begins else None
+    # An outlook measures every backbone. Where nothing depends on it, the first heads come before that.
+    later = ladder is not None and not request.is_open_ended and budget.trials is None and placement.workers == 1
+    if begins and not later:
         outlook = _outlook(ready, data, device, measured, replace(budget, timeout=within), request)
         if request.is_open_ended:
             within = outlook.sensible_seconds
@@ -105,14 +109,13 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
     _say(notify, ready, data, device, measured, limited, settings.lanes)
     if outlook is not None:
         notify(f"plan: {outlook}")
-        ladder = ladder_of(ready.task.space, asked=request.fixed)
-        if ladder is not None and ladder.settled:
-            settled = ", ".join(f"{name} {value}" for name, value in ladder.settled.items())
-            notify(f"settled: {settled} (--set NAME=VALUES searches it)")
+    if ladder is not None and ladder.settled:
+        settled = ", ".join(f"{name} {value}" for name, value in ladder.settled.items())
+        notify(f"settled: {settled} (--set NAME=VALUES searches it)")
     _say_workers(notify, engine, placement)
     plan = plan_of(study, ready, data, device, limited, request.weights_dir)
     plan = replace(plan, trial_timeout=settings.trial_timeout)
-    return Search(study, plan, engine, request.command, placement, settings, enqueued, notify)
+    return Search(study, plan, engine, request.command, placement, settings, enqueued, notify, says_plan=later)
 
 
 def _enqueued(request: SearchRequest, ready: Runnable, notify: Notify) -> tuple[Enqueued, ...]:

@@ -15,6 +15,7 @@ from .driver import run_study
 from .engines import AbstractEngine, engine_named
 from .enqueued import Enqueued
 from .final_runs import longest_first
+from .outlook import outlook_of
 from .placement import Placement
 from .plan import Interrupted, Outcome, Plan, Progress, Watch, duration_text
 from .request import RUNGS
@@ -41,11 +42,13 @@ class Search:
     command: str = ""
     placement: Placement = field(default_factory=Placement)
     limits: Settings | None = None
+    """To be kept with the study; those that it has where there are none."""
     enqueued: tuple[Enqueued, ...] = ()
     notify: Notify = lambda line: None
-    """`limits` are to be kept with the study, those that it has where there are none."""
     joins: bool = False
     """Whether it runs beside other drivers of the study: what is common to all is for the one that it joins."""
+    says_plan: bool = False
+    """Whether it says what it is going to do once its first trials are there, as nobody did before."""
 
     @property
     def wanted(self) -> int | None:
@@ -96,8 +99,20 @@ class Search:
                 left = began + timeout - time.monotonic()
                 return reserved_for_final_runs(self.study, costs, timeout, left, engine.workers)
 
-            enough = self._is_goal_reached
-            yield from run_study(self.study, self.plan, engine, watch, enough=enough, costs=costs, reserve=reserve)
+            def say_plan() -> None:
+                if self.says_plan and costs is not None:
+                    self.notify(f"plan: {outlook_of(self.plan, costs)}")
+
+            yield from run_study(
+                self.study,
+                self.plan,
+                engine,
+                watch,
+                enough=self._is_goal_reached,
+                costs=costs,
+                reserve=reserve,
+                on_first=say_plan,
+            )
             if costs is not None and timeout is not None:
                 yield from self._confirmed_rounds(began + timeout, costs, engine, watch)
 

@@ -60,6 +60,22 @@ def test_on_a_slow_machine_the_first_group_is_of_whatever_is_quickest() -> None:
     assert slow.predict(ladder().lowest(first[0.2].structure)).seconds == cheapest
 
 
+def test_the_first_group_asks_for_costs_of_one_backbone_where_it_is_quick() -> None:
+    """Asking for those of another one measures it, while nobody has a model yet."""
+    asked: list[object] = []
+
+    class Asked(Machine):
+        def predict(self, config: Config, lanes: int = 1, **further: bool) -> Seconds:
+            asked.append(config["backbone"])
+            return super().predict(config, lanes, **further)
+
+    search = Search(Asked(speed=10.0), 600)
+    search.step()
+    assert len(set(asked)) == 1
+    search.step()
+    assert len(set(asked)) > 1
+
+
 def test_the_recipe_waits_until_it_is_a_tenth_of_the_time_left() -> None:
     short, long = Search(Machine(), 60).run(), Search(Machine(), 6000)
     assert not any(arm.recipe for arm, _, _ in short.arms)

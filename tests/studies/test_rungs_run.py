@@ -236,6 +236,28 @@ def test_a_search_that_goes_on_knows_its_groups_and_what_they_took(url: str, mon
     assert passed[1] == math.inf  # where trials end it, no second is dearer than another
 
 
+@pytest.mark.parametrize("says_plan", [True, False])
+def test_what_it_is_going_to_do_is_said_once_after_its_first_group(url: str, says_plan: bool) -> None:
+    study = create(url)
+    plan = replace(a_plan(12), trials=None, timeout=3600.0)
+    said: list[int] = []
+
+    def notify(line: str) -> None:
+        if line.startswith("plan: heads on "):
+            said.append(study.ended)
+        if line.startswith("confirming"):
+            raise Interrupted("seen enough")
+
+    def watch(_progress: Progress) -> None:
+        if study.ended > 8:
+            raise Interrupted("seen enough")
+
+    search = Search(study, plan, "inline", notify=notify, says_plan=says_plan)
+    with pytest.raises(Interrupted):
+        list(search.run(watch))
+    assert said == ([4] if says_plan else [])
+
+
 def test_a_number_of_trials_is_not_exceeded_by_fresh_seeds(url: str) -> None:
     study = create(url)
     search = Search(study, replace(a_plan(8), timeout=3600.0), "inline")

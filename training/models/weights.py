@@ -115,7 +115,9 @@ def _load(name: str, file: WeightsFile, stamp: tuple[int, int]) -> Backbone:
         elif name.startswith(TIMM) and set(state) != set(own):
             state = _as_timm_reads_it(name, state)
     _fill(name, own, parts, state, file.path)
-    return assemble(name, parts, file.origin)
+    backbone = assemble(name, parts, file.origin)
+    _ = backbone.chains  # found once: copies have them
+    return backbone
 
 
 def _fill(
