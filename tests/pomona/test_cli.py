@@ -115,8 +115,9 @@ def test_a_database_serves_as_storage(run: Run, small: list[object], tmp_path: P
 
 def test_studies_without_a_name_get_the_next_free_one(run: Run, small: list[object]) -> None:
     for number in (1, 2):
-        code, out, _ = run("search", "fruit", *small, "--trials", 1, "--epochs", 1, "--json")
+        code, out, err = run("search", "fruit", *small, "--trials", 1, "--epochs", 1, "--json")
         assert code == 0
+        assert "plan: " in err
         assert json.loads(out)["study"] == f"fruit-{number}"
 
 
@@ -125,6 +126,7 @@ def test_the_time_is_up(run: Run, small: list[object]) -> None:
     assert code == 1
     assert "No trial has run to its end yet." in out
     assert "stopped: the time is up; go on with: pomona resume s" in err
+    assert "plan: " not in err  # it would have taken longer than the first trials
 
 
 def test_two_runs_of_train_give_the_same_losses(run: Run, small: list[object]) -> None:
