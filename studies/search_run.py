@@ -12,7 +12,7 @@ from training.lanes.costs import CostModel
 
 from .done import goal_reached
 from .driver import run_study
-from .engines import AbstractEngine, engine_named
+from .engines import AbstractEngine, engine_named, kept
 from .enqueued import Enqueued
 from .final_runs import longest_first
 from .outlook import outlook_of
@@ -89,32 +89,32 @@ class Search:
             if self.enqueued:
                 self.study.enqueue((one.config, one.note) for one in self.enqueued)
             confirms = not self.joins and self.plan.trials is None and is_on_rungs(self.study, self.plan)
-            engine = engine_named(self.engine, self.placement)
             costs = costs_of(self.plan, self.study.settings.seed) if confirms else None
-            timeout = self.plan.timeout
+            with kept(engine_named(self.engine, self.placement)) as engine:
+                yield from self._parts(began, engine, costs, watch)
 
-            def reserve() -> float:
-                if costs is None or timeout is None:
-                    return 0.0
-                left = began + timeout - time.monotonic()
-                return reserved_for_final_runs(self.study, costs, timeout, left, engine.workers)
+    def _parts(
+        self, began: float, engine: AbstractEngine, costs: CostModel | None, watch: Watch
+    ) -> Generator[Outcome, None, None]:
+        """The search itself, then its end where it has one: `costs` are there."""
+        timeout = self.plan.timeout
 
-            def say_plan() -> None:
-                if self.says_plan and costs is not None:
-                    self.notify(f"plan: {outlook_of(self.plan, costs)}")
+        def reserve() -> float:
+            if costs is None or timeout is None:
+                return 0.0
+            left = began + timeout - time.monotonic()
+            return reserved_for_final_runs(self.study, costs, timeout, left, engine.workers)
 
-            yield from run_study(
-                self.study,
-                self.plan,
-                engine,
-                watch,
-                enough=self._is_goal_reached,
-                costs=costs,
-                reserve=reserve,
-                on_first=say_plan,
-            )
-            if costs is not None and timeout is not None:
-                yield from self._confirmed_rounds(began + timeout, costs, engine, watch)
+        def say_plan() -> None:
+            if self.says_plan and costs is not None:
+                self.notify(f"plan: {outlook_of(self.plan, costs)}")
+
+        enough = self._is_goal_reached
+        yield from run_study(
+            self.study, self.plan, engine, watch, enough=enough, costs=costs, reserve=reserve, on_first=say_plan
+        )
+        if costs is not None and timeout is not None:
+            yield from self._confirmed_rounds(began + timeout, costs, engine, watch)
 
     def _confirmed_rounds(
         self, deadline: float, costs: CostModel, engine: AbstractEngine, watch: Watch

@@ -9,6 +9,8 @@ from search_spaces import InputError
 from ..placement import Placement
 from .engine import AbstractEngine as AbstractEngine
 from .inline import InlineEngine as InlineEngine
+from .kept import KeptEngine as KeptEngine
+from .kept import kept as kept
 from .local import LocalEngine as LocalEngine
 from .ray import RayEngine as RayEngine
 

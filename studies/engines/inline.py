@@ -29,11 +29,7 @@ class InlineEngine(AbstractEngine):
         def check(working: Working | None) -> None:
             heard(0, working)
 
-        # What an earlier part of a search has left in memory is of use to the next.
-        if self._worker is not None and self._worker.suits(plan):
-            self._worker.check = check
-        else:
-            self._worker = Worker(plan, plan.data, check)
+        self._worker = Worker(plan, plan.data, check)
 
     def submit(self, worker: int, job: Job) -> None:
         assert self._worker is not None

@@ -99,14 +99,6 @@ class Worker:
             check_stop=self._check_between,
         )
 
-    def suits(self, plan: Plan) -> bool:
-        """Whether it trains what a plan says, on the same data and in the same way."""
-        mine = self._plan
-        return self.data is plan.data and all(
-            getattr(mine, name) == getattr(plan, name)
-            for name in ("task", "device", "numerics", "weights_dir", "download")
-        )
-
     def run(self, job: Job) -> Events:
         """The events of a job; see `GroupRunner.run`."""
         about = {

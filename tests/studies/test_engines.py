@@ -10,7 +10,7 @@ import torch
 from search_spaces import Choice, Config, Float, InputError, Integer, SearchSpace
 from studies import Plan
 from studies.driver import run_study
-from studies.engines import ENGINES, AbstractEngine, InlineEngine, engine_named
+from studies.engines import ENGINES, AbstractEngine, InlineEngine, KeptEngine, engine_named
 from studies.records import TrialRecord
 from training import fit, load_backbone, spec_of, structure_part
 from training.lanes.heads import HeadStack
@@ -31,6 +31,14 @@ class TestInline(EngineContract):
     @pytest.fixture
     def engine(self) -> AbstractEngine:
         return InlineEngine()
+
+
+class TestKept(EngineContract):
+    """Where workers stay, too."""
+
+    @pytest.fixture
+    def engine(self) -> AbstractEngine:
+        return KeptEngine(InlineEngine())
 
 
 class TestLanes(TestInline):
@@ -140,15 +148,16 @@ def test_what_lies_in_memory_is_used_by_the_next_run_on_the_same_data_alone(tmp_
     (tmp_path / "weights").mkdir()
     contract = EngineContract()
     first = contract.plan(small_weights(tmp_path / "weights"), 1)
-    engine = InlineEngine()
+    inline = InlineEngine()
+    engine = KeptEngine(inline)
     heard: list[int] = []
     engine.start(first, lambda worker, _working: heard.append(worker))
-    worker = engine._worker
+    worker = inline._worker
     engine.start(replace(first, trials=9, timeout=5.0), lambda _worker, _working: heard.append(7))
-    assert engine._worker is worker
+    assert inline._worker is worker
     assert worker is not None
     worker.check(None)
     assert heard == [7]
     for other in (replace(first, data=ToyData()), replace(first, weights_dir=tmp_path)):
         engine.start(other, lambda _worker, _working: None)
-        assert engine._worker is not worker
+        assert inline._worker is not worker

@@ -20,7 +20,7 @@ import torch
 from search_spaces import InputError, Task
 from studies import Outcome, Plan, Progress, Study
 from studies.driver import run_study
-from studies.engines import InlineEngine, LocalEngine, default_workers, engine_for, engine_named
+from studies.engines import InlineEngine, LocalEngine, default_workers, engine_for, engine_named, kept
 from studies.engines.local import gpu_name
 from studies.engines.ray import cores_each
 from studies.placement import Placement
@@ -180,6 +180,43 @@ def test_a_study_goes_on_with_any_engine(tmp_path: Path, weights: Path) -> None:
             next(run)
     list(run_study(reopened(tmp_path / "j.log"), what, InlineEngine(), nothing))
     assert table(reopened(tmp_path / "j.log")) == table(reopened(tmp_path / "whole.log"))
+
+
+@pytest.mark.slow
+def test_workers_stay_from_one_part_of_a_search_to_the_next(tmp_path: Path, weights: Path) -> None:
+    a_study(url := tmp_path / "j.log")
+    local, what = LocalEngine(Placement(2)), plan(weights, 4)
+    with kept(local) as engine:
+        list(run_study(reopened(url), what, engine, nothing))
+        first = local.processes()
+        list(run_study(reopened(url), replace(what, trials=8), engine, nothing))
+        assert local.processes() == first
+        # Not those that had something to do, nor those that were told of other data.
+        with closing(
+            cast("Iterator[Outcome]", run_study(reopened(url), replace(what, trials=12), engine, nothing))
+        ) as run:  # type: ignore[type-var]
+            next(run)
+        assert not local.processes()
+        list(run_study(reopened(url), replace(what, trials=12), engine, nothing))
+        second = local.processes()
+        list(run_study(reopened(url), replace(what, trials=13, data=cast(Data, ToyData())), engine, nothing))
+        third = local.processes()
+    pids = [*first.values(), *second.values(), *third.values()]
+    assert len(set(pids)) == 6
+    assert all(ended(pid) for pid in pids)
+    assert [record.state for record in reopened(url).records()] == ["complete"] * 13
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_while_it_has_nothing_to_do_is_replaced(tmp_path: Path, weights: Path) -> None:
+    a_study(url := tmp_path / "j.log")
+    local, what = LocalEngine(Placement(2)), plan(weights, 2)
+    with kept(local) as engine:
+        list(run_study(reopened(url), what, engine, nothing))
+        os.kill(local.processes()[0], signal.SIGKILL)
+        list(run_study(reopened(url), replace(what, trials=8), engine, nothing))
+        assert len(local.processes()) == 2
+    assert [record.state for record in reopened(url).records()] == ["complete"] * 8
 
 
 @pytest.mark.slow
