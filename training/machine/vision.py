@@ -52,8 +52,17 @@ def _without_compiler() -> Iterator[None]:
     def disable(fn: Callable[..., object] | None = None, recursive: bool = True, **_reason: object) -> object:
         return lazy(fn, recursive)
 
+    def anything_else(name: str) -> object:
+        # Whoever wants more than that gets the compiler; who only looks at all modules does not.
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if sys.modules.get(_COMPILER) is stand_in:
+            del sys.modules[_COMPILER]
+        return getattr(importlib.import_module(_COMPILER), name)
+
     stand_in = types.ModuleType(_COMPILER)
     setattr(stand_in, _QUESTION, is_compile_supported)
+    stand_in.__getattr__ = anything_else  # type: ignore[method-assign]
     sys.modules[_COMPILER] = stand_in
     real, torch.compiler.disable = torch.compiler.disable, disable
     try:

@@ -107,3 +107,23 @@ def test_torchs_compiler_is_not_loaded_until_it_is_asked() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "import torch._dynamo",
+        "from torch._dynamo.utils import counters",
+        "from torch._dynamo import utils; utils.counters",
+    ],
+)
+def test_a_torchvision_that_wants_more_of_the_compiler_gets_it(package: Path, wanted: str) -> None:
+    (package / "__init__.py").write_text(f"{wanted}\n")
+    program = (
+        f"import sys; sys.path.insert(0, {str(package.parent)!r}); from training.machine import vision\n"
+        "vision.torchvision()\n"
+        "import torch; assert torch.compile(lambda x: x + 1, backend='eager')(torch.ones(1)).item() == 2\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
