@@ -15,6 +15,7 @@ from training import (
     Measured,
     Runnable,
     environment,
+    load_backbone,
     measure_numerics,
     open_data,
     resolve_device,
@@ -93,7 +94,11 @@ def prepare_search(request: SearchRequest, notify: Notify, progress: CountProgre
     ladder = ladder_of(ready.task.space, asked=request.fixed) if begins else None
     # An outlook measures every backbone. Where nothing depends on it, the first heads come before that.
     later = ladder is not None and not request.is_open_ended and budget.trials is None and placement.workers == 1
-    if begins and not later:
+    if later:
+        # Fetched and read now: what is wrong with them is said before anything is written.
+        for name in ready.backbones:
+            load_backbone(name, weights_dir=request.weights_dir, download=ready.download)
+    elif begins:
         outlook = _outlook(ready, data, device, measured, replace(budget, timeout=within), request)
         if request.is_open_ended:
             within = outlook.sensible_seconds

@@ -154,6 +154,17 @@ def test_storages(run: Run, small: list[object], tmp_path: Path, url: str) -> No
     refused(run, "search", "fruit", *small, "--storage", storage, saying="", folder=tmp_path)
 
 
+@pytest.mark.parametrize("limit", [("--timeout", "20s"), ("--trials", 1)], ids=str)
+def test_weights_that_are_damaged_though_others_train_first(
+    run: Run, photos: Path, weights: Path, tmp_path: Path, limit: tuple[object, ...]
+) -> None:
+    folder = shutil.copytree(weights, tmp_path / "weights")
+    (folder / "mobilenet_v2.safetensors").write_bytes((folder / "squeezenet1_1.safetensors").read_bytes()[:5000])
+    small = ("--set", "resolution=96", "--set", "batch_size=16")
+    options = ("--data", photos, "--weights-dir", folder, *small, *limit)
+    refused(run, "search", "fruit", *options, saying="mobilenet_v2.safetensors can't be read", folder=tmp_path)
+
+
 def test_a_study_of_something_else(run: Run, small: list[object], own: Path, tmp_path: Path) -> None:
     options = ["--trials", 1, "--epochs", 1, "--study", "s"]
     assert run("search", "fruit", *small, *options)[0] == 0
