@@ -96,7 +96,7 @@ class Search:
     def _parts(
         self, began: float, engine: AbstractEngine, costs: CostModel | None, watch: Watch
     ) -> Generator[Outcome, None, None]:
-        """The search itself, then its end where it has one: `costs` are there."""
+        """The search itself, and where there are `costs`, its last part on fresh seeds."""
         timeout = self.plan.timeout
 
         def reserve() -> float:

@@ -16,6 +16,7 @@ import types
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -46,19 +47,19 @@ def _without_compiler() -> Iterator[None]:
         yield
         return
 
-    def is_compile_supported(device_type: str) -> bool:
-        return bool(getattr(importlib.import_module(_COMPILER), _QUESTION)(device_type))
-
     def disable(fn: Callable[..., object] | None = None, recursive: bool = True, **_reason: object) -> object:
         return lazy(fn, recursive)
 
-    def anything_else(name: str) -> object:
+    def anything_else(name: str) -> Any:
         # Whoever wants more than that gets the compiler; who only looks at all modules does not.
         if name.startswith("__"):
             raise AttributeError(name)
         if sys.modules.get(_COMPILER) is stand_in:
             del sys.modules[_COMPILER]
         return getattr(importlib.import_module(_COMPILER), name)
+
+    def is_compile_supported(device_type: str) -> bool:
+        return bool(anything_else(_QUESTION)(device_type))
 
     stand_in = types.ModuleType(_COMPILER)
     setattr(stand_in, _QUESTION, is_compile_supported)

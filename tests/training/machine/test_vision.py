@@ -116,6 +116,7 @@ def test_torchs_compiler_is_not_loaded_until_it_is_asked() -> None:
         "import torch._dynamo",
         "from torch._dynamo.utils import counters",
         "from torch._dynamo import utils; utils.counters",
+        "from torch._dynamo.utils import is_compile_supported; assert is_compile_supported('cpu')",
     ],
 )
 def test_a_torchvision_that_wants_more_of_the_compiler_gets_it(package: Path, wanted: str) -> None:
