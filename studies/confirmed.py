@@ -6,6 +6,7 @@ examples. The same config trained on seeds that no choice was made by has no suc
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -38,7 +39,8 @@ class Confirmed:
     """What came of trial `number` of the search on `seeds` fresh seeds.
 
     `mean` is that of their values, `ci95` its 95 % interval over the seeds, on the same validation examples; the seeds
-    of the others have a say in its width (`over_seeds`). It is None of a single seed. `luck` is the value that the
+    of the others have a say in its width, and seeds that came out equal still have one (`over_seeds`). It is None of a
+    single seed. `luck` is the value that the
     search found less the mean.
     """
 
@@ -106,7 +108,10 @@ def confirmed_trials(
         (trial, [run.value for run in runs if run.value is not None]) for trial, runs in of_seeds if not _lost(runs)
     ]
     kept = [(trial, values) for trial, values in kept if values]
-    estimates = over_seeds([values for _, values in kept], limits_of(metric))
+    low, high = limits = limits_of(metric)
+    # A share moves by whole examples; what has no limits moves as it likes.
+    steps = [1 / max(trial.n, 1) if math.isfinite(high - low) else 0.0 for trial, _ in kept]
+    estimates = over_seeds([values for _, values in kept], limits, steps)
     confirmed = [
         Confirmed(
             number=trial.number,

@@ -118,3 +118,23 @@ def test_three_equal_values_by_chance_do_not_win() -> None:
     (alone,) = over_seeds([[0.975, 0.975, 0.975]])
     assert alone is not None
     assert alone.low == 0.975
+
+
+@given(st.lists(SEEDS, min_size=1, max_size=5), st.integers(1, 500))
+def test_an_interval_over_seeds_is_at_least_that_of_whole_examples(values: list[list[float]], n: int) -> None:
+    exact = over_seeds(values)
+    stepped = over_seeds(values, steps=[1 / n] * len(values))
+    for each, without, with_steps in zip(values, exact, stepped, strict=True):
+        if without is None or with_steps is None:
+            assert without is with_steps
+            continue
+        # More is never known of a spread than with the four values that others lend.
+        least = stats.t.ppf(0.975, len(each) + 3) / n / 12**0.5 / len(each) ** 0.5
+        assert with_steps.value == without.value
+        assert with_steps.high - with_steps.low >= max(without.high - without.low, 2 * least) - 1e-9
+
+
+def test_two_seeds_with_as_many_right_answers_are_not_certain() -> None:
+    (alone,) = over_seeds([[332 / 334, 332 / 334]], (0.0, 1.0), [1 / 334])
+    assert alone is not None
+    assert (round(alone.low, 3), round(alone.high, 3)) == (0.986, 1.0)
