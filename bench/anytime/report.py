@@ -117,7 +117,7 @@ def _where(runs: Sequence[Run], command: str) -> str:
     lines = [
         f"command: `{command}`, of runs made with `python -m bench.anytime run`",
         f"commits: {distinct(commits)}",
-        f"machine: {distinct([str(run.environment['device']) for run in runs])}",
+        f"machine: {_machines(runs)}",
         f"versions: {distinct([versions(run) for run in runs])}",
         f"photos: {distinct(photos)}",
         f"runs: {len(runs)}, of {distinct([f'{run.seconds:g}' for run in runs])} s, "
@@ -126,6 +126,17 @@ def _where(runs: Sequence[Run], command: str) -> str:
         f"{distinct([str(run.epochs) for run in runs])} epochs",
     ]
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _machines(runs: Sequence[Run]) -> str:
+    """Their names; of several, each with the tasks and seeds that ran on it."""
+    on: dict[str, dict[str, None]] = {}
+    for run in runs:
+        on.setdefault(str(run.environment["device"]), {})[f"{run.task} {run.seed}"] = None
+    if len(on) == 1:
+        return next(iter(on))
+    told = [f"{device} ({', '.join(sorted(ran))})" for device, ran in on.items()]
+    return f"{'; '.join(told)}; all systems of a task and seed ran on one machine"
 
 
 def answers(runs: Sequence[Run]) -> list[str]:

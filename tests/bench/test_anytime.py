@@ -281,6 +281,14 @@ def test_systems_on_other_machines_or_threads_are_not_compared(tmp_path: Path) -
     assert not (tmp_path / "README.md").exists()
 
 
+def test_of_several_machines_the_page_says_what_ran_on_which(tmp_path: Path) -> None:
+    for seed, device in ((0, "a machine"), (1, "a machine"), (2, "another one")):
+        for one in (run(OURS, point(4.0, 0.91), seed=seed), run(OPTUNA, point(40.0, 0.9), seed=seed)):
+            save_run(tmp_path, dataclasses.replace(one, environment=one.environment | {"device": device}))
+    text = report.write_report(tmp_path, "report")
+    assert "- machine: a machine (fruit 0, fruit 1); another one (fruit 2); all systems of a task" in text
+
+
 def test_what_is_wrong_is_said_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in (
         ["report", "--out", tmp_path],
