@@ -28,6 +28,9 @@ from .tried import Tried, TriedStructures
 
 # Of the decisions, every so many goes to a structure that was never tried, whatever is expected of it.
 _EXPLORE = 6
+# The first group is of the first backbone as long as that takes at most so many times `OPENING_SECONDS`: asking what
+# others take, which may mean measuring them, and beginning with the worst of them is hardly sooner.
+_OPENING_AT_MOST = 2.0
 # More time than this, in seconds, makes nobody more patient.
 _LONG = 3600.0
 # Structures above rung 0 are considered on the features of so many of the best.
@@ -207,7 +210,8 @@ class Rungs:
         return self._tried.is_hopeless(arm.structure, error)
 
     def _opening(self, lanes: int) -> Arm:
-        """Heads on features of the first backbone, at the highest resolution that is quick, or on what is quickest."""
+        """Heads on features of the first backbone, at the highest resolution that is quick, else at its lowest one;
+        where even that takes long, on what is quickest of all."""
         structures = [self._ladder.lowest(base | self._middle) for base in self._ladder.bases()]
         first = self._tried.backbone(structures[0])
         # Asking for the costs of another backbone may mean measuring it.
@@ -215,6 +219,8 @@ class Rungs:
         quick = [each for each in preferred if each.seconds <= OPENING_SECONDS]
         if quick:
             chosen = quick[-1]  # the costs of one backbone rise with its resolution
+        elif preferred[0].seconds <= min(_OPENING_AT_MOST * OPENING_SECONDS, _MOST * self._costing.left):
+            chosen = preferred[0]
         else:
             chosen = min((self._costing.costed(each, lanes) for each in structures), key=lambda each: each.seconds)
         common = self._ladder.settled | self._ladder.small

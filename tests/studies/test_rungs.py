@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -74,6 +75,28 @@ def test_the_first_group_asks_for_costs_of_one_backbone_where_it_is_quick() -> N
     assert len(set(asked)) == 1
     search.step()
     assert len(set(asked)) > 1
+
+
+@pytest.mark.parametrize(("times", "left", "asks_others"), [(1.5, 600, False), (2.5, 600, True), (1.5, 12, True)])
+def test_the_first_group_is_of_the_first_backbone_unless_that_takes_long(
+    times: float, left: float, asks_others: bool
+) -> None:
+    """Else the cheapest of all begins, which is the worst one."""
+    first = ladder().lowest(ladder().bases()[0])
+    machine = Machine()
+    speed = machine.predict(first, 16, robust=True, cross_validate=True).seconds / (times * OPENING_SECONDS)
+    asked: set[object] = set()
+
+    class Asked(Machine):
+        def predict(self, config: Config, lanes: int = 1, **further: bool) -> Seconds:
+            asked.add(config["backbone"])
+            return super().predict(config, lanes, **further)
+
+    arm = Search(Asked(speed=speed), left).rungs.next(left)
+    assert arm is not None
+    assert (len(asked) > 1) == asks_others
+    if not asks_others:
+        assert arm.features == f"{first['backbone']} {first['resolution']}"
 
 
 def test_the_recipe_waits_until_it_is_a_tenth_of_the_time_left() -> None:
