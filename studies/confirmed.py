@@ -40,8 +40,7 @@ class Confirmed:
 
     `mean` is that of their values, `ci95` its 95 % interval over the seeds, on the same validation examples; the seeds
     of the others have a say in its width, and seeds that came out equal still have one (`over_seeds`). It is None of a
-    single seed. `luck` is the value that the
-    search found less the mean.
+    single seed. `luck` is the value that the search found less the mean.
     """
 
     number: int
