@@ -31,6 +31,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quiet", "databases_clos
 
 ROOT = Path(__file__).resolve().parents[2]
 _PATIENCE_SECONDS = 300.0
+_LOOKS_FOR_EACH_TRIAL = 5
 
 
 class Driver:
@@ -69,6 +70,13 @@ class Driver:
             return
         self._take(os.read(self._process.stdout.fileno(), 65536))
 
+    def waits(self, seconds: float) -> None:
+        """Listens for that long, unless it has ended."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            assert self.is_done or self._process.poll() is None, self.said_wrong()
+            self.listen(left)
+
     def _take(self, text: bytes) -> None:
         *lines, self._rest = (self._rest + text).split(b"\n")
         for line in lines:
@@ -82,11 +90,11 @@ class Driver:
         """Returns once it has recorded another trial, or has nothing more to do."""
         before, end = self.said, time.monotonic() + _PATIENCE_SECONDS
         while self.said == before and not self.is_done:
-            assert time.monotonic() < end, self._said_wrong()
+            assert time.monotonic() < end, self.said_wrong()
             self.listen(0.2)
-            assert self.is_done or self._process.poll() is None, self._said_wrong()
+            assert self.is_done or self._process.poll() is None, self.said_wrong()
 
-    def _said_wrong(self) -> str:
+    def said_wrong(self) -> str:
         self._errors.seek(0)
         return f"exit code {self._process.poll()}: {self._errors.read().decode()}"
 
@@ -141,7 +149,7 @@ def test_every_trial_ends_once_whatever_happens_to_the_drivers(postgres: Server,
             other.kill()
             first.listen(0.0)
             if kill in (3, 6):
-                drivers.append(Driver(url, trials, "joins", told))
+                drivers.append(Driver(url, trials, "joins", told, paced=True))
                 stop_past_its_grace(first, drivers[-1], url)
             if kill == 5:
                 postgres.kill()
@@ -168,31 +176,40 @@ def test_every_trial_ends_once_whatever_happens_to_the_drivers(postgres: Server,
 
 
 def stop_past_its_grace(driver: Driver, other: Driver, url: str) -> None:
-    """Stops a driver until another one has taken one of its trials for lost."""
+    """Stops a driver until another one, which is paced, has taken one of its trials for lost."""
     other.trains()
     study = optuna.load_study(study_name="s", storage=open_storage(url))
 
-    def in_state(state: str) -> set[int]:
-        """The trials of the one that did not join."""
+    def states() -> dict[int, str]:
+        """Of the trials of the one that did not join."""
         trials = study.get_trials(deepcopy=False)
-        return {t.number for t in trials if t.state.name == state and t.system_attrs.get(TRAINS) is True}
+        return {trial.number: trial.state.name for trial in trials if trial.system_attrs.get(TRAINS) is True}
 
-    end = time.monotonic() + _PATIENCE_SECONDS
+    def running() -> set[int]:
+        return {number for number, state in states().items() if state == "RUNNING"}
+
+    held: set[int] = set()
+    end, looks = time.monotonic() + _PATIENCE_SECONDS, 0
     try:
-        while True:
-            # Right after it recorded one it is between two trials.
-            driver.let(1)
-            while not in_state("RUNNING"):
-                assert not driver.is_done
-                assert time.monotonic() < end
-                driver.listen(0.0)
-            driver.send(signal.SIGSTOP)
-            if under_way := in_state("RUNNING"):
-                break
-            driver.send(signal.SIGCONT)
-        while not under_way & in_state("FAIL"):
-            assert time.monotonic() < end
-            other.listen(0.2)
+        while "FAIL" not in (now := [state for number, state in states().items() if number in held]):
+            assert time.monotonic() < end, other.said_wrong()
+            assert not driver.is_done
+            assert not other.is_done
+            if "RUNNING" not in now:
+                # Right after it recorded one it is between two trials; and the server ends what it was told before.
+                driver.send(signal.SIGCONT)
+                driver.let(1)
+                while not running():
+                    assert time.monotonic() < end, driver.said_wrong()
+                    assert not driver.is_done
+                    driver.listen(0.0)
+                driver.send(signal.SIGSTOP)
+                held = running()
+            # It looks for what was lost whenever it asks for a trial, and is to leave some for later.
+            if looks % _LOOKS_FOR_EACH_TRIAL == 0:
+                other.let(1)
+            looks += 1
+            other.waits(0.2)
     finally:
         driver.send(signal.SIGCONT)
         other.kill()
