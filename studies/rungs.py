@@ -173,16 +173,17 @@ class Rungs:
         return known is not None and known.groups >= _MOST_GROUPS
 
     def _next_backbone(self, left: float, lanes: int) -> Candidate | None:
-        """Heads on a backbone that was not tried yet, at the highest resolution that is affordable and takes no longer
-        than all before it: what is found is then never older than half of the time. Else at the lowest."""
-        soon = max(OPENING_SECONDS, self._costing.passed)
+        """Heads on a backbone that was not tried yet, at the highest resolution that is affordable and quick, as the
+        first group is, else at the lowest: a look at each, before what is known to be good is made better."""
         seen = {self._tried.backbone(each.structure) for each in self._tried.all.values()}
         found: dict[tuple[object, ...], Candidate] = {}
         for base in self._ladder.bases():
             backbone = self._tried.backbone(base)
             if backbone not in seen:
                 candidate = self._costing.costed(self._ladder.lowest(base | self._middle), lanes)
-                if candidate.seconds <= SHARE * left and (candidate.seconds <= soon or backbone not in found):
+                if candidate.seconds <= SHARE * left and (
+                    candidate.seconds <= OPENING_SECONDS or backbone not in found
+                ):
                     found[backbone] = candidate  # resolutions rise
         return min(found.values(), key=lambda each: each.seconds, default=None)
 

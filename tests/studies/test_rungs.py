@@ -99,6 +99,19 @@ def test_the_first_group_is_of_the_first_backbone_unless_that_takes_long(
         assert arm.features == f"{first['backbone']} {first['resolution']}"
 
 
+@pytest.mark.parametrize("speed", [1.0, 0.4])
+def test_the_first_look_at_each_backbone_is_quick_however_much_has_passed(speed: float) -> None:
+    """Or at its lowest resolution: the best resolution of one that is known to be good does not wait for the others."""
+    machine = Machine(speed=speed)
+    search = Search(machine, 6000)
+    for _ in range(3):
+        search.step()
+    arms = search.arms
+    lowest = {base["resolution"] for base in ladder().bases()[:1]}
+    assert len({arm.structure["backbone"] for arm, _, _ in arms}) == 3
+    assert all(took <= OPENING_SECONDS + 0.5 or arm.structure["resolution"] in lowest for arm, _, took in arms[1:])
+
+
 def test_the_recipe_waits_until_it_is_a_tenth_of_the_time_left() -> None:
     short, long = Search(Machine(), 60).run(), Search(Machine(), 6000)
     assert not any(arm.recipe for arm, _, _ in short.arms)
