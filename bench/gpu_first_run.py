@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import functools
 import importlib.util
-import itertools
-import subprocess
 import sys
 import tempfile
 import time
@@ -56,6 +54,7 @@ from training import (
 from training.export.evaluate import evaluate
 from training.machine.files import answer_text
 
+from . import cold_search, linear_probe
 from .search_speed import command as search_speed
 from .search_speed.configs import draw_configs
 from .throughput import command as throughput
@@ -74,6 +73,7 @@ _RESOLUTION = 96
 class Options:
     data: Path
     weights_dir: Path | None
+    elsewhere: Path | None
     out: Path
     parts: tuple[str, ...]
     device: torch.device
@@ -116,6 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help=f"photos of the {TASK} task")
     parser.add_argument("--weights-dir", type=Path, metavar="DIR", help="a folder with pretrained weights")
+    parser.add_argument("--elsewhere", type=Path, metavar="DIR", help="photos by others, to score what a search finds")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where JSON and tables go")
     parser.add_argument("--parts", default=",".join(PARTS), metavar="PART,...", help="default: all of them")
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"), help="cpu tries the script itself")
@@ -126,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if unknown := set(parts) - set(PARTS):
             raise InputError(f"no part {', '.join(sorted(unknown))}: there are {', '.join(PARTS)}")
         device = resolve_device(found.device)
-        options = Options(found.data, found.weights_dir, found.out, parts, device, found.quick)
+        options = Options(found.data, found.weights_dir, found.elsewhere, found.out, parts, device, found.quick)
         report = run(options)
     except InputError as problem:
         sys.stderr.write(f"error: {problem}\n")
@@ -339,29 +340,17 @@ def measured_search_speed(options: Options) -> dict[str, Any]:
 
 
 def searched(options: Options) -> dict[str, Any]:
-    """A search from the command line, with its defaults but for the time."""
+    """Searches from the command line, with their defaults but for the time, and frozen probes to compare them with."""
     if importlib.util.find_spec("optuna") is None:
         return {"ok": True, "skipped": "Optuna is not installed"}
-    timeout = "10s" if options.quick else "60s"
-    with tempfile.TemporaryDirectory(dir=options.out, prefix="search-") as folder:
-        storage = ["--storage", str(Path(folder) / "journal.log")]
-        command = ["search", TASK, "--data", str(options.data), "--timeout", timeout, "--study", "first", *storage]
-        command += ["--device", options.device.type]
-        if options.weights_dir is not None:
-            command += ["--weights-dir", str(options.weights_dir)]
-        search = _pomona(command)
-        board = _pomona(["leaderboard", "first", *storage, "--top", "10"])
-    return {
-        "ok": search.returncode == 0 and board.returncode == 0,
-        "notes": search.stderr[-4000:],
-        "answer": search.stdout[-4000:],
-        "leaderboard": board.stdout[-6000:],
-    }
-
-
-def _pomona(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    command = itertools.chain((sys.executable, "-m", "pomona"), arguments)
-    return subprocess.run([*command], capture_output=True, text=True, timeout=300)
+    common = [TASK, "--data", str(options.data), "--device", options.device.type]
+    if options.weights_dir is not None:
+        common += ["--weights-dir", str(options.weights_dir)]
+    search = [*common, "--seconds", "10" if options.quick else "60", "--out", str(options.out / "cold_search")]
+    if options.elsewhere is not None:
+        search += ["--elsewhere", str(options.elsewhere)]
+    codes = [cold_search.main(search), linear_probe.main([*common, "--out", str(options.out / "linear_probe.md")])]
+    return {"ok": codes == [0, 0], "page": (options.out / "cold_search" / "README.md").read_text()}
 
 
 _PART: dict[str, Callable[[Options], dict[str, Any]]] = {
