@@ -62,7 +62,7 @@ def fitted(splits: Splits, backbone: str, resolution: int, prefixes: Prefixes) -
     structure = spec_of(frozen_recipe(backbone, resolution)).structure(stages)
 
     def features(split: Split) -> NDArray[np.float32]:
-        return prefixes.block(split, structure, stages, strength=0, view=0).float().numpy()
+        return prefixes.block(split, structure, stages, strength=0, view=0).float().cpu().numpy()
 
     train = features(splits.train)
     scaler = StandardScaler().fit(train)

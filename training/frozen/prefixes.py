@@ -8,6 +8,7 @@ outlives trials, splits and studies.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -29,7 +30,7 @@ from ..models.numerics import Numerics
 from ..models.spec import Structure
 from ..models.weights import load_backbone
 from .plan import SHARE, KeepPlan
-from .sizes import row_bytes, rows_at_once
+from .sizes import filled_up, row_bytes, rows_at_once, rows_to_try
 from .store import BlockKey, PrefixStore
 from .views import view_random_numbers
 
@@ -39,14 +40,32 @@ FITTED = "fitted on the training split"
 
 @dataclass(frozen=True, eq=False)
 class _Placed:
-    """A backbone, frozen, and on the device its stages for `forward`.
-
-    `constants` are mean and std (1, C, 1, 1) of images, None where the backbone takes none.
-    """
+    """A backbone, frozen, and what of it lies on the device: put there when something first goes through it, as a
+    device without room for it is the business of the run that computes."""
 
     backbone: Backbone
-    lowered: nn.ModuleList
-    constants: tuple[torch.Tensor, torch.Tensor] | None
+    numerics: Numerics
+    device: torch.device
+
+    @functools.cached_property
+    def lowered(self) -> nn.ModuleList:
+        """The stages for `forward`."""
+        return lower(self.backbone, len(self.stages), self.numerics, self.device).frozen
+
+    @functools.cached_property
+    def constants(self) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Mean and std (1, C, 1, 1) of images, None where the backbone takes none."""
+        if (preprocessing := self.backbone.preprocessing) is None:
+            return None
+        mean, std = (
+            torch.tensor(values, device=self.device).view(1, -1, 1, 1)
+            for values in (preprocessing.mean, preprocessing.std)
+        )
+        return mean, std
+
+    def ready(self) -> None:
+        """To be called before several threads compute, and not under autocast, which would round what is folded."""
+        _ = self.lowered, self.constants
 
     @property
     def stages(self) -> tuple[nn.Module, ...]:
@@ -160,8 +179,9 @@ class Prefixes:
     def forward(self, name: str, activations: torch.Tensor, first: int, last: int) -> torch.Tensor:
         """Through the stages `first` to `last` - 1; after the last stage of all, pooled features (n, width) in fp32."""
         placed = self._place(name)
+        stages = placed.lowered[first:last]
         with self.numerics.autocast(self.device):
-            for stage in placed.lowered[first:last]:
+            for stage in stages:
                 activations = stage(activations)
             if last == len(placed.stages):
                 activations = placed.backbone.pool(activations).float()
@@ -173,6 +193,7 @@ class Prefixes:
         if self.device.type != "cpu" or len(pieces) < torch.get_num_threads():
             self.check_stop()
             return self.forward(name, activations, first, last)
+        self._place(name).ready()
         done = side_by_side(lambda piece: self.forward(name, piece, first, last), pieces, self.device, self.check_stop)
         return torch.cat([*done])
 
@@ -267,11 +288,14 @@ class Prefixes:
                 if pixels is None:
                     pixels = self.pool(split)[split.rows[examples]]
                 activations = self.inputs(pixels, asked.structure, asked.strength, random_numbers)
-            out = self.forward(asked.structure.backbone, activations, source, cut)
+            activations = filled_up(activations, at_once)
+            out = self.forward(asked.structure.backbone, activations, source, cut)[: len(chunk)]
             return (out.permute(0, 2, 3, 1) if self._last(out) else out).contiguous().cpu()
 
+        self._place(asked.structure.backbone).ready()
         numbers = self._numbers_of_input(asked) if below is None else below[0].numel()
-        chunks = torch.split(torch.arange(len(index)), rows_at_once(numbers, self.device))
+        at_once = rows_at_once(numbers, self.device)
+        chunks = torch.split(torch.arange(len(index)), at_once)
         yield from side_by_side(computed, map(changed, chunks), self.device, self.check_stop)
 
     def _numbers_of_input(self, asked: _Asked) -> int:
@@ -299,17 +323,8 @@ class Prefixes:
     def _place(self, name: str) -> _Placed:
         if name not in self._placed:
             backbone = self._backbones(name)
-            stages = len(backbone.stages)
-            freeze(backbone.stages, stages)
-            lowered = lower(backbone, stages, self.numerics, self.device).frozen
-            constants = None
-            if (preprocessing := backbone.preprocessing) is not None:
-                mean, std = (
-                    torch.tensor(values, device=self.device).view(1, -1, 1, 1)
-                    for values in (preprocessing.mean, preprocessing.std)
-                )
-                constants = mean, std
-            self._placed[name] = _Placed(backbone, lowered, constants)
+            freeze(backbone.stages, len(backbone.stages))
+            self._placed[name] = _Placed(backbone, self.numerics, self.device)
         return self._placed[name]
 
     def _sizes(self, split: Split, structure: Structure) -> tuple[int, ...]:
@@ -317,12 +332,16 @@ class Prefixes:
         key = (structure.backbone, structure.resolution, structure.input.further)
         if key not in self._row_bytes:
             placed = self._place(structure.backbone)
-            if placed.constants is None:
-                row = torch.zeros((1, *split.inputs.shape[1:]), dtype=split.inputs.dtype, device=self.device)
-            else:
-                shape = (1, placed.constants[0].shape[1], structure.resolution, structure.resolution)
-                row = torch.zeros(shape, device=self.device).contiguous(memory_format=self.numerics.memory_format)
-            self._row_bytes[key] = row_bytes([*placed.lowered], placed.backbone.widths[-1], row, self.numerics)
+            photos = placed.constants is not None
+            shape: tuple[int, ...] = split.inputs.shape[1:]
+            if placed.constants is not None:
+                shape = (placed.constants[0].shape[1], structure.resolution, structure.resolution)
+            count = rows_to_try(math.prod(shape), self.device)
+            dtype = torch.float32 if photos else split.inputs.dtype
+            rows = torch.zeros((count, *shape), dtype=dtype, device=self.device)
+            if photos:
+                rows = rows.contiguous(memory_format=self.numerics.memory_format)
+            self._row_bytes[key] = row_bytes([*placed.lowered], placed.backbone.widths[-1], rows, self.numerics)
         return self._row_bytes[key]
 
     def pool(self, split: Split) -> torch.Tensor:

@@ -26,8 +26,12 @@ from ..models.lowering import lower
 
 _ROUNDS = 2
 # Training takes six times as long; so few examples on a CPU, and rounds, say the same to a tenth.
-_TRAINED = {"cpu": 16, "cuda": 128}
+_TRAINED = 16
 _TRAINED_ROUNDS = 2
+# What training a stage takes, against computing its outputs: the gradients of inputs and of weights are two products of
+# the size of the forward one. A GPU is not timed: it gets ready for each stage and size of batches for longer than a
+# run may train.
+_FORWARDS = 3
 # How far a run moves a correction that others made before: a busy moment is not a property of the machine.
 _WEIGHT = 0.4
 _MOST = math.log(20)
@@ -93,7 +97,7 @@ class Speeds:
 
 
 def measure_speeds(backbone: Backbone, example: torch.Tensor, numerics: Numerics, device: torch.device) -> Speeds:
-    """Times every stage, frozen and trained, on copies of one example.
+    """Times every stage, frozen and on a CPU also trained, on copies of one example.
 
     Args:
         example: (1, ...) as the first stage takes it; images (1, C, R, R).
@@ -104,18 +108,21 @@ def measure_speeds(backbone: Backbone, example: torch.Tensor, numerics: Numerics
     inputs = example.to(device).expand((rows, *example.shape[1:])).contiguous()
     if inputs.ndim == 4:
         inputs = inputs.contiguous(memory_format=numerics.memory_format)
-    frozen, trained = lower(backbone, count, numerics, device).frozen, lower(backbone, 0, numerics, device).trained
+    frozen = lower(backbone, count, numerics, device).frozen
     threads = torch.get_num_threads() if device.type == "cpu" else 1
     # As outputs are computed: all threads at once, each by itself.
     rounds = [*side_by_side(lambda _: _timed([*frozen], inputs, numerics, device), range(threads), device)]
     forward = [
         statistics.fmean(taken) / (rows * threads) for taken in zip(*(each.seconds for each in rounds), strict=True)
     ]
-    few = [each[: _TRAINED[device.type]] for each in (inputs, *rounds[0].outputs[:-1])]
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        train = [
-            _trained(stage, taken, numerics, device) / len(taken) for stage, taken in zip(trained, few, strict=True)
-        ]
+    train = [_FORWARDS * seconds for seconds in forward]
+    if device.type == "cpu":
+        few = [each[:_TRAINED] for each in (inputs, *rounds[0].outputs[:-1])]
+        trained = lower(backbone, 0, numerics, device).trained
+        with torch.random.fork_rng([]):
+            train = [
+                _trained(stage, taken, numerics, device) / len(taken) for stage, taken in zip(trained, few, strict=True)
+            ]
     row_bytes = [each[:1].nbytes for each in rounds[0].outputs]
     row_bytes[-1] = backbone.widths[-1] * torch.float32.itemsize
     return Speeds(side, tuple(forward), tuple(train), tuple(row_bytes))

@@ -17,54 +17,68 @@ from .kernels.clamped_convolution import ClampedConv2d
 from .kernels.convolution import Clamp, is_plain, is_pointwise
 from .kernels.depthwise_convolution import DepthwiseConv2d, is_slow_depthwise
 from .kernels.pointwise_convolution import PointwiseConv2d
+from .kernels.uncompiled_depthwise import UncompiledDepthwise, is_depthwise
 
 
 @dataclass(frozen=True, eq=False)
 class Lowered:
     """A backbone cut in two and made fast; the backbone itself stays as it is. Each half is made when it is asked for.
 
-    Both halves take and give what the backbone's own stages do, to rounding.
+    Both halves take and give what the backbone's own stages do, to rounding. `steps` of training are ahead; 0 where
+    nobody knows.
     """
 
     backbone: Backbone
     cut: int
     numerics: Numerics
     device: torch.device
+    steps: int = 0
 
     @cached_property
     def frozen(self) -> nn.ModuleList:
         """The first `cut` stages in evaluation mode, without gradients: batch-norms and activations are folded into
         the convolutions before them."""
         stages = zip(self.backbone.stages[: self.cut], self.backbone.chains, strict=False)
-        return self._placed(_folded(copy.deepcopy(stage), chains) for stage, chains in stages)
+        return self._placed(_folded(copy.deepcopy(stage), chains, self._uncompiled) for stage, chains in stages)
 
     @cached_property
     def trained(self) -> nn.ModuleList:
         """The other stages, to be trained: with the parameters and buffers of the backbone's, under the same names."""
         placed = self._placed(copy.deepcopy(stage) for stage in self.backbone.stages[self.cut :])
+        if self._uncompiled:
+            return nn.ModuleList(_with_uncompiled(stage, self.steps) for stage in placed)
         # Measured on a CPU in channels_last; elsewhere torch's own operators are what they would fall back to.
         if self.numerics.channels_last and self.device.type == "cpu":
             return nn.ModuleList(_fused(stage) for stage in placed)
         return placed
 
+    @property
+    def _uncompiled(self) -> bool:
+        """Whether cuDNN would compile depthwise convolutions."""
+        return self.numerics.channels_last and self.device.type == "cuda"
+
     def _placed(self, stages: Iterable[nn.Module]) -> nn.ModuleList:
         return self.numerics.place(nn.ModuleList(stages), self.device)
 
 
-def lower(backbone: Backbone, cut: int, numerics: Numerics, device: torch.device) -> Lowered:
+def lower(backbone: Backbone, cut: int, numerics: Numerics, device: torch.device, steps: int = 0) -> Lowered:
     """The first `cut` stages of `backbone` to be computed, the others to be trained, in `numerics` on `device`."""
     backbone.check_cut(cut)
-    return Lowered(backbone, cut, numerics, device)
+    return Lowered(backbone, cut, numerics, device, steps)
 
 
 @torch.no_grad()
-def _folded(stage: nn.Module, chains: Sequence[Chain]) -> nn.Module:
-    """`stage` with nothing left of what a convolution can do besides."""
+def _folded(stage: nn.Module, chains: Sequence[Chain], uncompiled: bool) -> nn.Module:
+    """`stage` with nothing left of what a convolution can do besides; `uncompiled` as in `Lowered`."""
     stage = stage.eval().requires_grad_(False)
     for chain in chains:
         convolution, activation = fold(stage, chain)
         clamp = clamp_of(activation)
-        if is_plain(convolution):
+        if uncompiled and is_depthwise(convolution):
+            if clamp is not None:
+                convolution.register_forward_hook(partial(_clamped, clamp))
+            stage = _replaced(stage, chain.convolution, UncompiledDepthwise(convolution))
+        elif is_plain(convolution):
             stage = _replaced(stage, chain.convolution, ClampedConv2d(convolution, clamp))
         elif clamp is not None:
             convolution.register_forward_hook(partial(_clamped, clamp))
@@ -79,6 +93,13 @@ def _fused(stage: nn.Module) -> nn.Module:
             stage = _replaced(stage, name, PointwiseConv2d(module))
         elif isinstance(module, nn.Conv2d) and is_slow_depthwise(module):
             stage = _replaced(stage, name, DepthwiseConv2d(module))
+    return stage
+
+
+def _with_uncompiled(stage: nn.Module, steps: int) -> nn.Module:
+    for name, module in list(stage.named_modules()):
+        if isinstance(module, nn.Conv2d) and is_depthwise(module):
+            stage = _replaced(stage, name, UncompiledDepthwise(module, steps))
     return stage
 
 

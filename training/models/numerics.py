@@ -26,6 +26,8 @@ from .lowering import lower
 # of 256 train at 0.37 of the rate that they have in channels_last.
 _IMAGES = {"cpu": 8, "cuda": 256}
 _SIDE = {"cpu": 128, "cuda": 224}
+# On a GPU, seconds would go into compiling what a MobileNet's depthwise convolutions need.
+_BACKBONE = {"cpu": "mobilenet_v2", "cuda": "resnet18"}
 _TRAINED_STAGES = 3
 _HOPELESS = 2.0
 _CHOICES = "choices"
@@ -51,7 +53,7 @@ class _Choice:
 def measure_numerics(device: torch.device, seconds: float = 0.3) -> Measured:
     """Times training steps in each precision and layout, and keeps the answer.
 
-    The step is what a search spends its time on: a MobileNetV2 with all but the last stages frozen. A candidate must
+    The step is what a search spends its time on: a small backbone with all but the last stages frozen. A candidate must
     beat plain fp32 by a tenth to be chosen, so that noise does not decide. The answer is cached by device and torch
     version: one machine keeps one choice, and with it one result for a seed. Where it can't be, that is said.
     """
@@ -121,7 +123,7 @@ def _key(device: torch.device) -> str:
 def _steps(candidates: Sequence[Numerics], device: torch.device) -> dict[Numerics, Callable[[], None]]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        backbone = build("mobilenet_v2")
+        backbone = build(_BACKBONE[device.type])
         side = _SIDE[device.type]
         images = torch.rand(_IMAGES[device.type], 3, side, side).to(device)
     return {candidate: _step(backbone, images, device, candidate) for candidate in candidates}

@@ -18,7 +18,8 @@ from training.models.backbones import BACKBONES, build
 from training.models.backbones.backbone import Backbone, Preprocessing
 from training.models.kernels.clamped_convolution import ClampedConv2d
 from training.models.kernels.pointwise_convolution import PointwiseConv2d
-from training.models.lowering import lower
+from training.models.kernels.uncompiled_depthwise import UncompiledDepthwise
+from training.models.lowering import Lowered, lower
 
 from ...toys import toy_backbone
 
@@ -260,3 +261,21 @@ def test_nobody_else_puts_the_fast_path_together() -> None:
                 if (imports or places) and path.parent.name != "kernels":
                     found.add(path.relative_to(ROOT).as_posix())
     assert found == FAST_PATH
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "timm:tf_efficientnet_lite0"])
+def test_with_depthwise_convolutions_that_nothing_is_compiled_for_it_computes_the_same(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(Lowered, "_uncompiled", True)
+    backbone = a_backbone(name)
+    lowered = lower(backbone, 3, LAST, CPU, steps=1)
+    replaced = [module for half in (lowered.frozen, lowered.trained) for module in half.modules()]
+    depthwise = [module for stage in backbone.stages for module in stage.modules() if getattr(module, "groups", 1) > 1]
+    assert len(depthwise) == sum(isinstance(module, UncompiledDepthwise) for module in replaced) > 10
+    values, expected = LAST.place(nn.Identity(), CPU)(images(2, 64)), images(2, 64)
+    for stage in (*lowered.frozen, *lowered.trained.eval()):
+        values = stage(values)
+    for stage in backbone.stages:
+        expected = stage.eval()(expected)
+    torch.testing.assert_close(values, expected, rtol=1e-3, atol=1e-3 * float(expected.detach().abs().max()))

@@ -51,7 +51,7 @@ class DepthwiseConv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         k, stride = self.kernel_size[0], self.stride[0]
         padding = 0 if self._to_same else cast(int, self.padding[0])
-        values = _padded_to_same(input, k, stride) if self._to_same else input
+        values = padded_to_same(input, k, stride) if self._to_same else input
         dtype = autocast_dtype(self, input)
         if dtype != torch.bfloat16 or input.device.type != "cpu":
             return F.conv2d(values, self.weight, self.bias, stride, padding, groups=self.groups)
@@ -135,7 +135,7 @@ def _backward(
     return cast(tuple[Tensor, Tensor, Tensor], found)
 
 
-def _padded_to_same(values: Tensor, k: int, stride: int) -> Tensor:
+def padded_to_same(values: Tensor, k: int, stride: int) -> Tensor:
     """With as many zeros that the output has the side of `values` divided by the stride, rounded up."""
     both = [max((-(-side // stride) - 1) * stride + k - side, 0) for side in values.shape[-2:]]
     return F.pad(values, [part for more in reversed(both) for part in (more // 2, more - more // 2)])
