@@ -51,7 +51,7 @@ class SuffixTrainer:
         self._done = done
         self._numerics = numerics
         self._device = device
-        own = lower(backbone, phase.cut, numerics, device, phase.epochs * batches).trained
+        own = lower(backbone, phase.cut, numerics, device).trained
         if spec.backbone.from_scratch:
             with torch.random.fork_rng([device] if device.type == "cuda" else []):
                 torch.manual_seed(number_of(seed, 0, 5))

@@ -24,15 +24,13 @@ from .kernels.uncompiled_depthwise import UncompiledDepthwise, is_depthwise
 class Lowered:
     """A backbone cut in two and made fast; the backbone itself stays as it is. Each half is made when it is asked for.
 
-    Both halves take and give what the backbone's own stages do, to rounding. `steps` of training are ahead; 0 where
-    nobody knows.
+    Both halves take and give what the backbone's own stages do, to rounding.
     """
 
     backbone: Backbone
     cut: int
     numerics: Numerics
     device: torch.device
-    steps: int = 0
 
     @cached_property
     def frozen(self) -> nn.ModuleList:
@@ -45,8 +43,6 @@ class Lowered:
     def trained(self) -> nn.ModuleList:
         """The other stages, to be trained: with the parameters and buffers of the backbone's, under the same names."""
         placed = self._placed(copy.deepcopy(stage) for stage in self.backbone.stages[self.cut :])
-        if self._uncompiled:
-            return nn.ModuleList(_with_uncompiled(stage, self.steps) for stage in placed)
         # Measured on a CPU in channels_last; elsewhere torch's own operators are what they would fall back to.
         if self.numerics.channels_last and self.device.type == "cpu":
             return nn.ModuleList(_fused(stage) for stage in placed)
@@ -61,10 +57,10 @@ class Lowered:
         return self.numerics.place(nn.ModuleList(stages), self.device)
 
 
-def lower(backbone: Backbone, cut: int, numerics: Numerics, device: torch.device, steps: int = 0) -> Lowered:
+def lower(backbone: Backbone, cut: int, numerics: Numerics, device: torch.device) -> Lowered:
     """The first `cut` stages of `backbone` to be computed, the others to be trained, in `numerics` on `device`."""
     backbone.check_cut(cut)
-    return Lowered(backbone, cut, numerics, device, steps)
+    return Lowered(backbone, cut, numerics, device)
 
 
 @torch.no_grad()
@@ -93,13 +89,6 @@ def _fused(stage: nn.Module) -> nn.Module:
             stage = _replaced(stage, name, PointwiseConv2d(module))
         elif isinstance(module, nn.Conv2d) and is_slow_depthwise(module):
             stage = _replaced(stage, name, DepthwiseConv2d(module))
-    return stage
-
-
-def _with_uncompiled(stage: nn.Module, steps: int) -> nn.Module:
-    for name, module in list(stage.named_modules()):
-        if isinstance(module, nn.Conv2d) and is_depthwise(module):
-            stage = _replaced(stage, name, UncompiledDepthwise(module, steps))
     return stage
 
 

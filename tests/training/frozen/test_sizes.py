@@ -6,12 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
 
 from training import Numerics, Prefixes, PrefixStore, Split, Structure
+from training.frozen.sizes import filled_up, row_bytes, rows_at_once, rows_to_try
 from training.models.backbones import BACKBONES, build
 from training.models.spec import InputSpec
 
 WITHOUT_WEIGHTS = ["residual:3x32x32", "bag:64", "encoder:64", "pixels:1x8x8", "table:5"]
+META = torch.device("meta")
 NAMES = [*BACKBONES, "timm:tf_efficientnet_lite0", *WITHOUT_WEIGHTS]
 QUICK = ["squeezenet1_1", *WITHOUT_WEIGHTS]
 
@@ -51,3 +56,25 @@ def test_sizes_are_those_of_what_is_computed(tmp_path: Path, name: str, numerics
     prefixes = Prefixes(backbones=lambda _: backbone, numerics=numerics, store=PrefixStore(tmp_path, disk_limit=0))
     sizes = prefixes.plan(split, structure, augmented=False).row_bytes
     assert sizes == tuple(output.nbytes for output in outputs(prefixes))
+
+
+@given(count=st.integers(1, 9), wanted=st.integers(1, 9), last=st.booleans())
+def test_on_a_gpu_every_batch_has_one_size(count: int, wanted: int, last: bool) -> None:
+    layout = torch.channels_last if last else torch.contiguous_format
+    rows = torch.empty(count, 4, 3, 2).contiguous(memory_format=layout)
+    assert filled_up(rows, wanted) is rows
+    filled = filled_up(rows.to(META), wanted)
+    assert filled.shape == (max(count, wanted), 4, 3, 2)
+    assert filled.is_contiguous(memory_format=layout)
+
+
+@given(rows=st.integers(1, 5))
+def test_sizes_are_an_example_s_however_many_are_tried(rows: int) -> None:
+    stages = [nn.Flatten(), nn.Linear(12, 7), nn.Linear(7, 5)]
+    found = row_bytes(stages, 5, torch.zeros(rows, 3, 4), Numerics())
+    assert found == (12 * 4, 7 * 4, 5 * 4)
+
+
+def test_a_gpu_tries_as_many_as_it_computes_at_once() -> None:
+    assert rows_to_try(100, torch.device("cpu")) == 1
+    assert rows_to_try(100, torch.device("cuda")) == rows_at_once(100, torch.device("cuda"))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from search_spaces import Config, InputError
 from training import EpochResult, FitResult, Numerics, Prefixes, State, Stop, fit, load_checkpoint, resolve
@@ -158,6 +159,15 @@ def test_running_out_of_memory_is_infeasible(monkeypatch: pytest.MonkeyPatch) ->
     result = train()
     assert result.state == State.INFEASIBLE
     assert "out of memory" in result.reason
+
+
+def test_a_device_without_room_for_the_backbone_makes_the_run_infeasible(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_arguments: object) -> nn.Module:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")
+
+    monkeypatch.setattr(Numerics, "place", full)
+    result = train()
+    assert (result.state, "out of memory" in result.reason) == (State.INFEASIBLE, True)
 
 
 def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

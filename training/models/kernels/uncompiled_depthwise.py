@@ -1,17 +1,17 @@
-"""A depthwise convolution on a GPU that does not wait for cuDNN to compile a kernel which is hardly used.
+"""A frozen depthwise convolution on a GPU that does not wait for cuDNN to compile a kernel which is hardly used.
 
 In channels_last cuDNN compiles a kernel for every shape that goes into a depthwise convolution. On an H200 (torch 2.11,
-cuDNN 9.19, docs/log.md) that takes 90 ms a layer forwards and 400 ms backwards: 1.5 s before a MobileNetV2 has seen its
-first batch, 6 s before it has trained on one, and the same again for the next size of batches. torch's own kernels are
-there at once, but want the channels first, and take several times as long. So they do the work until they have lost as
-much time with a shape as a compilation costs; nobody waits for more than twice what was necessary.
+cuDNN 9.19, docs/log.md) that takes 90 ms a layer: 1.5 s before a MobileNetV2 has computed its first batch, and the same
+again for batches of another size. torch's own kernels are there at once, but want the channels first, and take five
+times as long. So they do the work until they have lost as much time with a shape as its compilation takes: nobody waits
+for more than twice what was necessary.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,8 @@ from .convolution import autocast_dtype, is_plain
 from .depthwise_convolution import padded_to_same, pads_to_same, reference
 
 WORTH = 6e9
-"""Numbers that go into a convolution, in one shape, until its compilation is paid for."""
+"""Numbers that go into a convolution, in one shape, until its compilation is paid for: torch's own kernels lose 14 ps
+with each."""
 
 
 def is_depthwise(convolution: nn.Conv2d) -> bool:
@@ -37,16 +38,13 @@ def is_depthwise(convolution: nn.Conv2d) -> bool:
 
 
 class UncompiledDepthwise(nn.Conv2d):
-    """The depthwise convolution `convolution`; its parameters and hooks are those of it."""
+    """The depthwise convolution `convolution`; its parameters and hooks are those of it. Not to be trained."""
 
-    def __init__(self, convolution: nn.Conv2d, steps: int = 0) -> None:
-        """`steps` of training are ahead: with them, whether a compilation pays is decided at the first, as a step that
-        is replayed can't change any more, and a run does not depend on those before it. 0 where nobody knows."""
+    def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__(1, 1, 1, device="meta")
         self.__dict__.update(convolution.__dict__)
         self._to_same = pads_to_same(convolution)
         self._seen: dict[torch.Size, int] = {}
-        self._steps = steps
 
     def forward(self, input: Tensor) -> Tensor:
         k, stride = self.kernel_size[0], self.stride[0]
@@ -54,13 +52,11 @@ class UncompiledDepthwise(nn.Conv2d):
         dtype = autocast_dtype(self, input)
         values = (padded_to_same(input, k, stride) if self._to_same else input).to(dtype)
         weight, bias = self.weight.to(dtype), None if self.bias is None else self.bias.to(dtype)
-        if self._pays(values):
+        if self._has_paid(values):
             return reference(values, weight, bias, stride, padding)
         return uncompiled_depthwise(values, weight, bias, stride, padding)
 
-    def _pays(self, values: Tensor) -> bool:
-        if self._steps and torch.is_grad_enabled():
-            return self._steps * values.numel() >= WORTH
+    def _has_paid(self, values: Tensor) -> bool:
         seen = self._seen.get(values.shape, 0)
         if seen < WORTH:
             self._seen[values.shape] = seen + values.numel()
@@ -70,30 +66,9 @@ class UncompiledDepthwise(nn.Conv2d):
 def uncompiled_depthwise(values: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
     """(N, C, H, W) and weights (C, 1, k, k) -> (N, C, h, w) in channels_last, by torch's own kernels; its `reference`
     is that of `depthwise_convolution`."""
-    found = cast(Tensor, _Uncompiled.apply(values, weight, bias, stride, padding))  # type: ignore[no-untyped-call]
+    with _without_cudnn():
+        found = F.conv2d(values.contiguous(), weight, bias, stride, padding, groups=len(weight))
     return found.contiguous(memory_format=torch.channels_last)
-
-
-class _Uncompiled(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
-        values = values.contiguous()
-        ctx.save_for_backward(values, weight)
-        ctx.stride, ctx.padding = stride, padding
-        with _without_cudnn():
-            return F.conv2d(values, weight, bias, stride, padding, groups=len(weight))
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        values, weight = ctx.saved_tensors
-        gradient = gradients[0].contiguous()
-        geometry = ([ctx.stride] * 2, [ctx.padding] * 2, [1, 1], False, [0, 0], len(weight))
-        of_values, of_weight, of_bias, *_ = ctx.needs_input_grad
-        mask = [of_values, of_weight, False]
-        # This runs in a thread of autograd's, after forward has long given cuDNN back.
-        with _without_cudnn():
-            both = torch.ops.aten.convolution_backward(gradient, values, weight, None, *geometry, mask)
-        return both[0], both[1], gradient.sum((0, 2, 3)) if of_bias else None, None, None
 
 
 @contextlib.contextmanager
