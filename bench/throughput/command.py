@@ -10,11 +10,10 @@ references between them. Needs torch and torchvision only. What is left out of t
 from __future__ import annotations
 
 import argparse
-import contextlib
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from training.machine.environment import environment
 from training.machine.files import SCHEMA_VERSION, answer_text, atomic_write_bytes
 from training.machine.precision import PRECISIONS
 from training.models.backbones import BACKBONES
-from training.models.kernels import uncompiled_depthwise
+from training.models.lowering import in_the_long_run
 
 from ..answers import JSON_HELP, with_results
 from . import report
@@ -166,17 +165,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-@contextlib.contextmanager
-def _in_the_long_run() -> Iterator[None]:
-    """What is measured is a run whose kernels have been compiled."""
-    before, uncompiled_depthwise.WORTH = uncompiled_depthwise.WORTH, 0.0
-    try:
-        yield
-    finally:
-        uncompiled_depthwise.WORTH = before
-
-
-@_in_the_long_run()
+@in_the_long_run()
 def run(options: Options) -> str:
     """Measures, and returns the tables.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -13,6 +14,7 @@ from torch import nn
 from ..machine.precision import Numerics
 from .backbones.backbone import Backbone
 from .backbones.chains import Chain, clamp_of, fold
+from .kernels import uncompiled_depthwise
 from .kernels.clamped_convolution import ClampedConv2d
 from .kernels.convolution import Clamp, is_plain, is_pointwise
 from .kernels.depthwise_convolution import DepthwiseConv2d, is_slow_depthwise
@@ -61,6 +63,16 @@ def lower(backbone: Backbone, cut: int, numerics: Numerics, device: torch.device
     """The first `cut` stages of `backbone` to be computed, the others to be trained, in `numerics` on `device`."""
     backbone.check_cut(cut)
     return Lowered(backbone, cut, numerics, device)
+
+
+@contextlib.contextmanager
+def in_the_long_run() -> Iterator[None]:
+    """Within it nothing saves the time that compiling takes: for benchmarks of what goes on for longer."""
+    before, uncompiled_depthwise.WORTH = uncompiled_depthwise.WORTH, 0.0
+    try:
+        yield
+    finally:
+        uncompiled_depthwise.WORTH = before
 
 
 @torch.no_grad()

@@ -16,10 +16,11 @@ from search_spaces import InputError
 from training import Numerics
 from training.models.backbones import BACKBONES, build
 from training.models.backbones.backbone import Backbone, Preprocessing
+from training.models.kernels import uncompiled_depthwise
 from training.models.kernels.clamped_convolution import ClampedConv2d
 from training.models.kernels.pointwise_convolution import PointwiseConv2d
 from training.models.kernels.uncompiled_depthwise import UncompiledDepthwise
-from training.models.lowering import Lowered, lower
+from training.models.lowering import Lowered, in_the_long_run, lower
 
 from ...toys import toy_backbone
 
@@ -270,6 +271,14 @@ def test_with_depthwise_convolutions_that_nothing_is_compiled_for_it_computes_th
     monkeypatch.setattr(Lowered, "_uncompiled", True)
     backbone = a_backbone(name)
     frozen = lower(backbone, len(backbone.stages), LAST, CPU).frozen
+    asked: list[object] = []
+    monkeypatch.setattr(uncompiled_depthwise, "uncompiled_depthwise", lambda *values: asked.append(values))
+    values = images(1, 64).contiguous(memory_format=torch.channels_last)
+    with in_the_long_run():
+        for stage in frozen:
+            values = stage(values)
+    assert not asked
+    monkeypatch.undo()
     depthwise = [module for stage in backbone.stages for module in stage.modules() if getattr(module, "groups", 1) > 1]
     assert len(depthwise) == sum(isinstance(module, UncompiledDepthwise) for module in frozen.modules()) > 10
     values, expected = images(2, 64).contiguous(memory_format=torch.channels_last), images(2, 64)
