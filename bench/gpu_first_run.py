@@ -54,12 +54,12 @@ from training import (
 from training.export.evaluate import evaluate
 from training.machine.files import answer_text
 
-from . import cold_search, linear_probe
+from . import cold_search, first_pass, linear_probe
 from .search_speed import command as search_speed
 from .search_speed.configs import draw_configs
 from .throughput import command as throughput
 
-PARTS = ("contracts", "throughput", "against-training", "search-speed", "search")
+PARTS = ("contracts", "search", "first-passes", "throughput", "against-training", "search-speed")
 TASK = "fruit"
 # Of a loss on one device: other kernels, other orders of summation.
 _CLOSE = 0.03
@@ -353,12 +353,21 @@ def searched(options: Options) -> dict[str, Any]:
     return {"ok": codes == [0, 0], "page": (options.out / "cold_search" / "README.md").read_text()}
 
 
+def first_passes(options: Options) -> dict[str, Any]:
+    """How long the device gets ready for batches of a new size."""
+    out = options.out / "first_passes.md"
+    quick = ["--backbones", "squeezenet1_1", "--resolutions", "32", "--batches", "1"] if options.quick else []
+    code = first_pass.main(["--device", options.device.type, "--out", str(out), *quick])
+    return {"ok": code == 0, "table": out.read_text()}
+
+
 _PART: dict[str, Callable[[Options], dict[str, Any]]] = {
     "contracts": contracts,
     "throughput": measured_throughput,
     "against-training": against_training,
     "search-speed": measured_search_speed,
     "search": searched,
+    "first-passes": first_passes,
 }
 
 

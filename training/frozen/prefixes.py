@@ -288,7 +288,8 @@ class Prefixes:
                 if pixels is None:
                     pixels = self.pool(split)[split.rows[examples]]
                 activations = self.inputs(pixels, asked.structure, asked.strength, random_numbers)
-            activations = filled_up(activations, at_once)
+            # The last of several; a split of one batch needs no more memory than that takes.
+            activations = filled_up(activations, min(at_once, len(index)))
             out = self.forward(asked.structure.backbone, activations, source, cut)[: len(chunk)]
             return (out.permute(0, 2, 3, 1) if self._last(out) else out).contiguous().cpu()
 
@@ -336,7 +337,7 @@ class Prefixes:
             shape: tuple[int, ...] = split.inputs.shape[1:]
             if placed.constants is not None:
                 shape = (placed.constants[0].shape[1], structure.resolution, structure.resolution)
-            count = rows_to_try(math.prod(shape), self.device)
+            count = min(rows_to_try(math.prod(shape), self.device), max(len(split), 1))
             dtype = torch.float32 if photos else split.inputs.dtype
             rows = torch.zeros((count, *shape), dtype=dtype, device=self.device)
             if photos:
