@@ -86,7 +86,8 @@ def measured(options: argparse.Namespace, arguments: str) -> str:
     return (
         "# First passes\n\n"
         f"- command: `python -m bench.first_pass {arguments}`\n"
-        f"- machine: {machine['device']}, {machine['threads']} threads; {numerics}; cuDNN {cudnn}; python {machine['python']}, {versions}; "
+        f"- machine: {machine['device']}, {machine['threads']} threads; {numerics}; cuDNN {cudnn}; "
+        f"python {machine['python']}, {versions}; "
         f"commit {machine['commit'] or 'none'}\n\n"
         + tabulate(rows, ["backbone", "pixels", "images", "stages", "first, ms", "then, ms"], tablefmt="github")
         + "\n"
