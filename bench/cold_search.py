@@ -69,7 +69,10 @@ class Trained:
 
 @dataclass(frozen=True)
 class Search:
-    """One search. Seconds count from the start of its process; `trials` are those that ran to their end."""
+    """One search. Seconds count from the start of its process; `trials` are those that ran to their end.
+
+    `winner` is the config of the leaderboard's first trial, `ensemble` the weights of its trials by number, both JSON.
+    """
 
     task: str
     seconds: float
@@ -87,6 +90,7 @@ class Search:
     costs: Accuracy | None
     said: tuple[str, ...]
     trained: tuple[Trained, ...]
+    ensemble: str = ""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -149,6 +153,7 @@ def searched(options: argparse.Namespace, seed: int, arguments: str) -> Search:
         study = open_study(_STUDY, str(_storage(folder)))
         records, times = study.records(), end_times(study)
         rows = json.loads(_answer(folder, ["leaderboard", _STUDY, "--ensemble", "--json"]))
+        ensembles = [row for row in rows if row["state"] == ENSEMBLE]
         first = next(row for row in rows if row["rank"] == 1)
         points = tuple(
             Point(times[record.number] - began, record.value, record.n, f"trial {record.number}")
@@ -170,8 +175,13 @@ def searched(options: argparse.Namespace, seed: int, arguments: str) -> Search:
             confirmed=first["confirmed_mean"],
             confirmed_seeds=first["confirmed_seeds"],
             costs=accuracy_of(costs_of_groups(records)),
-            said=tuple(line for line in done.stderr.splitlines() if not line.startswith("trial ")),
-            trained=tuple(_trained(options, folder, common[2:], any(row["state"] == ENSEMBLE for row in rows))),
+            said=tuple(
+                line.replace(str(folder), "FOLDER")
+                for line in done.stderr.splitlines()
+                if not line.startswith("trial ")
+            ),
+            trained=tuple(_trained(options, folder, common[2:], bool(ensembles))),
+            ensemble=json.dumps(ensembles[0]["params"]) if ensembles else "",
         )
 
 

@@ -1,7 +1,7 @@
 """What do frozen features give with nothing searched at all?
 
     python -m bench.linear_probe TASK --data DIR --weights-dir DIR [--backbones NAME,...] [--resolutions R,...]
-        [--device cpu]
+        [--device cpu] [--elsewhere DIR]
 
 Pooled features of the whole frozen backbone, one view a photo, standardised by the training split, under a logistic
 regression (L-BFGS, L2 of 1e-3 on the mean loss). It is the figure that a search has to beat. The last
@@ -28,7 +28,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from tabulate import tabulate
 
-from search_spaces import InputError, interval_text, task_named, value_text
+from search_spaces import InputError, Task, interval_text, task_named, value_text
 from search_spaces.transfer import frozen_recipe
 from training import (
     Prefixes,
@@ -43,8 +43,9 @@ from training import (
     resolve_device,
     spec_of,
 )
+from training.data import Kind, open_labelled
 from training.machine.process import configure
-from training.scoring.intervals import Estimate, accuracy
+from training.scoring.intervals import Estimate, accuracy, grouped_accuracy
 
 BACKBONES = ("mobilenet_v2", "timm:tf_efficientnet_lite0")
 RESOLUTIONS = (128, 224)
@@ -58,6 +59,12 @@ def probe(splits: Splits, backbone: str, resolution: int, prefixes: Prefixes) ->
 
 def fitted(splits: Splits, backbone: str, resolution: int, prefixes: Prefixes) -> Callable[[Split], Estimate]:
     """What gives the accuracy on a split of a linear classifier that is fitted to the features of `train`."""
+    correct = answers(splits, backbone, resolution, prefixes)
+    return lambda split: accuracy(correct(split))
+
+
+def answers(splits: Splits, backbone: str, resolution: int, prefixes: Prefixes) -> Callable[[Split], list[bool]]:
+    """What says of each example of a split whether that classifier is right."""
     stages = len(prefixes.backbone(backbone).stages)
     structure = spec_of(frozen_recipe(backbone, resolution)).structure(stages)
 
@@ -70,7 +77,12 @@ def fitted(splits: Splits, backbone: str, resolution: int, prefixes: Prefixes) -
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         head.fit(scaler.transform(train), splits.train.labels.numpy())
-    return lambda split: accuracy((head.predict(scaler.transform(features(split))) == split.labels.numpy()).tolist())
+
+    def correct(split: Split) -> list[bool]:
+        found: list[bool] = (head.predict(scaler.transform(features(split))) == split.labels.numpy()).tolist()
+        return found
+
+    return correct
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,6 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--resolutions", type=lambda text: [int(part) for part in text.split(",")], default=list(RESOLUTIONS)
     )
     parser.add_argument("--device", default="cpu", help="that computes features; default: cpu")
+    parser.add_argument("--elsewhere", type=Path, metavar="DIR", help="photos by others, without splits")
     parser.add_argument("--out", type=Path, metavar="FILE.md")
     options = parser.parse_args(argv)
     try:
@@ -109,10 +122,19 @@ def measured(options: argparse.Namespace, arguments: str) -> str:
     rows = []
     for backbone in options.backbones:
         for resolution in options.resolutions:
-            found = probe(data.at(resolution), backbone, resolution, prefixes)
-            interval = interval_text(task.metric, found.ci95)
-            rows.append([backbone, resolution, value_text(task.metric, found.value), found.n, interval, _since_start()])
-    columns = ["features of", "pixels", "accuracy", "n", "95 %", "after, s"]
+            splits = data.at(resolution)
+            correct = answers(splits, backbone, resolution, prefixes)
+            found = accuracy(correct(splits.valid))
+            row = [backbone, resolution, *_texts(found, task), found.n, _since_start()]
+            if options.elsewhere is not None:
+                others = open_labelled(str(options.elsewhere), data.classes, Kind.of(task), None, resolution).examples
+                right = correct(others)
+                row += _texts(accuracy(right), task)
+                row += _texts(grouped_accuracy(right, others.groups), task) if others.groups else ["", ""]
+            rows.append(row)
+    columns = ["features of", "pixels", "accuracy", "95 %", "n", "after, s"]
+    if options.elsewhere is not None:
+        columns += ["elsewhere", "95 %", "by groups", "95 %"]
     machine = environment(device)
     return (
         f"# {task.name}: a linear head on frozen features\n\n"
@@ -123,6 +145,10 @@ def measured(options: argparse.Namespace, arguments: str) -> str:
         f"- machine: {machine['device']}; {numerics}; torch {torch.__version__}; commit {machine['commit'] or 'none'}\n"
         "\n" + tabulate(rows, columns, tablefmt="github", disable_numparse=True) + "\n"
     )
+
+
+def _texts(found: Estimate, task: Task) -> list[str]:
+    return [value_text(task.metric, found.value), interval_text(task.metric, found.ci95)]
 
 
 def _since_start() -> str:

@@ -17,11 +17,15 @@ def test_it_writes_a_row_for_each_backbone_and_resolution(tmp_path: Path, capsys
     weights.mkdir()
     options = ["--data", tiny_photos(tmp_path / "photos"), "--weights-dir", small_weights(weights)]
     options += ["--backbones", "squeezenet1_1", "--resolutions", "64,96", "--out", tmp_path / "probe.md"]
+    options += ["--elsewhere", tmp_path / "photos" / "valid"]
     assert main(["fruit", *map(str, options)]) == 0
     text = (tmp_path / "probe.md").read_text()
     assert capsys.readouterr().out == text
     rows = [line for line in text.splitlines() if line.startswith("| squeezenet1_1")]
     assert [row.split("|")[2].strip() for row in rows] == ["64", "96"]
+    # What is scored elsewhere here are the same photos.
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows]
+    assert all(row[2:4] == row[6:8] for row in cells)
     # The classes of these photos are plain colours.
     assert all(float(row.split("|")[3].split()[0]) > 50 for row in rows)
 
