@@ -89,7 +89,7 @@ def measured(options: argparse.Namespace, arguments: str) -> str:
         f"- machine: {machine['device']}, {machine['threads']} threads; {numerics}; cuDNN {cudnn}; "
         f"python {machine['python']}, {versions}; "
         f"commit {machine['commit'] or 'none'}\n\n"
-        + tabulate(rows, ["backbone", "pixels", "images", "stages", "first, ms", "then, ms"], tablefmt="github")
+        + tabulate(rows, ["network", "pixels", "images", "stages", "first, ms", "then, ms"], tablefmt="github")
         + "\n"
     )
 
