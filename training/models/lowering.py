@@ -17,9 +17,9 @@ from .backbones.chains import Chain, clamp_of, fold
 from .kernels import uncompiled_depthwise
 from .kernels.clamped_convolution import ClampedConv2d
 from .kernels.convolution import Clamp, is_plain, is_pointwise
-from .kernels.depthwise_convolution import DepthwiseConv2d, is_slow_depthwise
+from .kernels.depthwise_convolution import DepthwiseConv2d, is_depthwise, is_slow_depthwise
 from .kernels.pointwise_convolution import PointwiseConv2d
-from .kernels.uncompiled_depthwise import UncompiledDepthwise, is_depthwise
+from .kernels.uncompiled_depthwise import UncompiledDepthwise
 
 
 @dataclass(frozen=True, eq=False)

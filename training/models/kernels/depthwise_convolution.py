@@ -19,19 +19,22 @@ _QUICK = 3
 _MASK_INPUT, _MASK_WEIGHT = [True, False, False], [False, True, False]
 
 
-def is_slow_depthwise(convolution: nn.Conv2d) -> bool:
-    """Whether it is one for `DepthwiseConv2d`: a channel each, k x k with an odd k, and not 3 x 3 with stride 1."""
+def is_depthwise(convolution: nn.Conv2d) -> bool:
+    """Whether it has a channel each, is square, and padded alike or as TensorFlow does."""
     k, stride = convolution.kernel_size[0], convolution.stride[0]
     return (
         convolution.groups == convolution.in_channels == convolution.out_channels > 1
         and convolution.kernel_size == (k, k)
         and convolution.stride == (stride, stride)
         and convolution.dilation == (1, 1)
-        and k % 2 == 1
-        and k >= _QUICK
-        and (k > _QUICK or stride > 1)
         and ((is_plain(convolution) and len({*convolution.padding}) == 1) or pads_to_same(convolution))
     )
+
+
+def is_slow_depthwise(convolution: nn.Conv2d) -> bool:
+    """Whether it is one for `DepthwiseConv2d`: depthwise, k x k with an odd k, and not 3 x 3 with stride 1."""
+    k, stride = convolution.kernel_size[0], convolution.stride[0]
+    return is_depthwise(convolution) and k % 2 == 1 and k >= _QUICK and (k > _QUICK or stride > 1)
 
 
 def pads_to_same(convolution: nn.Conv2d) -> bool:

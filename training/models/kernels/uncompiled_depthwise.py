@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .convolution import autocast_dtype, is_plain
+from .convolution import autocast_dtype
 from .depthwise_convolution import padded_to_same, pads_to_same, reference
 
 WORTH = 6e9
@@ -25,20 +25,9 @@ WORTH = 6e9
 with each."""
 
 
-def is_depthwise(convolution: nn.Conv2d) -> bool:
-    """Whether it is one for `UncompiledDepthwise`: a channel each, square, padded alike or as TensorFlow does."""
-    k, stride = convolution.kernel_size[0], convolution.stride[0]
-    return (
-        convolution.groups == convolution.in_channels == convolution.out_channels > 1
-        and convolution.kernel_size == (k, k)
-        and convolution.stride == (stride, stride)
-        and convolution.dilation == (1, 1)
-        and ((is_plain(convolution) and len({*convolution.padding}) == 1) or pads_to_same(convolution))
-    )
-
-
 class UncompiledDepthwise(nn.Conv2d):
-    """The depthwise convolution `convolution`; its parameters and hooks are those of it. Not to be trained."""
+    """The convolution `convolution`, for which `is_depthwise` holds; its parameters and hooks are those of it. Not to
+    be trained."""
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__(1, 1, 1, device="meta")

@@ -10,8 +10,8 @@ from torch import nn
 
 from training.machine import vision
 from training.models.kernels import uncompiled_depthwise
-from training.models.kernels.depthwise_convolution import reference
-from training.models.kernels.uncompiled_depthwise import UncompiledDepthwise, is_depthwise
+from training.models.kernels.depthwise_convolution import is_depthwise, reference
+from training.models.kernels.uncompiled_depthwise import UncompiledDepthwise
 
 from .cases import GEOMETRIES, close, convolution, images
 
