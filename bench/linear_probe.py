@@ -52,11 +52,6 @@ RESOLUTIONS = (128, 224)
 _DECAY = 1e-3
 
 
-def probe(splits: Splits, backbone: str, resolution: int, prefixes: Prefixes) -> Estimate:
-    """Accuracy on `valid` of a linear classifier that is fitted to the features of `train`."""
-    return fitted(splits, backbone, resolution, prefixes)(splits.valid)
-
-
 def fitted(splits: Splits, backbone: str, resolution: int, prefixes: Prefixes) -> Callable[[Split], Estimate]:
     """What gives the accuracy on a split of a linear classifier that is fitted to the features of `train`."""
     correct = answers(splits, backbone, resolution, prefixes)
